@@ -1,0 +1,1 @@
+"""icsd: adaptive inter-class similarity distillation for semantic segmentation, with its baselines."""

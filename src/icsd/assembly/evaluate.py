@@ -1,0 +1,216 @@
+"""Stages ``evaluate_*``: networks on the reported split, as numbers in files and in their MLflow runs."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from icsd import metrics, tracking
+from icsd.assembly.grid import student_keys, teacher_key
+from icsd.assembly.validate import checked_params
+from icsd.data import DATASETS
+from icsd.data.loaders import EvalBatches
+from icsd.data.shards import ShardedSplit
+from icsd.data.transforms import IMAGENET_MEAN, IMAGENET_STD, prepare
+from icsd.evaluation import Evaluated, evaluate, kept_indices
+from icsd.models import DeepLabV3Plus
+from icsd.models.cost import flops, parameters
+from icsd.models.weights import load_network
+from icsd.params import Params, UserError
+from icsd.runs import RunKey, data_folder, sha256_of, state_root, write_json
+
+
+def evaluate_teacher(root: Path) -> None:
+    """Measure the teacher of the dataset."""
+    params = checked_params(root)
+    _evaluate(root, params, [teacher_key(params)], with_teacher=False)
+
+
+def evaluate_students(root: Path, *, method: str) -> None:
+    """Measure every student of the grid that was trained with ``method``.
+
+    Raises:
+        UserError: The method is not in the grid, or a network is missing.
+    """
+    params = checked_params(root)
+    if method not in params.grid.methods:
+        raise UserError(
+            f"--method {method}: not in the grid of params.yaml ({', '.join(params.grid.methods)})"
+        )
+    shutil.rmtree(root / "results" / params.dataset / method, ignore_errors=True)
+    _evaluate(root, params, student_keys(params, [method]), with_teacher=True)
+
+
+def _evaluate(root: Path, params: Params, keys: list[RunKey], *, with_teacher: bool) -> None:
+    torch.set_num_threads(params.runtime.threads)
+    device = _device(params)
+    split = ShardedSplit(root / data_folder(params.dataset), "report")
+    images = EvalBatches(
+        split,
+        partial(prepare, input_scale=params.images.input_scale),
+        workers=params.runtime.workers,
+        pin_memory=device.type == "cuda",
+    )
+    kept = sorted(kept_indices(len(split), panels=params.evaluation.panels))
+    teacher_path = root / teacher_key(params).weights
+    teacher = load_network(teacher_path).to(device).eval() if with_teacher else None
+    for key in keys:
+        network = load_network(root / key.weights).to(device).eval()
+        measured = evaluate(
+            network,
+            images,
+            num_classes=params.data.classes,
+            temperature=params.evaluation.temperature,
+            device=device,
+            teacher=teacher,
+            keep=frozenset(kept),
+        )
+        found = _metrics(params, key, network, measured, split)
+        found["weights_sha256"] = sha256_of(root / key.weights)
+        found["teacher_sha256"] = sha256_of(teacher_path) if with_teacher else None
+        _write(root / key.results, found, measured, split, kept)
+        _track(root, params, key, network, found)
+        print(f"{key.title}: mIoU {100 * found['miou']:.2f} % on {found['num_images']} images", flush=True)
+
+
+def _device(params: Params) -> torch.device:
+    chosen = params.runtime.accelerator
+    if chosen != "auto":
+        return torch.device(chosen)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _metrics(
+    params: Params, key: RunKey, network: DeepLabV3Plus, measured: Evaluated, split: ShardedSplit
+) -> dict[str, Any]:
+    """The content of metrics.json; docs/results.md describes it."""
+    classes = DATASETS[params.data.reader].classes
+    total = measured.confusion.sum(axis=0)
+    height, width = (round(side * params.images.input_scale) for side in split[0][1].shape)
+    return {
+        "schema": 1,
+        "dataset": params.dataset,
+        "method": key.method,
+        "student": key.network,
+        "seed": key.seed,
+        "split": params.data.splits.report,
+        "num_images": len(split),
+        "classes": list(classes),
+        "miou": metrics.mean_iou(total),
+        "pixel_accuracy": metrics.pixel_accuracy(total),
+        "class_accuracy": metrics.mean_class_accuracy(total),
+        "iou_per_class": [
+            None if np.isnan(value) else float(value) for value in metrics.iou_per_class(total)
+        ],
+        "absent_classes": [classes[index] for index in metrics.absent_classes(total)],
+        "agreement": asdict(measured.agreement) if measured.agreement else None,
+        "parameters": parameters(network),
+        "flops": flops(network, (3, height, width)),
+        "flops_input": [3, height, width],
+    }
+
+
+def _write(
+    folder: Path, found: dict[str, Any], measured: Evaluated, split: ShardedSplit, kept: list[int]
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / "confusion.npz", confusion=measured.confusion, ids=np.array(split.ids))
+    if measured.teacher_ics is None:
+        np.savez_compressed(folder / "ics.npz", teacher=measured.student_ics)
+    else:
+        np.savez_compressed(folder / "ics.npz", student=measured.student_ics, teacher=measured.teacher_ics)
+    _write_panels(folder / "panels.npz", split, kept, measured.predictions)
+    write_json(folder / "metrics.json", found)  # last: a folder with it is complete
+
+
+def _write_panels(
+    path: Path, split: ShardedSplit, kept: list[int], predictions: dict[int, NDArray[np.uint8]]
+) -> None:
+    """The kept images with label and prediction, all at the size of the first, no side above 512."""
+    if not kept:
+        empty = np.zeros((0, 1, 1), np.uint8)
+        np.savez_compressed(
+            path,
+            ids=np.array([], dtype="U1"),
+            images=empty[..., None].repeat(3, 3),
+            labels=empty,
+            predictions=empty,
+        )
+        return
+    pairs = [split[index] for index in kept]
+    height, width = pairs[0][1].shape
+    shrink = min(1.0, 512 / max(height, width))
+    size = (round(width * shrink), round(height * shrink))
+
+    def sized(pixels: NDArray[np.uint8], resample: Image.Resampling) -> NDArray[np.uint8]:
+        return np.asarray(Image.fromarray(pixels).resize(size, resample))
+
+    np.savez_compressed(
+        path,
+        ids=np.array([split.ids[index] for index in kept]),
+        images=np.stack([sized(image, Image.Resampling.BILINEAR) for image, _ in pairs]),
+        labels=np.stack([sized(label, Image.Resampling.NEAREST) for _, label in pairs]),
+        predictions=np.stack([sized(predictions[index], Image.Resampling.NEAREST) for index in kept]),
+    )
+
+
+def _track(root: Path, params: Params, key: RunKey, network: DeepLabV3Plus, found: dict[str, Any]) -> None:
+    """Add the result, and the network as a loadable model, to the MLflow run that trained it."""
+    run_id = _run_id(root / key.cost)
+    if run_id is None or not params.tracking.enabled:
+        return
+    tracker = tracking.open_tracker(
+        root=root,
+        experiment=f"icsd-{params.dataset}",
+        group=tracking.group_id(params.digest()),
+        name=key.title,
+        tags={},
+        state=state_root() / "evaluations" / "-".join(key.path.parts),
+        run_id=run_id,
+        system_metrics=False,
+    )
+    with tracker:
+        step = json.loads((root / key.folder / "train.json").read_text(encoding="utf-8"))["selected_epoch"]
+        tracker.log(dict(_results(found)), step)
+        tracker.artifact(root / key.results / "metrics.json", folder="results")
+        if params.tracking.models:
+            classes = DATASETS[params.data.reader].classes
+            tracker.model(
+                network,
+                name="network",
+                input_shape=tuple(found["flops_input"]),
+                metadata={
+                    "classes": list(classes),
+                    "mean": list(IMAGENET_MEAN),
+                    "std": list(IMAGENET_STD),
+                    "input_scale": params.images.input_scale,
+                    "weights_sha256": found["weights_sha256"],
+                },
+            )
+
+
+def _results(found: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    for name in ("miou", "pixel_accuracy", "class_accuracy"):
+        yield f"report/{name}", found[name]
+    for name, value in (found["agreement"] or {}).items():
+        yield f"report/agreement_{name}", value
+    for name, value in zip(found["classes"], found["iou_per_class"], strict=True):
+        if value is not None:
+            yield f"report/iou/{name}", value
+
+
+def _run_id(cost: Path) -> str | None:
+    """The MLflow run that trained a network; None where tracking was off or the file is gone."""
+    try:
+        run = json.loads(cost.read_text(encoding="utf-8"))["mlflow"]
+    except FileNotFoundError:
+        return None
+    return run["run_id"] if run else None

@@ -1,0 +1,21 @@
+"""Which networks params.yaml asks for: the expected grid, never what happens to lie on disk."""
+
+from collections.abc import Sequence
+
+from icsd.params import Params
+from icsd.runs import RunKey
+
+
+def teacher_key(params: Params) -> RunKey:
+    """The dataset's teacher."""
+    return RunKey.teacher(params.dataset, backbone=params.networks.teacher.backbone, seed=params.teacher.seed)
+
+
+def student_keys(params: Params, methods: Sequence[str]) -> list[RunKey]:
+    """Every student of the grid that is trained with one of ``methods``."""
+    return [
+        RunKey(params.dataset, method, student, seed)
+        for method in methods
+        for student in params.grid.students
+        for seed in params.grid.seeds
+    ]

@@ -1,0 +1,497 @@
+"""Stages ``train_teacher``, ``distill`` and ``baselines``: one network from data to weights."""
+
+import csv
+import hashlib
+import math
+import platform
+import resource
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from icsd import metrics, tracking
+from icsd.assembly.grid import teacher_key
+from icsd.assembly.validate import checked_params
+from icsd.data.loaders import EvalBatches, TrainBatches
+from icsd.data.shards import ShardedSplit, read_manifest
+from icsd.data.transforms import augment, prepare
+from icsd.methods import build_method
+from icsd.models import DeepLabV3Plus, build_network
+from icsd.models.weights import load_network, save_weights
+from icsd.params import Params, Runtime, Training, UserError, did_you_mean, digest_of
+from icsd.runs import RunKey, data_folder, main_root, sha256_of, write_json
+from icsd.seeds import seed_at
+from icsd.training.checkpoint import exclusive, load_state, save_state
+from icsd.training.distiller import Distiller
+from icsd.training.loop import Progress, Schedule, fit
+from icsd.training.optim import build_sgd
+from icsd.training.validation import validation_confusion
+from icsd.weighting import Alw, term_weights
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network to train: who it is, and the numbers that determine it."""
+
+    params: Params
+    key: RunKey
+    training: Training
+    width: float
+    block: dict[str, Any]
+
+    @property
+    def alw(self) -> Alw | None:
+        """The schedule, where the method runs under ALW."""
+        alw = self.params.alw
+        if not self.block["alw"]:
+            return None
+        return Alw(**alw.model_dump())
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The parameter blocks that determine the run, as they are recorded."""
+        params = self.params
+        numbers: dict[str, Any] = {
+            "dataset": params.dataset,
+            "data": params.data.model_dump(exclude={"source", "sources"}),
+            "images": params.images.model_dump(),
+            "network": {
+                "backbone": self.key.network,
+                "width": self.width,
+                "output_stride": params.networks.output_stride,
+                "pretrained": params.networks.pretrained,
+            },
+            "training": self.training.model_dump(),
+            "seed": self.key.seed,
+        }
+        if not self.key.is_teacher:
+            numbers["method"] = self.block
+        if self.block["alw"]:
+            numbers["alw"] = params.alw.model_dump()
+        return numbers
+
+
+def train_teacher(root: Path) -> None:
+    """Train the teacher that params.yaml describes, or go on with it."""
+    params = checked_params(root)
+    width = params.networks.teacher.width
+    _train(root, Job(params, teacher_key(params), params.teacher, width, {"alw": False, "weights": {}}))
+
+
+def train_student(root: Path, *, method: str, student: str, seed: int) -> None:
+    """Train one student of the grid, or go on with it.
+
+    Raises:
+        UserError: The method or the student has no block in params.yaml.
+    """
+    params = checked_params(root)
+    for name, blocks, path in (
+        (method, params.methods, "methods"),
+        (student, cast(dict[str, Any], params.networks.students), "networks.students"),
+    ):
+        if name not in blocks:
+            raise UserError(
+                f"there is no block {path}.{name} in params.yaml{did_you_mean(name, sorted(blocks))}"
+            )
+    key = RunKey(params.dataset, method, student, seed)
+    width = params.networks.students[cast(Any, student)].width
+    _train(root, Job(params, key, params.train, width, params.methods[method].block))
+
+
+def _train(root: Path, job: Job) -> None:
+    runtime = job.params.runtime
+    torch.set_num_threads(runtime.threads)
+    fabric = _start_fabric(runtime)
+    identity = _identity(root, job)
+    state = job.key.state(identity)
+    if fabric.is_global_zero:
+        with exclusive(state):
+            fabric.barrier()
+            _train_in(root, job, fabric, state)
+    else:
+        fabric.barrier()  # behind the first rank, which holds the lock
+        _train_in(root, job, fabric, state)
+
+
+def _train_in(root: Path, job: Job, fabric: Fabric, state: Path) -> None:
+    started = datetime.now(UTC)
+    checkpoint = state / "checkpoint.pt"
+    distiller = _build(root, job)
+    optimizer = build_sgd(
+        distiller.student,
+        distiller.method,
+        lr=job.training.lr,
+        head_lr_factor=job.training.head_lr_factor,
+        momentum=job.training.momentum,
+        nesterov=job.training.nesterov,
+        weight_decay=job.training.weight_decay,
+    )
+    saved = load_state(checkpoint)
+    progress = _restore(saved, distiller, optimizer)
+    _to_device(distiller, fabric, channels_last=job.params.runtime.channels_last)
+    compiled = torch.compile(distiller) if job.params.runtime.compile else distiller
+    module, wrapped_optimizer = fabric.setup(cast(nn.Module, compiled), optimizer)
+    data = root / data_folder(job.params.dataset)
+    batches = _train_batches(data, job, fabric)
+    schedule = _schedule(job, steps=batches.steps_per_epoch, fabric=fabric)
+    with _open_tracker(root, job, state, active=fabric.is_global_zero) as tracker:
+        tracker.rewind(progress.epoch)
+        _describe(tracker, job, data)
+        for row in progress.history:  # a point that is already there is not recorded twice
+            tracker.log(_tracked(row), int(row["epoch"]))
+
+        def on_epoch(progress: Progress) -> None:
+            tracker.log(_tracked(progress.history[-1]), progress.epoch)
+            if fabric.is_global_zero:
+                save_state(_state_of(distiller, optimizer, progress), checkpoint)
+            fabric.barrier()
+
+        fit(
+            fabric,
+            module,
+            wrapped_optimizer,
+            progress,
+            student=distiller.student,
+            schedule=schedule,
+            batches=batches.epoch,
+            weights=partial(
+                term_weights,
+                epochs=job.training.epochs,
+                terms=distiller.terms[1:],
+                weights=job.block["weights"],
+                alw=job.alw,
+            ),
+            validate=_validation(data, job, distiller.student, fabric),
+            on_epoch=on_epoch,
+        )
+        if fabric.is_global_zero:
+            _write_outputs(root, job, distiller, progress, schedule)
+            _write_cost(
+                root, job, distiller, progress, schedule, tracker, state, fabric, started, saved is not None
+            )
+            for file in ("history.csv", "train.json", job.key.weights.name):
+                tracker.artifact(root / job.key.folder / file)
+    fabric.barrier()
+
+
+def _start_fabric(runtime: Runtime) -> Fabric:
+    strategy = "ddp" if runtime.devices not in (1, "auto") or runtime.num_nodes > 1 else "auto"
+    fabric = Fabric(
+        accelerator=runtime.accelerator,
+        devices=runtime.devices,
+        num_nodes=runtime.num_nodes,
+        precision=runtime.precision,
+        strategy=strategy,
+    )
+    fabric.launch()
+    on_cpu = fabric.device.type == "cpu"
+    torch.use_deterministic_algorithms(on_cpu)
+    # It fills memory that nothing reads, and costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = not on_cpu
+    return fabric
+
+
+def _identity(root: Path, job: Job) -> str:
+    """Hash of everything that determines the run's result: numbers, data, teacher, code, precision, torch."""
+    data = root / data_folder(job.params.dataset)
+    runtime = job.params.runtime.model_dump(exclude={"workers", "compile"})
+    pretrained = job.params.networks.pretrained
+    parts: dict[str, Any] = {
+        "numbers": job.numbers,
+        "runtime": runtime,
+        "manifest": sha256_of(data / "manifest.json"),
+        "code": _code_digest(),
+        "torch": torch.__version__,
+        "weights": sha256_of(Path(pretrained))
+        if isinstance(pretrained, str) and Path(pretrained).exists()
+        else "",
+    }
+    if not job.key.is_teacher:
+        teacher = teacher_key(job.params)
+        if not (root / teacher.weights).exists():
+            raise UserError(f"{teacher.weights}: there is no teacher yet; run `dvc repro train_teacher`")
+        parts["teacher"] = sha256_of(root / teacher.weights)
+    return digest_of(parts)
+
+
+def _code_digest() -> str:
+    """Hash of the package's source, without what makes no numbers: a run never goes on with other code."""
+    package = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        relative = path.relative_to(package)
+        if relative.parts[0] not in ("reporting", "tracking"):
+            digest.update(str(relative).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _build(root: Path, job: Job) -> Distiller:
+    """Networks and method; initial weights depend on seed and backbone alone, so all methods share them."""
+    params, key = job.params, job.key
+    torch.manual_seed(seed_at(key.seed, "init", key.network))
+    student = build_network(
+        key.network,
+        num_classes=params.data.classes,
+        width=job.width,
+        output_stride=params.networks.output_stride,
+        pretrained=params.networks.pretrained,
+    )
+    if key.is_teacher:
+        return Distiller(student, teacher=None, method=None)
+    teacher = load_network(root / teacher_key(params).weights)
+    torch.manual_seed(seed_at(key.seed, "adapters", key.method))
+    method = build_method(
+        key.method,
+        job.block,
+        student_channels=student.channels,
+        teacher_channels=teacher.channels,
+        num_classes=params.data.classes,
+    )
+    return Distiller(student, teacher=teacher if method is not None else None, method=method)
+
+
+def _to_device(distiller: Distiller, fabric: Fabric, *, channels_last: bool) -> None:
+    """Fabric moves what is in the module tree; the teacher beside it is moved here."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    distiller.student.to(memory_format=layout)
+    if distiller.teacher is not None:
+        distiller.teacher.to(fabric.device).to(memory_format=layout)
+
+
+def _restore(saved: dict[str, Any] | None, distiller: Distiller, optimizer: torch.optim.SGD) -> Progress:
+    if saved is None:
+        return Progress()
+    distiller.load_state_dict(saved["distiller"])
+    optimizer.load_state_dict(saved["optimizer"])
+    progress = Progress(**saved["progress"])
+    print(f"going on after epoch {progress.epoch}", flush=True)
+    return progress
+
+
+def _state_of(distiller: Distiller, optimizer: torch.optim.SGD, progress: Progress) -> dict[str, Any]:
+    return {
+        "distiller": distiller.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "progress": vars(progress),
+    }
+
+
+def _train_batches(data: Path, job: Job, fabric: Fabric) -> TrainBatches:
+    images = job.params.images
+    transform = partial(
+        augment,
+        crop=(images.crop[0], images.crop[1]),
+        scale=(images.scale[0], images.scale[1]),
+        input_scale=images.input_scale,
+        flip=images.flip,
+        blur=images.blur,
+        colour=images.colour,
+    )
+    return TrainBatches(
+        ShardedSplit(data, "train"),
+        transform,
+        batch=job.training.batch,
+        micro_batches=_micro_batches(job, fabric),
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+        seed=job.key.seed,
+        workers=job.params.runtime.workers,
+        pin_memory=fabric.device.type == "cuda",
+    )
+
+
+def _micro_batches(job: Job, fabric: Fabric) -> int:
+    """Forward passes of a process per step, so that none is larger than ``runtime.max_batch_per_device``."""
+    largest = job.params.runtime.max_batch_per_device
+    return math.ceil(job.training.batch / fabric.world_size / largest) if largest else 1
+
+
+def _schedule(job: Job, *, steps: int, fabric: Fabric) -> Schedule:
+    training = job.training
+    return Schedule(
+        epochs=training.epochs,
+        steps=steps,
+        micro_batches=_micro_batches(job, fabric),
+        lr=training.lr,
+        poly_power=training.poly_power,
+        clip_norm=training.clip_norm,
+        validate_every=training.validate_every,
+        select=training.select,
+        seed=job.key.seed,
+    )
+
+
+def _validation(data: Path, job: Job, student: nn.Module, fabric: Fabric) -> Any:  # noqa: ANN401 - callable or None
+    if "validation" not in read_manifest(data)["splits"]:
+        return None
+    batches = EvalBatches(
+        ShardedSplit(data, "validation"),
+        partial(prepare, input_scale=job.params.images.input_scale),
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+    )
+
+    def validate() -> dict[str, float]:
+        counts = validation_confusion(
+            student, batches, num_classes=job.params.data.classes, device=fabric.device
+        )
+        confusion = cast(torch.Tensor, fabric.all_reduce(counts, reduce_op="sum")).cpu().numpy()
+        return {
+            "miou": metrics.mean_iou(confusion),
+            "pixel_accuracy": metrics.pixel_accuracy(confusion),
+            "class_accuracy": metrics.mean_class_accuracy(confusion),
+        }
+
+    return validate
+
+
+def _open_tracker(root: Path, job: Job, state: Path, *, active: bool) -> tracking.Tracker:
+    params, key = job.params, job.key
+    stage = "train_teacher" if key.is_teacher else ("distill" if job.block["alw"] else "baselines")
+    return tracking.open_tracker(
+        root=root,
+        experiment=f"icsd-{params.dataset}",
+        group=tracking.group_id(params.digest()),
+        name=key.title,
+        tags={
+            "icsd.kind": "teacher" if key.is_teacher else "student",
+            "icsd.method": key.method,
+            "icsd.student": key.network,
+            "icsd.seed": str(key.seed),
+            "icsd.dataset": params.dataset,
+            "icsd.stage_name": stage,
+        },
+        state=state / "tracking",
+        enabled=active and params.tracking.enabled,
+        system_metrics=params.tracking.system_metrics,
+    )
+
+
+def _describe(tracker: tracking.Tracker, job: Job, data: Path) -> None:
+    tracker.params(job.numbers)
+    digest = sha256_of(data / "manifest.json")[:32]
+    tracker.dataset(job.params.dataset, digest=digest, source=job.params.data.reader, context="training")
+
+
+def _tracked(row: dict[str, float]) -> dict[str, float]:
+    return {key: value for key, value in row.items() if key != "epoch"}
+
+
+def _write_outputs(
+    root: Path, job: Job, distiller: Distiller, progress: Progress, schedule: Schedule
+) -> None:
+    """Weights, curves and description: the same bytes whenever the run is repeated."""
+    key, params = job.key, job.params
+    student = cast(DeepLabV3Plus, distiller.student)
+    selected = progress.best_epoch if schedule.select == "best_val" else progress.epoch
+    if schedule.select == "best_val":
+        student.load_state_dict(cast(dict[str, torch.Tensor], progress.best_weights))
+    save_weights(student, root / key.weights)
+    _write_history(root / key.folder / "history.csv", progress.history)
+    splits = read_manifest(root / data_folder(params.dataset))["splits"]
+    kind: Literal["teacher", "student"] = "teacher" if key.is_teacher else "student"
+    write_json(
+        root / key.folder / "train.json",
+        {
+            "schema": 1,
+            "kind": kind,
+            "dataset": params.dataset,
+            "method": None if key.is_teacher else key.method,
+            "network": {
+                "backbone": key.network,
+                "width": job.width,
+                "output_stride": params.networks.output_stride,
+            },
+            "seed": key.seed,
+            "pretrained": params.networks.pretrained,
+            "epochs": schedule.epochs,
+            "batch": job.training.batch,
+            "crop": params.images.crop,
+            "num_train_images": len(splits["train"]["ids"]),
+            "num_validation_images": len(splits["validation"]["ids"]) if "validation" in splits else 0,
+            "selected": schedule.select,
+            "selected_epoch": selected,
+            "params": job.numbers,
+        },
+    )
+
+
+def _write_history(path: Path, history: list[dict[str, float]]) -> None:
+    columns = list(dict.fromkeys(key for row in history for key in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def _write_cost(
+    root: Path,
+    job: Job,
+    distiller: Distiller,
+    progress: Progress,
+    schedule: Schedule,
+    tracker: tracking.Tracker,
+    state: Path,
+    fabric: Fabric,
+    started: datetime,
+    resumed: bool,
+) -> None:
+    """What is never the same twice, apart from the outputs that others depend on."""
+    git = tracking.git_state(root)
+    images = schedule.epochs * schedule.steps * job.training.batch
+    write_json(
+        root / job.key.cost,
+        {
+            "seconds_training": progress.seconds,
+            "seconds_per_epoch": progress.seconds / schedule.epochs,
+            "images_per_second": images / progress.seconds,
+            "peak_memory_mb": _peak_memory_mb(fabric.device),
+            "device": _device_name(fabric.device),
+            "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+            "torch": torch.__version__,
+            "extra_parameters": sum(p.numel() for p in distiller.method.parameters())
+            if distiller.method
+            else 0,
+            "started": started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "resumed": int(resumed),
+            "mlflow": {
+                "experiment": f"icsd-{job.params.dataset}",
+                "run_id": tracker.run_id,
+                "uri": _shown_uri(root),
+            }
+            if job.params.tracking.enabled
+            else None,
+            "git": {"commit": git.commit, "dirty": git.dirty},
+            "state": str(state.relative_to(main_root())),
+        },
+    )
+
+
+def _shown_uri(root: Path) -> str:
+    """The store without the machine's path and without credentials: the file is shared."""
+    uri, _ = tracking.store_location(root)
+    if uri.startswith("sqlite:"):
+        return "sqlite:///.mlflow/mlflow.db"
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    """Peak of the device's memory on CUDA, else of this process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

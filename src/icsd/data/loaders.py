@@ -1,0 +1,225 @@
+"""Batches as a pure function of (seed, epoch): no state to save, and the number of workers changes nothing.
+
+Worker processes are started once and kept. What travels to them is ``(epoch, index)``, so that the dataset in
+a worker needs to know nothing about the epoch, and a sample's augmentation depends on its coordinates alone.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from multiprocessing.context import BaseContext
+from typing import Protocol, TypedDict
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from icsd.data.base import Pixels
+from icsd.params import UserError
+from icsd.seeds import seed_at
+
+
+class Split(Protocol):
+    """Anything that gives (image uint8 [H, W, 3], label uint8 [H, W]) by index, and can be pickled."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> tuple[Pixels, Pixels]: ...
+
+
+class TrainTransform(Protocol):
+    """E.g. ``functools.partial(augment, crop=(96, 96))``; must be picklable."""
+
+    def __call__(
+        self, image: Pixels, label: Pixels, /, *, seed: int
+    ) -> tuple[Float[Tensor, "3 H W"], Int[Tensor, "H W"]]:
+        """Image and label of one training view."""
+        ...
+
+
+class EvalTransform(Protocol):
+    """E.g. ``functools.partial(prepare, input_scale=0.5)``; must be picklable."""
+
+    def __call__(self, image: Pixels, /) -> Float[Tensor, "3 H W"]:
+        """The network's input."""
+        ...
+
+
+def epoch_order(num_samples: int, *, seed: int, epoch: int) -> list[int]:
+    """The order in which an epoch visits the samples: a permutation that depends on seed and epoch alone."""
+    rng = np.random.Generator(np.random.PCG64(seed_at(seed, "order", epoch)))
+    order: list[int] = rng.permutation(num_samples).tolist()
+    return order
+
+
+class TrainBatches:
+    """Training batches of this process: ``batches.epoch(3)`` yields ``(images, labels)`` micro-batches.
+
+    Global batch b of an epoch is ``order[b * batch : (b + 1) * batch]``; an incomplete last one is dropped.
+    Process ``rank`` of ``world`` takes one contiguous part of it, in ``micro_batches`` contiguous pieces:
+    accumulate over so many before a step. Nothing about a sample depends on how a batch is divided.
+
+    Args:
+        split: the samples.
+        transform: called with (image, label, seed=...).
+        batch: size of the global batch.
+        micro_batches: pieces per process.
+        rank: of this process.
+        world: number of processes.
+        seed: of order and augmentation.
+        workers: loader processes, kept from epoch to epoch; 0 loads in this process.
+        pin_memory: only useful when the batches go to a CUDA device.
+
+    Raises:
+        UserError: fewer samples than a batch, or a batch that cannot be divided.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        transform: TrainTransform,
+        *,
+        batch: int,
+        micro_batches: int = 1,
+        rank: int = 0,
+        world: int = 1,
+        seed: int,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        if len(split) < batch:
+            raise UserError(f"train.batch is {batch}, but there are only {len(split)} training images")
+        if batch % (world * micro_batches):
+            raise UserError(
+                f"train.batch is {batch}, which cannot be divided among {world} processes with "
+                f"{micro_batches} micro-batches each: choose runtime settings whose product divides it"
+            )
+        self._sampler = _EpochSampler(
+            len(split), seed=seed, batch=batch, micro_batches=micro_batches, rank=rank, world=world
+        )
+        self._loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
+            _TrainSamples(split, transform, seed),
+            batch_sampler=self._sampler,
+            pin_memory=pin_memory,
+            **_workers(workers),
+            generator=torch.Generator(),  # the loader draws a seed per epoch; not from the global generator
+        )
+        self.steps_per_epoch = len(split) // batch
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Float[Tensor, "B 3 H W"], Int[Tensor, "B H W"]]]:
+        """The epoch's micro-batches, ``steps_per_epoch * micro_batches`` of them."""
+        self._sampler.epoch = epoch
+        yield from self._loader
+
+
+class EvalBatches:
+    """Evaluation, one whole image at a time: yields ``(index, image [1, 3, h, w], label [1, H, W])``.
+
+    The label keeps its own size. Process ``rank`` of ``world`` sees indices rank, rank + world, …: every
+    sample is seen by exactly one process, none twice.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        transform: EvalTransform,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        self._loader: DataLoader[tuple[int, Tensor, Tensor]] = DataLoader(
+            _EvalSamples(split, transform),
+            sampler=range(rank, len(split), world),
+            batch_size=None,
+            pin_memory=pin_memory,
+            **_workers(workers),
+            generator=torch.Generator(),
+        )
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[tuple[int, Float[Tensor, "1 3 h w"], Int[Tensor, "1 H W"]]]:
+        yield from self._loader
+
+
+class _EpochSampler(Sampler[list[tuple[int, int]]]):
+    """Lists of (epoch, index), one per micro-batch of this process."""
+
+    def __init__(
+        self, num_samples: int, *, seed: int, batch: int, micro_batches: int, rank: int, world: int
+    ) -> None:
+        self.epoch = 0
+        self._num_samples = num_samples
+        self._seed = seed
+        self._batch = batch
+        self._micro_size = batch // (world * micro_batches)
+        self._begin = rank * micro_batches * self._micro_size
+        self._micro_batches = micro_batches
+
+    def __len__(self) -> int:
+        return self._num_samples // self._batch * self._micro_batches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch = self.epoch
+        order = epoch_order(self._num_samples, seed=self._seed, epoch=epoch)
+        for step in range(self._num_samples // self._batch):
+            for micro in range(self._micro_batches):
+                begin = step * self._batch + self._begin + micro * self._micro_size
+                yield [(epoch, index) for index in order[begin : begin + self._micro_size]]
+
+
+class _TrainSamples(Dataset[tuple[Tensor, Tensor]]):
+    def __init__(self, split: Split, transform: TrainTransform, seed: int) -> None:
+        self._split = split
+        self._transform = transform
+        self._seed = seed
+
+    def __getitem__(self, coordinates: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        epoch, index = coordinates
+        image, label = self._split[index]
+        return self._transform(image, label, seed=seed_at(self._seed, "augment", epoch, index))
+
+
+class _EvalSamples(Dataset[tuple[int, Tensor, Tensor]]):
+    def __init__(self, split: Split, transform: EvalTransform) -> None:
+        self._split = split
+        self._transform = transform
+
+    def __getitem__(self, index: int) -> tuple[int, Tensor, Tensor]:
+        image, label = self._split[index]
+        return index, self._transform(image)[None], torch.from_numpy(label).long()[None]
+
+
+class _Workers(TypedDict):
+    num_workers: int
+    persistent_workers: bool
+    multiprocessing_context: BaseContext | None
+
+
+def _workers(wanted: int) -> _Workers:
+    """The loader's options for worker processes: no more of them than cores, which only slows down.
+
+    They are not forks of this process, whose threads (tracking, CUDA) would not survive that.
+    """
+    number = min(
+        wanted, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return _Workers(
+        num_workers=number,
+        persistent_workers=number > 0,
+        multiprocessing_context=_worker_context() if number else None,
+    )
+
+
+def _worker_context() -> BaseContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["torch", __name__, "icsd.data.transforms"]
+    )  # imported once, not per worker
+    return context

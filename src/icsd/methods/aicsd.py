@@ -1,0 +1,47 @@
+"""Adaptive inter-class similarity distillation: ICSD and pixel-wise KD together (arXiv 2308.04243).
+
+"Adaptive" is the weighting of the terms over the epochs, which is not here: see ``icsd.weighting``.
+"""
+
+from typing import ClassVar
+
+from jaxtyping import Integer
+from torch import Tensor
+
+from icsd.methods.base import Ignored, Method, Resolution, Taps, Temperature, Terms
+from icsd.methods.icsd import ICSD, Rows, Variant
+from icsd.methods.kd import KD
+
+
+class AICSD(Method):
+    """The two distillation terms of the paper.
+
+    Args:
+        variant: See ``ICSD``; it concerns the term ``icsd`` alone.
+        temperature: τ of both terms, as in the paper.
+        ignored: Of both terms.
+        resolution: Of both terms.
+        rows: See ``ICSD``.
+    """
+
+    taps: ClassVar[tuple[str, ...]] = ("logits",)
+    terms: ClassVar[tuple[str, ...]] = ("icsd", "kd")
+
+    def __init__(
+        self,
+        *,
+        variant: Variant = "paper",
+        temperature: Temperature = 1.0,
+        ignored: Ignored = "exclude",
+        resolution: Resolution = "logits",
+        rows: Rows = "raw",
+    ) -> None:
+        super().__init__()
+        self.icsd = ICSD(
+            variant=variant, temperature=temperature, ignored=ignored, resolution=resolution, rows=rows
+        )
+        self.kd = KD(temperature=temperature, ignored=ignored, resolution=resolution)
+
+    def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
+        """``icsd`` and ``kd``."""
+        return {**self.icsd(student, teacher, labels), **self.kd(student, teacher, labels)}

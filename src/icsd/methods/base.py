@@ -1,0 +1,67 @@
+"""What a distillation method is, and the few functions that all of them need."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float, Integer
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+IGNORE = 255  # the label of pixels that belong to no class
+
+Taps = Mapping[str, Tensor]
+Terms = dict[str, Tensor]
+Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Ignored = Literal["exclude", "include"]
+Resolution = Literal["logits", "input"]
+
+
+class Method(nn.Module):
+    """A distillation method: an interface, nothing more.
+
+    A method owns what it trains beside the student (adapters), never a network. Its constructor takes the
+    options of its block in params.yaml as annotated keyword-only arguments with defaults, and may ask by
+    name for ``student_channels``, ``teacher_channels`` (the width of every tap) and ``num_classes``.
+
+    Attributes:
+        taps: What it reads of both networks.
+        terms: The names of the loss terms it returns.
+    """
+
+    taps: ClassVar[tuple[str, ...]]
+    terms: ClassVar[tuple[str, ...]]
+
+    def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
+        """Every term, unweighted, as a float32 scalar; gradients reach the student only."""
+        raise NotImplementedError
+
+
+def valid_positions(labels: Integer[Tensor, "B H W"], size: tuple[int, int]) -> Bool[Tensor, "B h w"]:
+    """Where a map of ``size`` lies on a pixel that has a class.
+
+    Nearest neighbour on the grid that bilinear upsampling with ``align_corners=True`` uses: corners lie on
+    corners.
+    """
+    rows, columns = (
+        (2 * torch.arange(n, device=labels.device) * (N - 1) + max(n - 1, 1)) // (2 * max(n - 1, 1))
+        for n, N in zip(size, labels.shape[-2:], strict=True)
+    )
+    return labels[:, rows[:, None], columns] != IGNORE
+
+
+def at_resolution(
+    logits: Float[Tensor, "B C h w"], labels: Integer[Tensor, "B H W"], resolution: Resolution
+) -> Float[Tensor, "B C _ _"]:
+    """The logits as they are, or upsampled bilinearly to the size of the labels."""
+    if resolution == "logits":
+        return logits
+    return F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=True)
+
+
+def counted(
+    logits: Float[Tensor, "B C h w"], labels: Integer[Tensor, "B H W"], ignored: Ignored
+) -> Bool[Tensor, "B h w"] | None:
+    """The positions of ``logits`` that count; None stands for all."""
+    return valid_positions(labels, (logits.shape[-2], logits.shape[-1])) if ignored == "exclude" else None

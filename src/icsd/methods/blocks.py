@@ -1,0 +1,75 @@
+"""A method's block in params.yaml, checked against its constructor."""
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails
+
+from icsd.methods.base import Method
+from icsd.params import UserError, did_you_mean
+
+GIVEN = ("student_channels", "teacher_channels", "num_classes")  # by the builder, never by the YAML
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedBlock:
+    """A checked block: is weighting adaptive, the weight of every term, the constructor's options."""
+
+    alw: bool
+    weights: dict[str, float]
+    options: dict[str, Any]
+
+
+def check_block(path: str, block: Mapping[str, Any], *, method: type[Method] | None) -> CheckedBlock:
+    """The block at ``path``, strictly as ``method``'s constructor and terms ask for it.
+
+    Raises:
+        UserError: One line per mistake, with the full path of the key and what is allowed there.
+    """
+    schema = _schema(method)
+    try:
+        checked = schema.model_validate(dict(block)).model_dump()
+    except ValidationError as error:
+        raise UserError("\n".join(_message(path, details, schema) for details in error.errors())) from error
+    alw, weights = checked.pop("alw"), checked.pop("weights")
+    return CheckedBlock(alw=alw, weights=weights, options=checked)
+
+
+def asked_for(method: type[Method]) -> list[str]:
+    """Which of the ``GIVEN`` values the constructor asks for."""
+    return [name for name in inspect.signature(method).parameters if name in GIVEN]
+
+
+def _schema(method: type[Method] | None) -> type[BaseModel]:
+    fields: dict[str, Any] = {"alw": (bool, ...)}
+    terms: dict[str, Any] = {name: (Weight, ...) for name in (method.terms if method else ())}
+    fields["weights"] = (create_model("weights", __config__=_STRICT, **terms), ...)
+    if method is not None:
+        hints = get_type_hints(method.__init__, include_extras=True)
+        for name, parameter in inspect.signature(method).parameters.items():
+            if name not in GIVEN:
+                fields[name] = (hints[name], parameter.default)
+    return create_model("block", __config__=_STRICT, **fields)
+
+
+def _message(path: str, details: ErrorDetails, schema: type[BaseModel]) -> str:
+    *parents, key = (str(part) for part in details["loc"])
+    where = ".".join([path, *parents, key])
+    given, kind = details["input"], details["type"]
+    # Only `weights` has keys of its own.
+    block: Any = schema.model_fields["weights"].annotation if parents else schema
+    names = list(getattr(block, "model_fields", {}))
+    if kind == "extra_forbidden":
+        return f"{where}: unknown key{did_you_mean(key, names)}"
+    if kind == "missing":
+        return f"{where}: missing; there must be: {', '.join(names)}"
+    if kind == "literal_error":
+        choices = re.findall(r"'(.+?)'", details["ctx"]["expected"])
+        return f"{where}: {given!r} is not a choice{did_you_mean(str(given), choices)}"
+    return f"{where}: {details['msg']}, got {given!r}"

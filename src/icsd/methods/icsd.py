@@ -1,0 +1,100 @@
+"""Inter-class similarity distillation.
+
+Mansourian, Ahmadi, Kasaei: AICSD, Adaptive Inter-Class Similarity Distillation for Semantic Segmentation,
+arXiv 2308.04243. Each class map becomes a distribution over the positions of an image; the KL divergences
+between all pairs of them are the image's similarity matrix, and the student's matrix follows the teacher's.
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+from torch.nn import functional as F
+
+from icsd.methods.base import (
+    Ignored,
+    Method,
+    Resolution,
+    Taps,
+    Temperature,
+    Terms,
+    at_resolution,
+    counted,
+)
+from icsd.similarity import full_precision, ics_matrix
+
+Variant = Literal["paper", "released"]
+Rows = Literal["raw", "l2"]
+
+
+class ICSD(Method):
+    """The student's inter-class similarity matrices follow the teacher's.
+
+    Args:
+        variant: ``paper``: the method as the paper defines it. ``released``: what the authors' published
+            code computes, number for number; its softmax runs over the height alone, and its divergence is
+            given probabilities where log-probabilities belong. The two live on different scales: a weight
+            for one means nothing for the other.
+        temperature: τ, which divides the logits before the softmax.
+        ignored: Whether positions without a class count.
+        resolution: At the logits' own size, or upsampled to the labels'.
+        rows: The matrices as they are, or every row divided by its L2 norm before the comparison.
+
+    ``released`` implies ``ignored: include``, ``resolution: input`` and ``rows: l2``, whatever is given.
+    """
+
+    taps: ClassVar[tuple[str, ...]] = ("logits",)
+    terms: ClassVar[tuple[str, ...]] = ("icsd",)
+
+    def __init__(
+        self,
+        *,
+        variant: Variant = "paper",
+        temperature: Temperature = 1.0,
+        ignored: Ignored = "exclude",
+        resolution: Resolution = "logits",
+        rows: Rows = "raw",
+    ) -> None:
+        super().__init__()
+        self.variant: Variant = variant
+        self.temperature = temperature
+        self.ignored: Ignored = ignored
+        self.resolution: Resolution = resolution
+        self.rows: Rows = rows
+
+    def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
+        """``icsd``: the mean squared difference of the matrices, over images and class pairs."""
+        with full_precision(student["logits"], teacher["logits"].detach()) as both:
+            if self.variant == "released":
+                s, t = (at_resolution(logits, labels, "input") for logits in both)
+                return {"icsd": released_loss(s, t, temperature=self.temperature)}
+            s, t = (at_resolution(logits, labels, self.resolution) for logits in both)
+            valid = counted(s, labels, self.ignored)
+            ours, theirs = (ics_matrix(z, temperature=self.temperature, valid=valid) for z in (s, t))
+            if self.rows == "l2":
+                ours, theirs = F.normalize(ours, dim=2), F.normalize(theirs, dim=2)
+            return {"icsd": F.mse_loss(ours, theirs)}
+
+
+def released_matrix(logits: Float[Tensor, "B C H W"], *, temperature: float = 1.0) -> Float[Tensor, "C C"]:
+    """The matrix that the authors' code computes, before it normalises the rows.
+
+    There, p_c is a softmax over the height, separately for every column, and for i <= j the entries [i, j]
+    and [j, i] are ``KLDivLoss("batchmean")(p_i, p_j)``: Σ p_j (log p_j − p_i), averaged over the batch.
+    """
+    with full_precision(logits) as (scores,):
+        log_p = F.log_softmax(scores / temperature, dim=2).flatten(2)
+        p = log_p.exp()
+        products = (p @ p.transpose(1, 2)).mean(dim=0)
+        negative_entropy = (p * log_p).sum(dim=2).mean(dim=0)
+        classes = torch.arange(logits.shape[1], device=logits.device)
+        return negative_entropy[torch.maximum(classes[:, None], classes)] - products
+
+
+def released_loss(
+    student: Float[Tensor, "B C H W"], teacher: Float[Tensor, "B C H W"], *, temperature: float = 1.0
+) -> Float[Tensor, ""]:
+    """The loss of the authors' code: mean squared difference of row-normalised matrices, divided by B."""
+    ours, theirs = (released_matrix(logits, temperature=temperature) for logits in (student, teacher))
+    return F.mse_loss(F.normalize(ours, dim=1), F.normalize(theirs, dim=1)) / student.shape[0]

@@ -1,0 +1,75 @@
+"""Pixel-wise knowledge distillation.
+
+Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, arXiv 1503.02531, applied to every pixel.
+"""
+
+from typing import ClassVar
+
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
+from torch.nn import functional as F
+
+from icsd.methods.base import (
+    Ignored,
+    Method,
+    Resolution,
+    Taps,
+    Temperature,
+    Terms,
+    at_resolution,
+    counted,
+)
+from icsd.similarity import full_precision
+
+
+class KD(Method):
+    """The student's class distribution at every pixel follows the teacher's.
+
+    The released AICSD code divides this by the number of classes as well: its weight w is w / C here.
+
+    Args:
+        temperature: τ, which softens both distributions; the loss carries τ², so that its gradient keeps
+            its size.
+        ignored: Whether pixels without a class count.
+        resolution: At the logits' own size, or upsampled to the labels' (as released).
+    """
+
+    taps: ClassVar[tuple[str, ...]] = ("logits",)
+    terms: ClassVar[tuple[str, ...]] = ("kd",)
+
+    def __init__(
+        self,
+        *,
+        temperature: Temperature = 1.0,
+        ignored: Ignored = "exclude",
+        resolution: Resolution = "logits",
+    ) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.ignored: Ignored = ignored
+        self.resolution: Resolution = resolution
+
+    def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
+        """``kd``: see ``pixel_kl``."""
+        with full_precision(student["logits"], teacher["logits"].detach()) as both:
+            s, t = (at_resolution(logits, labels, self.resolution) for logits in both)
+            valid = counted(s, labels, self.ignored)
+            return {"kd": pixel_kl(s, t, temperature=self.temperature, valid=valid)}
+
+
+def pixel_kl(
+    student: Float[Tensor, "B C h w"],
+    teacher: Float[Tensor, "B C h w"],
+    *,
+    temperature: float = 1.0,
+    valid: Bool[Tensor, "B h w"] | None = None,
+) -> Float[Tensor, ""]:
+    """τ² times the mean over valid pixels of KL(softmax(teacher/τ) || softmax(student/τ)), in nats.
+
+    0 where no pixel is valid.
+    """
+    log_student, log_teacher = (F.log_softmax(logits / temperature, dim=1) for logits in (student, teacher))
+    divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1)
+    if valid is None:
+        return temperature**2 * divergence.mean()
+    return temperature**2 * divergence.masked_fill(~valid, 0).sum() / valid.sum().clamp(min=1)

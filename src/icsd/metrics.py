@@ -1,0 +1,48 @@
+"""What follows from confusion counts (rows: truth, columns: prediction). Values are fractions."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def iou_per_class(confusion: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Intersection over union of every class; NaN for a class that the ground truth does not have."""
+    hits, truth = np.diag(confusion), confusion.sum(axis=1)
+    return _ratio(hits, truth + confusion.sum(axis=0) - hits, where=truth > 0)
+
+
+def mean_iou(confusion: NDArray[np.integer]) -> float:
+    """The mean IoU over the classes that the ground truth has; NaN if it has none."""
+    return _mean(iou_per_class(confusion))
+
+
+def pixel_accuracy(confusion: NDArray[np.integer]) -> float:
+    """The fraction of pixels with the right class; NaN without pixels."""
+    total = confusion.sum()
+    return float(np.trace(confusion) / total) if total else float("nan")
+
+
+def mean_class_accuracy(confusion: NDArray[np.integer]) -> float:
+    """The mean over the ground truth's classes of the fraction of their pixels that are right.
+
+    This is what arXiv 2308.04243 prints as "Accuracy".
+    """
+    truth = confusion.sum(axis=1)
+    return _mean(_ratio(np.diag(confusion), truth, where=truth > 0))
+
+
+def absent_classes(confusion: NDArray[np.integer]) -> list[int]:
+    """The classes that the ground truth does not have, and that no mean includes."""
+    return [int(index) for index in np.flatnonzero(confusion.sum(axis=1) == 0)]
+
+
+def _ratio(
+    above: NDArray[np.integer], below: NDArray[np.integer], *, where: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    ratio = np.full(len(above), np.nan)
+    np.divide(above, below, out=ratio, where=where)
+    return ratio
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else float("nan")

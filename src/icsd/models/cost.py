@@ -1,0 +1,25 @@
+"""What a network costs."""
+
+import copy
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def parameters(model: nn.Module) -> int:
+    """The number of trainable numbers (running statistics are not among them)."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def flops(model: nn.Module, input_shape: tuple[int, int, int]) -> int:
+    """Floating-point operations of one image, [3, H, W], in evaluation mode.
+
+    A multiply-add counts as two; papers that count it once ("MACs") print half of this. Only convolutions
+    and matrix products count: normalisation, activations and resampling, about a percent here, do not.
+    """
+    # On the meta device nothing is computed or allocated, only shapes travel.
+    ghost = copy.deepcopy(model).to("meta").eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        ghost(torch.empty(1, *input_shape, device="meta"))
+    return int(counter.get_total_flops())

@@ -1,0 +1,172 @@
+"""DeepLabV3+ (Chen et al., ECCV 2018), with every feature map a method may want under its name."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from icsd.models.backbones import BACKBONES, scaled
+from icsd.models.imagenet import load_imagenet
+from icsd.params import UserError, did_you_mean
+
+RATES = {16: (6, 12, 18), 8: (12, 24, 36)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What it takes to build a network again."""
+
+    backbone: str
+    num_classes: int
+    width: float = 1.0
+    output_stride: int = 16
+
+
+class PooledBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation that also trains on a batch of one pooled 1x1 map.
+
+    One value per channel has no variance, and torch refuses it. There the running statistics normalise, as in
+    evaluation, and are not updated.
+    """
+
+    def forward(self, input: Float[Tensor, "B K h w"]) -> Float[Tensor, "B K h w"]:
+        """The normalised map."""
+        if self.training and input.numel() == input.size(1):
+            return F.batch_norm(
+                input,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                training=False,
+                eps=self.eps,
+            )
+        return super().forward(input)
+
+
+def conv_bn(inputs: int, outputs: int, *, kernel: int = 1, rate: int = 1) -> nn.Sequential:
+    """A size-preserving convolution without bias, and its batch normalisation."""
+    padding = rate * (kernel // 2)
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=rate, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+
+class ASPP(nn.Module):
+    """À-trous spatial pyramid pooling: five branches over one map, projected to ``outputs`` channels."""
+
+    def __init__(self, inputs: int, outputs: int, *, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        dilated = [conv_bn(inputs, outputs, kernel=3, rate=rate) for rate in rates]
+        self.branches = nn.ModuleList([conv_bn(inputs, outputs), *dilated])
+        self.pool = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), PooledBatchNorm(outputs))
+        self.project = conv_bn((len(rates) + 2) * outputs, outputs)
+
+    def forward(self, x: Float[Tensor, "B K h w"]) -> Float[Tensor, "B L h w"]:
+        """The projection after its ReLU."""
+        maps = [F.relu(branch(x)) for branch in self.branches]
+        # Bilinear upsampling of one pixel is that pixel everywhere.
+        maps.append(F.relu(self.pool(x.mean(dim=(2, 3), keepdim=True))).expand_as(maps[0]))
+        return F.relu(self.project(torch.cat(maps, dim=1)))
+
+
+class Decoder(nn.Module):
+    """Low-level features and the upsampled pyramid, fused at stride 4."""
+
+    def __init__(self, low_level: int, inputs: int, *, reduced: int) -> None:
+        super().__init__()
+        self.reduce = conv_bn(low_level, reduced)
+        self.fuse = conv_bn(reduced + inputs, inputs, kernel=3)
+        self.refine = conv_bn(inputs, inputs, kernel=3)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, low_level: Float[Tensor, "B K h w"], pyramid: Float[Tensor, "B L _ _"]) -> Tensor:
+        """The last 3x3 convolution's normalised output, before its ReLU."""
+        reduced = F.relu(self.reduce(low_level))
+        size = low_level.shape[-2:]
+        pyramid = F.interpolate(pyramid, size, mode="bilinear", align_corners=True)
+        fused = F.relu(self.fuse(torch.cat([pyramid, reduced], dim=1)))
+        refined: Tensor = self.refine(self.dropout(fused))
+        return refined
+
+
+class DeepLabV3Plus(nn.Module):
+    """DeepLabV3+ that returns its feature maps by name ("taps").
+
+    All convolutions are without bias but the classifier. ``width`` scales the backbone and the head (256
+    and 48 channels). ``backbone`` holds what ImageNet weights fill; ``aspp``, ``decoder`` and
+    ``classifier`` are the head.
+
+    Attributes:
+        channels: The number of channels of every tap.
+        architecture: What this network was built from.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        width, stride = architecture.width, architecture.output_stride
+        head = scaled(256, width)
+        self.backbone = BACKBONES[architecture.backbone](width=width, output_stride=stride)
+        stages = self.backbone.channels
+        self.aspp = ASPP(stages["stage4"], head, rates=RATES[stride])
+        self.aspp_dropout = nn.Dropout(0.5)
+        self.decoder = Decoder(stages["stage1"], head, reduced=scaled(48, width))
+        self.decoder_dropout = nn.Dropout(0.1)
+        self.classifier = nn.Conv2d(head, architecture.num_classes, kernel_size=1)
+        self.channels = stages | {"aspp": head, "decoder": head, "logits": architecture.num_classes}
+        for module in (self.aspp, self.decoder):
+            for conv in module.modules():
+                if isinstance(conv, nn.Conv2d):
+                    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+        nn.init.kaiming_normal_(self.classifier.weight, nonlinearity="linear")
+        nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]  # torch types it as optional
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Tensor]:
+        """All taps of a batch of normalised images.
+
+        Returns:
+            ``stage1`` .. ``stage4``: the backbone, before the last ReLU of the stage (MobileNetV2: block
+                outputs).
+            ``aspp``: the pyramid's projection after its ReLU, before dropout. ``decoder``: the last 3x3
+            convolution's normalised output before its ReLU. ``logits``: [B, C, H/4, W/4], not upsampled.
+        """
+        taps = self.backbone(images)
+        low_level, deep = (self.backbone.activation(taps[stage]) for stage in ("stage1", "stage4"))
+        aspp = self.aspp(deep)
+        decoder = self.decoder(low_level, self.aspp_dropout(aspp))
+        logits = self.classifier(self.decoder_dropout(F.relu(decoder)))
+        return {**taps, "aspp": aspp, "decoder": decoder, "logits": logits}
+
+
+def build_network(
+    backbone: str,
+    *,
+    num_classes: int,
+    width: float = 1.0,
+    output_stride: int = 16,
+    pretrained: bool | str = False,
+) -> DeepLabV3Plus:
+    """A new network, its backbone from ImageNet weights if asked for.
+
+    Args:
+        backbone: A name in ``BACKBONES``.
+        num_classes: Channels of the logits.
+        width: Factor on all channel counts; they are multiples of 8 and at least 8.
+        output_stride: 16 or 8, the stride of the deepest map.
+        pretrained: See ``load_imagenet``.
+
+    Raises:
+        UserError: An unknown backbone or output stride, or weights that cannot be had.
+    """
+    if backbone not in BACKBONES:
+        hint = did_you_mean(backbone, list(BACKBONES))
+        raise UserError(f"networks: {backbone!r} is not a backbone{hint}")
+    if output_stride not in RATES:
+        raise UserError(f"networks: output_stride must be 8 or 16, not {output_stride}.")
+    model = DeepLabV3Plus(
+        Architecture(backbone=backbone, num_classes=num_classes, width=width, output_stride=output_stride)
+    )
+    load_imagenet(model.backbone, pretrained, name=backbone, width=width)
+    return model

@@ -1,0 +1,100 @@
+"""ImageNet weights of a backbone, from torchvision or from a local file."""
+
+import pickle
+import sys
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torchvision import models
+
+from icsd.models.backbones import Backbone
+from icsd.params import UserError
+
+# The first version of each: what the published networks started from.
+WEIGHTS = {
+    "resnet18": models.ResNet18_Weights.IMAGENET1K_V1,
+    "resnet34": models.ResNet34_Weights.IMAGENET1K_V1,
+    "resnet50": models.ResNet50_Weights.IMAGENET1K_V1,
+    "resnet101": models.ResNet101_Weights.IMAGENET1K_V1,
+    "mobilenetv2": models.MobileNet_V2_Weights.IMAGENET1K_V1,
+}
+CLASSIFIER = ("fc.", "classifier.", "features.18.")  # what a backbone does not have
+WAYS_OUT = "Give a local file (`networks.pretrained: path/to/weights.pth`) or train from scratch (`false`)."
+
+
+def load_imagenet(backbone: Backbone, source: bool | str, *, name: str, width: float = 1.0) -> None:
+    """Load ImageNet weights into ``backbone``, in place.
+
+    Args:
+        backbone: The network to fill.
+        source: ``True`` downloads torchvision's weights (and keeps them in torch's hub folder, hash
+            checked); a string is a local ``.pth``, ``.pt`` or ``.safetensors`` file under torchvision's
+            parameter names, with or without the classifier; ``False`` does nothing.
+        name: Which backbone it is.
+        width: The width it was built with.
+
+    Raises:
+        UserError: Weights for another width, not reachable, not readable, or of another network.
+    """
+    if source is False:
+        return
+    if width != 1.0:
+        raise UserError(
+            f"networks.pretrained: ImageNet weights exist for width 1 only, and {name} is built with "
+            f"width {width}. Set the width to 1 or `networks.pretrained: false`."
+        )
+    state = _download(name) if source is True else _read(Path(source))
+    origin = "torchvision" if source is True else f"{source}"
+    kept = {key: value for key, value in state.items() if not key.startswith(CLASSIFIER)}
+    try:
+        difference = backbone.load_state_dict(kept, strict=False)
+    except RuntimeError as error:  # shapes; torch's message has one line per parameter
+        first = str(error).splitlines()[1].strip()
+        raise UserError(
+            f"networks.pretrained: the weights from {origin} do not fit {name}: {first} {WAYS_OUT}"
+        ) from error
+    if difference.missing_keys or difference.unexpected_keys:
+        missing, unexpected = difference.missing_keys, difference.unexpected_keys
+        raise UserError(
+            f"networks.pretrained: the weights from {origin} do not belong to {name}: {len(missing)} missing "
+            f"(e.g. {missing[:2]}), {len(unexpected)} unknown (e.g. {unexpected[:2]}). {WAYS_OUT}"
+        )
+
+
+def _download(name: str) -> Mapping[str, Tensor]:
+    try:
+        state: Mapping[str, Tensor] = WEIGHTS[name].get_state_dict(
+            progress=sys.stderr.isatty(), check_hash=True
+        )
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash of the file is wrong
+        raise UserError(
+            f"networks.pretrained: could not get torchvision's weights of {name} ({error}). "
+            f"Without a network, {WAYS_OUT[0].lower()}{WAYS_OUT[1:]}"
+        ) from error
+    return state
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    if path.suffix not in (".pth", ".pt", ".safetensors"):
+        raise UserError(
+            f"networks.pretrained: {path} is not a weights file, which ends in .pth, .pt or .safetensors."
+        )
+    if not path.is_file():
+        raise UserError(f"networks.pretrained: there is no file {path}. {WAYS_OUT}")
+    try:
+        state = (
+            load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        )
+    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"networks.pretrained: {path} cannot be read ({reason}). {WAYS_OUT}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(
+            f"networks.pretrained: {path} does not hold a plain dictionary of tensors. {WAYS_OUT}"
+        )
+    return state

@@ -1,0 +1,52 @@
+"""A network on disk: safetensors, with what it takes to build it again in the header."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from icsd.models.deeplab import Architecture, DeepLabV3Plus
+from icsd.params import UserError
+
+KEY = "architecture"
+
+
+def save_weights(model: DeepLabV3Plus, path: Path) -> None:
+    """Write ``model`` to ``path``: all or nothing, and the same bytes for the same weights."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    # One key: safetensors writes several in an order that changes from process to process.
+    metadata = {KEY: json.dumps(asdict(model.architecture), sort_keys=True)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(save(tensors, metadata))
+    partial.replace(path)
+
+
+def load_network(path: Path) -> DeepLabV3Plus:
+    """The network that ``save_weights`` wrote, on the CPU.
+
+    Raises:
+        UserError: No such file, damaged, or not written by ``save_weights``.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no network at {path}: run the stage that trains it.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{path} is not a readable safetensors file ({error}): train the network again."
+        ) from error
+    try:
+        model = DeepLabV3Plus(Architecture(**json.loads(metadata[KEY])))
+        model.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path} does not hold a network of this project ({reason}): train it again."
+        ) from error
+    return model

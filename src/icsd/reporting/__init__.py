@@ -1,0 +1,1 @@
+"""Result files -> tables, figures and one self-contained page; reads numbers, never networks."""

@@ -1,0 +1,237 @@
+"""Curves and dots, drawn from tables; nothing is measured here."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from icsd.reporting.drawing import drawn, grid, legend_below, titled
+from icsd.reporting.style import Look, looks, method_label, network_label
+from icsd.runs import TEACHER
+
+MIOU = "val/miou"
+
+
+@drawn
+def training_curves(histories: pd.DataFrame, *, student: str) -> Figure:
+    """Validation mIoU and every loss term by epoch; thin lines are seeds, thick ones their means.
+
+    Args:
+        histories: Columns method, seed, epoch, ``val/miou`` (fraction), ``loss/<term>``.
+        student: Backbone, for the title.
+    """
+    terms = [name for name in histories.columns if name.startswith("loss/") and histories[name].notna().any()]
+    terms.sort(key=lambda name: (name != "loss/ce", name == "loss/total"))
+    shown = [MIOU] * bool(MIOU in histories and histories[MIOU].notna().any()) + terms
+    styles = looks(list(histories["method"].unique()))
+    figure, axes = grid(max(1, len(shown)), columns=3, width=4.4, height=3.3)
+    for axis, name in zip(axes, shown, strict=False):
+        scale = 100 if name == MIOU else 1
+        for method, look in styles.items():
+            _seed_curves(axis, histories[histories["method"] == method], name, look, scale=scale)
+        term = name.removeprefix("loss/")
+        axis.set_title("Validation mIoU" if name == MIOU else f"Loss: {term}")
+        axis.set(
+            xlabel="epoch",
+            ylabel="mIoU in %" if name == MIOU else "unweighted" if term != "total" else "weighted",
+        )
+        _log_where_wide(axis, histories[name])
+    titled(
+        figure,
+        f"Training of {network_label(student)}: one line per method, mean over seeds (thin: each seed)",
+    )
+    legend_below(figure, [_handle(look) for look in styles.values()], columns=9)
+    return figure
+
+
+@drawn
+def alw_weights(history: pd.DataFrame, *, method: str) -> Figure:
+    """The weight of every loss term by epoch, relative to its largest value in the run."""
+    names = [name for name in history.columns if name.startswith("weight/") and history[name].notna().any()]
+    colours = looks([name.removeprefix("weight/") for name in names])
+    figure, axes = grid(1, columns=1, width=8.0, height=3.6)
+    for index, name in enumerate(names):
+        term, weights = name.removeprefix("weight/"), history[name].to_numpy(dtype=float)
+        largest = float(np.nanmax(np.abs(weights))) or 1.0
+        look = colours[term]
+        # Offsets in the marker positions keep terms that share one schedule apart.
+        axes[0].plot(
+            history["epoch"],
+            weights / largest,
+            color=look.colour,
+            linestyle=("-", "--", ":", "-.")[index % 4],
+            linewidth=4.5 - 1.2 * (index % 3),
+            marker=look.marker,
+            markevery=(index % 3, max(3, len(history) // 6)),
+            label=f"{look.label}, up to {largest:g}",
+        )
+    axes[0].set(xlabel="epoch", ylabel="weight ÷ its largest value")
+    axes[0].set_ylim(-0.04, 1.06)
+    titled(figure, f"{method_label(method)}: how the weight of each loss term changes while training")
+    handles, _ = axes[0].get_legend_handles_labels()
+    legend_below(figure, handles, columns=5)
+    return figure
+
+
+@drawn
+def miou_by_method(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
+    """MIoU of every method: a dot per seed, the mean as a bar mark, its 95 % interval; the teacher as a line.
+
+    Args:
+        table: From :func:`icsd.reporting.tables.comparison`.
+        seeds: From :func:`icsd.reporting.tables.seed_scores`.
+    """
+    teacher = table.loc[table["method"] == TEACHER, "miou_mean"].iloc[0]
+    rows = table[table["method"] != TEACHER]
+    students = list(rows["student"].unique())
+    tallest = int(rows.groupby("student").size().max())
+    figure, axes = grid(
+        len(students), columns=2, width=9.0 / min(2, len(students)) + 1, height=0.46 * tallest + 1.2
+    )
+    for axis, student in zip(axes, students, strict=True):
+        _method_dots(axis, rows[rows["student"] == student], seeds[seeds["student"] == student])
+        if pd.notna(teacher):
+            axis.axvline(teacher, color="black", linewidth=1.4)
+        axis.set_title(_highest(network_label(student), rows[rows["student"] == student]))
+        axis.set_xlabel("mIoU in %")
+    handles = [
+        Line2D(
+            [], [], color="#444444", marker="o", linestyle="none", markersize=5, alpha=0.6, label="one seed"
+        ),
+        Line2D([], [], color="#444444", marker="|", markersize=14, linewidth=2, label="mean, 95 % interval"),
+    ]
+    if pd.notna(teacher):
+        handles.append(Line2D([], [], color="black", linewidth=1.4, label=f"teacher ({teacher:.1f} %)"))
+    titled(figure, "mIoU on the reported images, by method")
+    legend_below(figure, handles, columns=3)
+    return figure
+
+
+@drawn
+def per_class_iou(table: pd.DataFrame, *, student: str) -> Figure:
+    """IoU of every class by method: dots are means, lines ± one standard deviation over seeds.
+
+    Args:
+        table: From :func:`icsd.reporting.tables.per_class`.
+        student: Which student to draw, beside the teacher.
+    """
+    teacher = table[table["method"] == TEACHER]
+    rows = table[(table["student"] == student) & (table["method"] != TEACHER)]
+    methods, classes = list(rows["method"].unique()), list(rows["class"].unique())
+    styles = looks(methods)
+    figure, (axis,) = grid(1, columns=1, width=10.0, height=0.115 * len(classes) * (len(methods) + 2) + 0.8)
+    positions = np.arange(len(classes))
+    for index, method in enumerate(methods):
+        own, look = rows[rows["method"] == method], styles[method]
+        offset = (index - (len(methods) - 1) / 2) * 0.72 / max(1, len(methods))
+        axis.errorbar(
+            own["iou_mean"],
+            positions + offset,
+            xerr=own["iou_std"].fillna(0),
+            fmt=look.marker,
+            color=look.colour,
+            markersize=7,
+            elinewidth=1.6,
+            label=look.label,
+        )
+    axis.plot(
+        teacher["iou_mean"],
+        positions[: len(teacher)],
+        "|",
+        color="black",
+        markersize=26,
+        mew=1.8,
+        label="Teacher",
+    )
+    for edge in positions[1:] - 0.5:
+        axis.axhline(edge, color="#cccccc", linewidth=0.8)
+    axis.grid(visible=False, axis="y")
+    axis.set_yticks(positions, classes)
+    axis.set_ylim(len(classes) - 0.5, -0.5)
+    axis.set_xlabel("IoU in %")
+    titled(figure, f"IoU of each class, {network_label(student)}: mean ± std over seeds")
+    handles, _ = axis.get_legend_handles_labels()
+    legend_below(figure, handles, columns=6)
+    return figure
+
+
+def _seed_curves(axis: Axes, history: pd.DataFrame, name: str, look: Look, *, scale: float) -> None:
+    values = history[["seed", "epoch", name]].dropna()
+    if values.empty:
+        return
+    by_seed = values.groupby("seed")
+    if by_seed.ngroups > 1:
+        for _, own in by_seed:
+            axis.plot(own["epoch"], scale * own[name], color=look.colour, linewidth=0.8, alpha=0.35)
+    mean = values.groupby("epoch")[name].mean()
+    axis.plot(
+        mean.index,
+        scale * mean,
+        color=look.colour,
+        linestyle=look.line,
+        marker=look.marker,
+        markevery=max(1, len(mean) // 5),
+        markersize=5,
+        label=look.label,
+    )
+
+
+def _log_where_wide(axis: Axes, values: pd.Series) -> None:
+    positive = values.dropna()
+    if len(positive) and positive.min() > 0 and positive.max() > 20 * positive.min():
+        axis.set_yscale("log")
+
+
+def _method_dots(axis: Axes, rows: pd.DataFrame, seeds: pd.DataFrame) -> None:
+    styles = looks(list(rows["method"]))
+    for position, row in enumerate(rows.to_dict("records")):
+        look = styles[row["method"]]
+        own = seeds.loc[seeds["method"] == row["method"], "miou"]
+        axis.plot([row["miou_low"], row["miou_high"]], [position, position], color=look.colour, linewidth=2.2)
+        axis.plot(row["miou_mean"], position, "|", color=look.colour, markersize=13, mew=3)
+        axis.plot(own, np.full(len(own), position + 0.3), "o", color=look.colour, markersize=5, alpha=0.6)
+        if pd.notna(row["miou_mean"]):
+            _value_beside(axis, row["miou_mean"], position, look)
+        else:
+            axis.annotate(
+                "missing", (0.02, position), xycoords=("axes fraction", "data"), color="#777777", va="center"
+            )
+    axis.set_yticks(range(len(rows)), [styles[method].label for method in rows["method"]])
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.grid(visible=False, axis="y")
+
+
+def _highest(name: str, rows: pd.DataFrame) -> str:
+    if rows["miou_mean"].isna().all():
+        return name
+    best = rows.sort_values("miou_mean", ascending=False).iloc[0]
+    return f"{name}: highest is {method_label(best['method'])}, {best['miou_mean']:.1f} %"
+
+
+def _value_beside(axis: Axes, value: float, position: int, look: Look) -> None:
+    axis.annotate(
+        f"{value:.1f}",
+        (value, position),
+        xytext=(0, 8),
+        textcoords="offset points",
+        ha="center",
+        fontsize=10,
+        color=look.colour,
+    )
+
+
+def _handle(look: Look) -> Line2D:
+    return Line2D(
+        [], [], color=look.colour, linestyle=look.line, marker=look.marker, markersize=6, label=look.label
+    )
+
+
+def varying_weights(histories: pd.DataFrame) -> Sequence[str]:
+    """Methods whose term weights change while training, in the table's order."""
+    names = [name for name in histories.columns if name.startswith("weight/")]
+    by_method = histories.groupby("method", sort=False)[names]
+    spread = by_method.max() - by_method.min()
+    return [str(method) for method, row in spread.iterrows() if (row.fillna(0) > 0).any()]

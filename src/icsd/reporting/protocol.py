@@ -1,0 +1,111 @@
+"""The protocol card: what was trained on what and how, from the runs' own records."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from icsd.reporting.results import Results, Run
+from icsd.reporting.schema import Training
+from icsd.reporting.style import method_label, network_label
+
+
+def protocol(results: Results) -> pd.DataFrame:
+    """Rows of setting, teacher, students; a value that differs between students or methods names each."""
+    students = [run for run in results.runs.values() if run.training or run.metrics]
+    columns = {"teacher": _facts([results.teacher]), "students": _facts(students)}
+    settings = list(dict.fromkeys([*columns["teacher"], *columns["students"]]))
+    rows = [
+        {"setting": setting, **{role: facts.get(setting) for role, facts in columns.items()}}
+        for setting in settings
+    ]
+    return pd.DataFrame(rows, columns=["setting", "teacher", "students"])
+
+
+def _facts(runs: Sequence[Run]) -> dict[str, str]:
+    """Settings first in the order a reader asks for them, then every parameter under its own name."""
+    facts = [(run, _described(run)) for run in runs]
+    settings = dict.fromkeys(setting for _, described in facts for setting in described)
+    parameters = [(run, dict(_flat(run.training.params))) for run in runs if run.training]
+    names = dict.fromkeys(name for _, flat in parameters for name in flat)
+    return {name: _merged([(run, own[name]) for run, own in facts if name in own]) for name in settings} | {
+        name: _merged([(run, own.get(name)) for run, own in parameters]) for name in sorted(names)
+    }
+
+
+def _described(run: Run) -> dict[str, str]:
+    record = run.metrics or run.training
+    described = {"Dataset": record.dataset} if record else {}
+    if run.metrics:
+        metrics = run.metrics
+        described["Classes"] = f"{len(metrics.classes)}: {', '.join(metrics.classes)}"
+        described["Reported on"] = f"{metrics.split}, {metrics.num_images} images"
+        if metrics.absent_classes:
+            described["Left out of the mean"] = (
+                f"{', '.join(metrics.absent_classes)} (absent from this split)"
+            )
+    if run.training:
+        described |= _trained(run.training)
+    if run.metrics:
+        described["Parameters"] = f"{run.metrics.parameters:,}"
+    return described | {"Seeds": str(run.seed)} if record else {}
+
+
+def _trained(training: Training) -> dict[str, str]:
+    network = training.network
+    initial = {True: "ImageNet weights", False: "from scratch"}
+    pretrained = training.pretrained
+    epoch = "" if training.selected_epoch is None else f" (epoch {training.selected_epoch})"
+    return {
+        "Training images": str(training.num_train_images),
+        "Validation images": str(training.num_validation_images),
+        "Network": f"DeepLabV3+, {network_label(network.backbone)}, width {network.width:g}",
+        "Output stride": str(network.output_stride),
+        "Initial weights": initial[pretrained] if isinstance(pretrained, bool) else f"file {pretrained}",
+        "Optimiser": "SGD, poly schedule per iteration",
+        "Epochs": str(training.epochs),
+        "Batch": str(training.batch),
+        "Crop": f"{training.crop[0]} × {training.crop[1]}",
+        "Weights reported": "last epoch" if training.selected == "last" else f"best on validation{epoch}",
+    }
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
+
+
+def _merged(values: Sequence[tuple[Run, str | None]]) -> str:
+    """One text for the values of many runs, split by what they depend on: student, method, seed, or all."""
+    if len({value for _, value in values}) == 1:
+        return values[0][1] or ""
+    splits: tuple[Callable[[Run], str], ...] = (
+        lambda run: network_label(run.student),
+        lambda run: method_label(run.method),
+        lambda run: f"seed {run.seed}",
+        lambda run: f"{network_label(run.student)} {method_label(run.method)} seed {run.seed}",
+    )
+    for split in splits:
+        groups: dict[str, set[str | None]] = {}
+        for run, value in values:
+            groups.setdefault(split(run), set()).add(value)
+        if all(len(group) == 1 for group in groups.values()):
+            return _listed({label: group.pop() for label, group in groups.items()})
+    return ", ".join(sorted({value for _, value in values if value is not None}))
+
+
+def _listed(values: Mapping[str, str | None]) -> str:
+    """``A, B: one value; C: another``; values that name their label already stand alone."""
+    labels: dict[str, list[str]] = {}
+    for label, value in values.items():
+        if value is not None:
+            labels.setdefault(value, []).append(label)
+    if all(own == [f"seed {value}"] for value, own in labels.items()):
+        return ", ".join(labels)
+    if all(own[0] in value for value, own in labels.items()):
+        return "; ".join(labels)
+    return "; ".join(f"{', '.join(own)}: {value}" for value, own in labels.items())

@@ -1,0 +1,194 @@
+"""A whole report folder from results: tables, figures, a page for people and one for the forge."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from icsd.reporting import display, tables
+from icsd.reporting.answer import answer
+from icsd.reporting.protocol import protocol
+from icsd.reporting.published import published_on
+from icsd.reporting.results import ALONE, Results
+from icsd.reporting.writers import to_csv, to_latex, to_markdown
+from icsd.runs import TEACHER
+
+README_FIGURES = ("miou_by_method", "per_class_iou", "panels")
+"""Kinds of figures that README.md shows, of the first student."""
+
+
+@dataclass(frozen=True)
+class _Table:
+    source: pd.DataFrame
+    shown: display.Display
+
+
+def write_report(
+    results: Results,
+    *,
+    destination: Path,
+    classes: Sequence[str],
+    palette: NDArray[np.uint8],
+    resamples: int,
+    seed: int,
+    focus: str | None = None,
+    title: str | None = None,
+) -> dict[str, Any]:
+    """Writes the folder ``destination`` anew, all or nothing, and returns a summary.
+
+    Everything is equal in identical runs except cost.*, provenance.csv and their sections of report.html.
+
+    Args:
+        results: From :func:`icsd.reporting.results.load_results`.
+        destination: Replaced as a whole; gets report.html, README.md, tables (csv, md, tex), figures/*.png.
+        classes: Names of the C classes.
+        palette: [C, 3] colours, 0..255.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+        focus: The method the report is about; ``aicsd``, or the grid's last method where that was not run.
+        title: Heading; made from the dataset's name by default.
+
+    Returns:
+        ``{"dataset": …, "teacher": {"miou": …}, "<student>": {"<method>": {"miou": …, "std": …,
+        "delta": …}}}``, fractions rounded to four decimals, null for gaps.
+    """
+    # Matplotlib and seaborn take a second to import: only here, so that reading results costs nothing.
+    from icsd.reporting.gallery import draw_all
+    from icsd.reporting.html import to_html
+
+    focus = focus or ("aicsd" if "aicsd" in results.methods else results.methods[-1])
+    title = title or f"Distilling segmentation networks: {results.dataset}"
+    draws = tables.draw(results, resamples=resamples, seed=seed)
+    compared = tables.comparison(results, draws, seed=seed)
+    contrasted = tables.contrasts(results, draws, focus=focus, seed=seed)
+    all_tables = _tables(results, compared, contrasted)
+    pictures = list(
+        draw_all(
+            results,
+            comparison=compared,
+            per_class=all_tables["per_class"].source,
+            classes=classes,
+            palette=palette,
+            focus=focus,
+        )
+    )
+    blocks = answer(compared, contrasted, focus=focus, num_gaps=len(results.gaps))
+    shown = {name: table.shown for name, table in all_tables.items()}
+    page = to_html(
+        title=title,
+        subtitle=_subtitle(results),
+        answer=blocks,
+        tables=shown,
+        pictures=pictures,
+        gaps=results.gaps,
+    )
+    files: dict[str, bytes] = {"report.html": page.encode()}
+    for name, table in all_tables.items():
+        files[f"{name}.csv"] = to_csv(table.source).encode()
+        if name != "provenance":
+            files[f"{name}.md"] = to_markdown(table.shown).encode()
+            files[f"{name}.tex"] = to_latex(table.shown).encode()
+    files |= {f"figures/{picture.name}.png": picture.png for picture in pictures}
+    chosen = [_first(kind, [picture.name for picture in pictures]) for kind in README_FIGURES]
+    files["README.md"] = _readme(
+        title, blocks, shown, [name for name in chosen if name], results.gaps
+    ).encode()
+    replace_folder(destination, files)
+    return summary(compared, dataset=results.dataset)
+
+
+def summary(comparison: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
+    """The few numbers that a table of experiments shows; fractions, null for gaps."""
+    found: dict[str, Any] = {"dataset": dataset}
+    for row in comparison.to_dict("records"):
+        numbers = {"miou": _fraction(row["miou_mean"])}
+        if row["method"] == TEACHER:
+            found[TEACHER] = numbers
+            continue
+        numbers["std"] = _fraction(row["miou_std"])
+        if row["method"] != ALONE:
+            numbers["delta"] = _fraction(row["delta_mean"])
+        found.setdefault(row["student"], {})[row["method"]] = numbers
+    return found
+
+
+def replace_folder(destination: Path, files: dict[str, bytes]) -> None:
+    """Puts exactly these files into ``destination``; an interruption leaves the old folder or the new one."""
+    partial = destination.with_name(f".{destination.name}.partial")
+    old = destination.with_name(f".{destination.name}.old")
+    for leftover in (partial, old):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    for name, content in files.items():
+        path = partial / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    if destination.exists():
+        destination.rename(old)
+    partial.rename(destination)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _tables(results: Results, compared: pd.DataFrame, contrasted: pd.DataFrame) -> dict[str, _Table]:
+    per_class, costs = tables.per_class(results), tables.cost(results)
+    card, origin, elsewhere = protocol(results), tables.provenance(results), published_on(results.dataset)
+    found = {"comparison": _Table(compared, display.show_comparison(compared))}
+    if len(contrasted):
+        found["contrasts"] = _Table(contrasted, display.show_contrasts(contrasted))
+    found["per_class"] = _Table(per_class, display.show_per_class(per_class))
+    found["cost"] = _Table(costs, display.show_cost(costs))
+    headers = ("Setting", "Teacher", "Students")
+    found["protocol"] = _Table(card, display.show_texts("protocol", "Protocol", card, headers, 3))
+    if len(elsewhere):
+        found["published"] = _Table(elsewhere, display.show_published(elsewhere))
+    headers_of_origin = [str(name).replace("_", " ") for name in origin.columns]
+    shown = display.show_texts("provenance", "Provenance", origin, headers_of_origin, len(headers_of_origin))
+    found["provenance"] = _Table(origin, shown)
+    return found
+
+
+def _subtitle(results: Results) -> str:
+    metrics = next((run.metrics for run in results.evaluated() if run.metrics), None)
+    kinds = {"method": results.methods, "student network": results.students, "seed": results.seeds}
+    grid = ", ".join(f"{len(each)} {kind}{'s' if len(each) != 1 else ''}" for kind, each in kinds.items())
+    where = f", reported on {metrics.num_images} images of the split {metrics.split}" if metrics else ""
+    return f"Dataset {results.dataset}{where}; {grid}."
+
+
+def _readme(
+    title: str,
+    blocks: Sequence[Sequence[str]],
+    shown: dict[str, display.Display],
+    figures: Sequence[str],
+    gaps: Sequence[str],
+) -> str:
+    """The page a forge shows for the folder; without costs, so that identical runs write identical bytes."""
+    sentences = [f"**{text}**" if text is block[0] else text for block in blocks for text in block]
+    parts = [f"# {title}", *sentences, "## Comparison", to_markdown(shown["comparison"])]
+    if "contrasts" in shown:
+        parts += ["## Differences between methods", to_markdown(shown["contrasts"])]
+    parts += [f"![{name.replace('_', ' ')}](figures/{name}.png)" for name in figures]
+    parts += [
+        "## IoU per class",
+        to_markdown(shown["per_class"]),
+        "## Protocol",
+        to_markdown(shown["protocol"]),
+    ]
+    if gaps:
+        parts += ["## Gaps", "\n".join(f"- `{gap}`" for gap in gaps)]
+    parts.append("All figures and tables: [report.html](report.html) (save it and open it), [cost](cost.md).")
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _first(kind: str, names: Sequence[str]) -> str | None:
+    return next((name for name in names if name.startswith(kind)), None)
+
+
+def _fraction(percent: float) -> float | None:
+    return None if pd.isna(percent) else round(percent / 100, 4)

@@ -1,0 +1,113 @@
+"""What a trained network is called, and where its files are.
+
+Outputs lie below the working directory, where DVC tracks them. State for resuming lies below
+``DVC_ROOT``, the main repository also inside DVC's temporary experiments, and is no output:
+DVC deletes outputs before a stage runs.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+TEACHER = "teacher"
+"""The name that stands where a student has its method."""
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """One trained network: the teacher of a dataset, or a student × method × seed."""
+
+    dataset: str
+    method: str
+    network: str
+    seed: int
+
+    @classmethod
+    def teacher(cls, dataset: str, *, backbone: str, seed: int) -> Self:
+        """The teacher of a dataset: there is one."""
+        return cls(dataset, TEACHER, backbone, seed)
+
+    @property
+    def is_teacher(self) -> bool:
+        """Whether this is the teacher and not a student."""
+        return self.method == TEACHER
+
+    @property
+    def path(self) -> Path:
+        """The run's place below ``runs/`` and ``results/``."""
+        base = Path(self.dataset) / self.method
+        return base if self.is_teacher else base / f"{self.network}-{self.seed}"
+
+    @property
+    def title(self) -> str:
+        """How MLflow and the log call it."""
+        return f"{self.method} · {self.network} · seed {self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Output of training: weights, history.csv, train.json."""
+        return Path("runs") / self.path
+
+    @property
+    def weights(self) -> Path:
+        """The network's weights."""
+        return self.folder / ("teacher.safetensors" if self.is_teacher else "student.safetensors")
+
+    @property
+    def results(self) -> Path:
+        """Output of evaluation."""
+        return Path("results") / self.path
+
+    @property
+    def cost(self) -> Path:
+        """What training cost, and its MLflow run: never the same twice, so a file of its own."""
+        return Path("costs") / self.path.with_name(self.path.name + ".json")
+
+    def state(self, determined_by: str) -> Path:
+        """Folder for resuming a run that is fully determined by the hash ``determined_by``."""
+        return state_root() / "runs" / f"{'-'.join(self.path.parts)}-{determined_by}"
+
+
+def data_folder(dataset: str) -> Path:
+    """What preprocessing makes of a dataset."""
+    return Path("data") / dataset / "processed"
+
+
+def raw_folder(dataset: str) -> Path:
+    """What was downloaded."""
+    return Path("data") / dataset / "raw"
+
+
+def main_root() -> Path:
+    """The main repository, also inside DVC's temporary experiments; without DVC the working directory."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def state_root() -> Path:
+    """Where interrupted work is kept: ignored by git and DVC."""
+    return main_root() / ".state"
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - anything that JSON can hold
+    """Write JSON atomically, keys sorted, so that equal values are equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that is either the old one or the new one, whatever happens meanwhile."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

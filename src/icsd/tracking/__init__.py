@@ -1,0 +1,26 @@
+"""Experiment tracking: files first, MLflow when it answers.
+
+A stage opens a ``Tracker`` and records into it. Each record reaches a journal on disk before it is mirrored
+to MLflow, so a lost server stops nothing and loses nothing, and a killed training continues its own run.
+"""
+
+from icsd.tracking.base import NullTracker, Status, Tracker
+from icsd.tracking.git import GitState, git_state
+from icsd.tracking.opening import open_parent, open_tracker
+from icsd.tracking.store import group_id, store_location
+from icsd.tracking.upkeep import close_stale, deliver_pending, tag_reused
+
+__all__ = [
+    "GitState",
+    "NullTracker",
+    "Status",
+    "Tracker",
+    "close_stale",
+    "deliver_pending",
+    "git_state",
+    "group_id",
+    "open_parent",
+    "open_tracker",
+    "store_location",
+    "tag_reused",
+]

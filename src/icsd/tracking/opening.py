@@ -1,0 +1,142 @@
+"""How a run begins: found, continued or made, below the parent run of its execution."""
+
+import os
+import re
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from icsd.params import UserError
+from icsd.tracking.base import NullTracker, Tracker
+from icsd.tracking.folders import journal_lock, main_root
+from icsd.tracking.git import git_state
+from icsd.tracking.store import RunDescription
+from icsd.tracking.tracker import MlflowTracker
+
+_LOCK_SECONDS = 60.0
+
+
+def open_tracker(
+    *,
+    root: Path,
+    experiment: str,
+    group: str,
+    name: str,
+    tags: Mapping[str, str],
+    state: Path,
+    run_id: str | None = None,
+    amend: bool = False,
+    enabled: bool = True,
+    system_metrics: bool = True,
+    push_every: float = 2.0,
+    retry_after: float = 30.0,
+) -> Tracker:
+    """The tracker of one trained network.
+
+    ``state`` is the run: where it holds a journal, that is continued, in the same MLflow run; deleting it
+    begins a new one. It must stay until ``deliver_pending`` has returned 0.
+
+    Args:
+        root: The repository (of the code that runs; ``DVC_ROOT`` decides where the records go).
+        experiment: MLflow's experiment, ``icsd-<dataset>``.
+        group: ``group_id(...)``: the run becomes a child of this execution's parent run.
+        name: What a person reads in the list of runs, ``aicsd · resnet18 · seed 1``.
+        tags: Coordinates of the run, such as ``icsd.method``.
+        state: Folder of the journal, this run's own, below ``<root>/.state``.
+        run_id: The run to continue, for a ``state`` without journal; a journal of another run is dropped.
+        amend: Only add to a run that has ended (as the evaluation does): its state and times stay.
+        enabled: False gives a tracker that does nothing and imports nothing.
+        system_metrics: Sample processor and memory with each ``log``.
+        push_every: Seconds between two deliveries at least; recording to disk does not wait.
+        retry_after: Seconds of rest after a failed delivery.
+
+    Raises:
+        UserError: Another process is recording into ``state``.
+    """
+    if not enabled:
+        return NullTracker()
+    git = git_state(root)
+    where = {
+        "icsd.stage": os.environ.get("DVC_STAGE", ""),
+        "icsd.dvc_experiment": os.environ.get("DVC_EXP_NAME", ""),
+        "icsd.git_commit": git.commit or "",
+        "icsd.git_dirty": str(git.dirty).lower() if git.commit else "",
+        "icsd.host": socket.gethostname(),
+        "icsd.state": os.path.relpath(state.resolve(), main_root(root)),
+        "mlflow.source.git.commit": git.commit or "",
+        "mlflow.source.name": os.environ.get("DVC_STAGE", ""),
+        "mlflow.source.type": "LOCAL",
+    }
+    described = {key: value for key, value in {**where, **tags}.items() if value}
+    run = RunDescription(experiment, group, "child", name, described, run_id)
+    tracker = _open(
+        root,
+        run,
+        state,
+        amend=amend,
+        system_metrics=system_metrics,
+        push_every=push_every,
+        retry_after=retry_after,
+    )
+    if git.diff and not amend:
+        path = state / "git.diff"
+        path.write_text(git.diff)
+        tracker.artifact(path)
+    return tracker
+
+
+def open_parent(*, root: Path, experiment: str, group: str, enabled: bool = True) -> Tracker:
+    """The tracker of an execution's parent run, for the report: summary metrics, tables and figures.
+
+    It may be opened again and again; values that it already has are not recorded twice.
+    """
+    if not enabled:
+        return NullTracker()
+    folder = re.sub(r"[^\w\-.]", "_", f"{experiment}-{group}")
+    state = main_root(root) / ".state" / "tracking-parents" / folder
+    run = RunDescription(experiment, group, "parent", group, {})
+    return _open(root, run, state, amend=False, system_metrics=False, push_every=2.0, retry_after=30.0)
+
+
+def _open(
+    root: Path,
+    run: RunDescription,
+    state: Path,
+    *,
+    amend: bool,
+    system_metrics: bool,
+    push_every: float,
+    retry_after: float,
+) -> MlflowTracker:
+    lock = _acquired(state)
+    earlier = RunDescription.load(state)
+    if earlier and run.run_id not in (None, earlier.run_id, *earlier.former):
+        lock.release()
+        shutil.rmtree(state)
+        lock, earlier = _acquired(state), None
+    current = earlier or run
+    current.save(state)
+    tracker = MlflowTracker(
+        root=root,
+        run=current,
+        state=state,
+        lock=lock,
+        amend=amend,
+        system_metrics=system_metrics,
+        push_every=push_every,
+        retry_after=retry_after,
+    )
+    tracker.begin(continued=earlier is not None or run.run_id is not None)
+    return tracker
+
+
+def _acquired(state: Path) -> FileLock:
+    lock = journal_lock(state)
+    try:
+        lock.acquire(timeout=_LOCK_SECONDS)
+    except Timeout:
+        raise UserError(f"another process records a run in {state}; wait for it or end it") from None
+    return lock

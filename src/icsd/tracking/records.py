@@ -1,0 +1,70 @@
+"""Values as MLflow takes them: flat names out of its alphabet, texts of bounded length, pixels as PNG."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 250, 6000, 8000, 36
+PARAMS_PER_BATCH, METRICS_PER_BATCH = 100, 1000
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested parameters under dotted names: ``{"alw": {"power": 2}}`` -> ``{"alw.power": "2"}``."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{name}.")
+        else:
+            flat[safe_key(name)] = shortened(_text(value), PARAM_LENGTH)
+    return flat
+
+
+def safe_key(name: str) -> str:
+    """A name without the characters that MLflow refuses."""
+    return re.sub(r"[^\w\-./ :]", "_", name)[:KEY_LENGTH]
+
+
+def shortened(text: str, length: int) -> str:
+    """The text, cut with an ellipsis where it is too long."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def chunks(values: Mapping[str, str], size: int = PARAMS_PER_BATCH) -> Iterator[dict[str, str]]:
+    """The mapping in pieces of at most ``size`` entries."""
+    items = list(values.items())
+    for start in range(0, len(items), size):
+        yield dict(items[start : start + size])
+
+
+def to_image(picture: "Figure | npt.NDArray[np.uint8]") -> "Image":
+    """A figure or uint8 pixels [H, W], [H, W, 3] or [H, W, 4] as an image."""
+    import PIL.Image
+
+    if isinstance(picture, np.ndarray):
+        return PIL.Image.fromarray(picture)
+    from io import BytesIO
+
+    buffer = BytesIO()
+    picture.savefig(buffer, format="png", dpi=100, bbox_inches="tight")
+    return PIL.Image.open(buffer).convert("RGB")
+
+
+def thumbnail(image: "Image", side: int = 256) -> "Image":
+    """A copy whose longer side is at most ``side``: what MLflow shows while one moves through the steps."""
+    small = image.copy()
+    small.thumbnail((side, side))
+    return small
+
+
+def _text(value: object) -> str:
+    """As YAML would write it: ``true``, ``null``, ``[0, 1]``."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

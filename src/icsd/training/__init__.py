@@ -1,0 +1,1 @@
+"""Training: one forward pass (distiller), one loop, one optimiser schedule."""

@@ -1,0 +1,73 @@
+"""Student and method in one module, the teacher beside it."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from icsd.data.base import IGNORE
+from icsd.methods.base import Method
+
+
+class Distiller(nn.Module):
+    """Everything trainable in one ``forward``, so that DDP sees all of it.
+
+    The teacher is not in the module tree: it is never trained, wrapped, switched to train mode or
+    saved, and runs without autograd. It does not run at all without a method.
+
+    Args:
+        student: Network whose ``forward`` returns taps, ``logits`` among them.
+        teacher: The frozen network, or None to train the student alone.
+        method: Compares the taps of both; None to train the student alone.
+    """
+
+    def __init__(self, student: nn.Module, *, teacher: nn.Module | None, method: Method | None) -> None:
+        super().__init__()
+        if (teacher is None) != (method is None):
+            raise ValueError("a teacher and a method come together, or neither")
+        self.student = student
+        self.method = method
+        # A tuple, so that it is no submodule.
+        self._teacher: tuple[nn.Module, ...] = ()
+        if teacher is not None:
+            self._teacher = (teacher.eval().requires_grad_(False),)
+
+    @property
+    def teacher(self) -> nn.Module | None:
+        """The frozen network beside the module tree."""
+        return self._teacher[0] if self._teacher else None
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the terms that ``forward`` returns."""
+        return ("ce", *(self.method.terms if self.method is not None else ()))
+
+    def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Unweighted float32 loss terms of a batch; images [B, 3, H, W], labels int64 [B, H, W]."""
+        taps = self.student(images)
+        terms = {"ce": cross_entropy(taps["logits"], labels)}
+        if self.method is not None:
+            with torch.no_grad():  # not inference_mode: methods may multiply by the teacher's tensors
+                teacher_taps = self._teacher[0](images)
+            with torch.autocast(images.device.type, enabled=False):
+                terms |= self.method(
+                    {name: taps[name].float() for name in self.method.taps},
+                    {name: teacher_taps[name].float() for name in self.method.taps},
+                    labels,
+                )
+        return terms
+
+
+def upsample(logits: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
+    """Logits [B, C, h, w] at [H, W], bilinear with aligned corners as in the published networks."""
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=True)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the pixels that are not ignored, at the labels' resolution, in float32.
+
+    Zero where every pixel is ignored (torch's own mean would be NaN).
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        full = upsample(logits.float(), labels.shape[-2:])
+        total = F.cross_entropy(full, labels, ignore_index=IGNORE, reduction="sum")
+        return total / (labels != IGNORE).sum().clamp(min=1)

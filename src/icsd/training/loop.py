@@ -1,0 +1,189 @@
+"""The training loop. The epoch is the one unit of time: weighting, validation, logging, checkpoints."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import SGD
+from tqdm import tqdm
+
+from icsd.seeds import seed_at
+from icsd.training.optim import poly_lr, set_lr
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long, how fast, and what is kept; the numbers of ``train`` in params.yaml.
+
+    Attributes:
+        epochs: Epochs of the whole run.
+        steps: Optimiser steps of one epoch.
+        micro_batches: Forward passes whose gradients make one step.
+        validate_every: Epochs between validations; the last epoch is always validated.
+        select: ``last`` epoch's weights, or those of the ``best_val`` validation mIoU.
+        seed: Of the run: dropout of epoch e is seeded by (seed, e, rank).
+    """
+
+    epochs: int
+    steps: int
+    micro_batches: int
+    lr: float
+    poly_power: float
+    clip_norm: float
+    validate_every: int
+    select: str
+    seed: int
+
+
+@dataclass
+class Progress:
+    """Everything a run needs to go on after its last finished epoch, beside model and optimiser."""
+
+    epoch: int = 0
+    history: list[Row] = field(default_factory=list)
+    seconds: float = 0.0
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] | None = None
+
+
+def fit(
+    fabric: Fabric,
+    module: Any,  # noqa: ANN401 - a Distiller as wrapped by Fabric
+    optimizer: SGD,
+    progress: Progress,
+    *,
+    student: nn.Module,
+    schedule: Schedule,
+    batches: Callable[[int], Batches],
+    weights: Callable[[int], dict[str, float]],
+    validate: Callable[[], Mapping[str, float]] | None,
+    on_epoch: Callable[[Progress], None],
+) -> Progress:
+    """Train from wherever ``progress`` stands to the last epoch.
+
+    Args:
+        fabric: Devices and precision.
+        module: The wrapped Distiller.
+        optimizer: Its optimiser, wrapped.
+        progress: Changed in place and returned.
+        student: The network inside ``module``, whose weights are the result.
+        schedule: Epochs, rates, selection.
+        batches: Epoch (from 0) -> its micro-batches.
+        weights: Epoch (from 0) -> weight of each term.
+        validate: Gives mIoU and accuracies (fractions) on images that are not reported; None without them.
+        on_epoch: Called after each epoch, on every rank: log first, then write the checkpoint.
+    """
+    for epoch in range(progress.epoch, schedule.epochs):
+        started = time.perf_counter()
+        torch.manual_seed(seed_at(schedule.seed, "dropout", epoch, fabric.global_rank))
+        term_weights = weights(epoch)
+        losses = train_epoch(fabric, module, optimizer, batches(epoch), epoch, schedule, term_weights)
+        row: Row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
+        row |= {f"loss/{name}": value for name, value in losses.items()}
+        row |= {f"weight/{name}": value for name, value in term_weights.items()}
+        if validate is not None and is_validated(epoch + 1, schedule):
+            row |= {f"val/{name}": value for name, value in validate().items()}
+            _keep_best(progress, row, student, schedule)
+        progress.epoch = epoch + 1
+        progress.history.append(row)
+        progress.seconds += time.perf_counter() - started
+        _report_epoch(fabric, row, progress, schedule)
+        on_epoch(progress)
+    return progress
+
+
+def is_validated(finished: int, schedule: Schedule) -> bool:
+    """Whether validation follows epoch number ``finished`` (from 1)."""
+    return finished % schedule.validate_every == 0 or finished == schedule.epochs
+
+
+def train_epoch(
+    fabric: Fabric,
+    module: Any,  # noqa: ANN401 - a Distiller as wrapped by Fabric
+    optimizer: SGD,
+    batches: Batches,
+    epoch: int,
+    schedule: Schedule,
+    weights: Mapping[str, float],
+) -> dict[str, float]:
+    """One pass over the data; epoch means of the total and of each unweighted term, over all ranks."""
+    module.train()
+    sums: dict[str, Tensor] = {}
+    micro_batches = schedule.micro_batches
+    bar = tqdm(
+        total=schedule.steps,
+        desc=f"epoch {epoch + 1}/{schedule.epochs}",
+        unit="step",
+        leave=False,
+        disable=None if fabric.is_global_zero else True,  # None: silent where there is no terminal
+    )
+    for index, (images, labels) in enumerate(batches):
+        images, labels = fabric.to_device((images, labels))
+        last = (index + 1) % micro_batches == 0
+        with fabric.no_backward_sync(module, enabled=not last):
+            terms = module(images, labels)
+            total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+            fabric.backward(total / micro_batches)
+        for name, value in {"total": total, **terms}.items():
+            sums[name] = sums.get(name, torch.zeros_like(value, dtype=torch.float64)) + value.detach()
+        if last:
+            _step(fabric, module, optimizer, epoch * schedule.steps + index // micro_batches, schedule)
+            bar.update()
+            if not bar.disable and bar.n % 10 == 0:  # reading a loss waits for the device
+                bar.set_postfix({name: f"{value.item() / (index + 1):.3f}" for name, value in sums.items()})
+    bar.close()
+    stacked = torch.stack(list(sums.values())) / (schedule.steps * micro_batches)
+    means: Tensor = fabric.all_reduce(stacked, reduce_op="mean")  # type: ignore[assignment]
+    losses = dict(zip(sums, means.tolist(), strict=True))
+    _check_finite(losses, epoch)
+    return losses
+
+
+def _step(fabric: Fabric, module: Any, optimizer: SGD, step: int, schedule: Schedule) -> None:  # noqa: ANN401
+    steps = schedule.epochs * schedule.steps
+    set_lr(optimizer, poly_lr(step, steps=steps, lr=schedule.lr, power=schedule.poly_power))
+    if schedule.clip_norm > 0:
+        fabric.clip_gradients(module, optimizer, max_norm=schedule.clip_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def _check_finite(losses: Mapping[str, float], epoch: int) -> None:
+    bad = [name for name, value in losses.items() if not abs(value) < float("inf")]
+    if bad:
+        raise FloatingPointError(
+            f"epoch {epoch + 1}: loss {', '.join(bad)} is not finite; lower train.lr or the term's weight, "
+            "or set train.clip_norm"
+        )
+
+
+def _keep_best(progress: Progress, row: Row, student: nn.Module, schedule: Schedule) -> None:
+    if schedule.select != "best_val":
+        return
+    best = max((former["val/miou"] for former in progress.history if "val/miou" in former), default=-1.0)
+    if row["val/miou"] > best:
+        progress.best_epoch = int(row["epoch"])
+        progress.best_weights = {
+            name: value.detach().cpu().clone() for name, value in student.state_dict().items()
+        }
+
+
+def _report_epoch(fabric: Fabric, row: Row, progress: Progress, schedule: Schedule) -> None:
+    if not fabric.is_global_zero:
+        return
+    per_epoch = progress.seconds / progress.epoch
+    parts = [f"epoch {progress.epoch}/{schedule.epochs}"]
+    parts += [
+        f"{key.removeprefix('loss/')} {value:.4f}" for key, value in row.items() if key.startswith("loss/")
+    ]
+    if "val/miou" in row:
+        parts.append(f"val mIoU {100 * row['val/miou']:.2f}")
+    parts.append(f"{per_epoch:.1f} s/epoch, {per_epoch * (schedule.epochs - progress.epoch):.0f} s left")
+    print("  ".join(parts), flush=True)

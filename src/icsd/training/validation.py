@@ -1,0 +1,27 @@
+"""Validation between epochs: a network's summed confusion on images that are never reported."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from icsd.confusion import confusion_counts
+from icsd.training.distiller import upsample
+
+Images = Iterable[tuple[int, Tensor, Tensor]]
+"""Triples of index, image [1, 3, H, W] as the network sees it, labels [1, h, w] at their own size."""
+
+
+@torch.no_grad()
+def validation_confusion(
+    network: nn.Module, images: Images, *, num_classes: int, device: torch.device
+) -> Tensor:
+    """Summed confusion [C, C] (rows: truth) of a network over images; evaluation mode, then training again."""
+    network.eval()
+    total = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+    for _, image, labels in images:
+        labels = labels.to(device)
+        prediction = upsample(network(image.to(device))["logits"].float(), labels.shape[-2:]).argmax(1)
+        total += confusion_counts(prediction, labels, num_classes)
+    network.train()
+    return total

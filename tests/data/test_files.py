@@ -1,0 +1,71 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from icsd.data.files import check_disk_space, copy_file, file_sha256, folder_written_whole, write_json
+from icsd.params import UserError
+
+
+def test_a_folder_appears_only_when_it_is_complete(tmp_path):
+    with folder_written_whole(tmp_path / "out") as folder:
+        (folder / "a").write_text("new")
+        assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def write_two_files(folder):
+    with folder_written_whole(folder / "out") as unfinished:
+        copy_file(folder / "out/a", unfinished / "a")
+        copy_file(folder / "nowhere", unfinished / "b")
+
+
+def test_a_failure_between_two_files_leaves_what_was_there(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a").write_text("old")
+    with pytest.raises(FileNotFoundError):
+        write_two_files(tmp_path)
+    assert (tmp_path / "out/a").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_complete_folder_takes_the_place_of_an_older_one(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/stale").write_text("old")
+    with folder_written_whole(tmp_path / "out") as folder:
+        (folder / "a").write_text("new")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]
+
+
+def test_what_a_killed_process_left_does_not_stay(tmp_path):
+    code = (
+        "import os, sys, pathlib; from icsd.data.files import folder_written_whole\n"
+        "with folder_written_whole(pathlib.Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'half').write_text('x'); os.kill(os.getpid(), 9)"
+    )
+    environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], env=environment, check=False)
+    assert [path.name for path in tmp_path.iterdir()] == [".out.unfinished"]
+    with folder_written_whole(tmp_path / "out") as folder:
+        (folder / "a").write_text("new")
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "a"]
+
+
+def test_a_copy_is_independent_of_the_original(tmp_path):
+    (tmp_path / "a").write_bytes(b"1" * 100_000)
+    copy_file(tmp_path / "a", tmp_path / "b")
+    assert file_sha256(tmp_path / "a") == file_sha256(tmp_path / "b")
+    assert (tmp_path / "a").stat().st_ino != (tmp_path / "b").stat().st_ino
+
+
+def test_too_little_disk_space_is_said_beforehand(tmp_path):
+    with pytest.raises(UserError, match=r"1000000\.0 GB are needed"):
+        check_disk_space(tmp_path, 10**15)
+
+
+def test_json_is_the_same_bytes_whatever_the_order(tmp_path):
+    write_json(tmp_path / "a", {"x": 1, "b": [2]})
+    write_json(tmp_path / "b", {"b": [2], "x": 1})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert json.loads((tmp_path / "a").read_text()) == {"x": 1, "b": [2]}

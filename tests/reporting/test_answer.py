@@ -1,0 +1,82 @@
+import pandas as pd
+import pytest
+from tests.reporting.tree import Tree
+
+from icsd.reporting import tables
+from icsd.reporting.answer import answer, verdict
+
+
+def sentences(tree: Tree, focus: str = "aicsd") -> str:
+    results = tree.load()
+    draws = tables.draw(results, resamples=200, seed=0)
+    compared = tables.comparison(results, draws, seed=0)
+    contrasted = tables.contrasts(results, draws, focus=focus, seed=0)
+    blocks = answer(compared, contrasted, focus=focus, num_gaps=len(results.gaps))
+    return "\n".join(text for block in blocks for text in block)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "n", "expected"),
+    [
+        (0.2, 0.9, 0.01, 3, "a clear gain"),
+        (-0.9, -0.2, 0.01, 3, "a clear loss"),
+        (0.2, 0.9, 0.30, 3, "a gain on these images, but 3 seeds do not establish it"),
+        (-0.2, 0.9, 0.01, 3, "not distinguishable from zero"),
+        (0.2, 0.9, None, 1, "one seed, so training noise is unknown and nothing can be concluded"),
+    ],
+)
+def test_verdicts_need_both_the_interval_and_the_seeds(
+    low: float, high: float, p: float | None, n: int, expected: str
+):
+    assert verdict({"delta_low": low, "delta_high": high, "p_holm": p, "n": n}) == expected
+
+
+def test_the_first_sentence_says_how_much_the_method_gains(tree: Tree):
+    first = sentences(tree).splitlines()[0]
+    assert first.startswith("ResNet-18: AICSD reaches ")
+    assert "for the student alone, +" in first
+
+
+def test_a_better_method_and_a_worse_one_are_both_named(tree: Tree):
+    tree.quality |= {"kd": 0.75, "sp": 0.5}
+    tree.methods = ("none", "kd", "sp", "aicsd")
+    for method in ("kd", "sp"):
+        for seed in tree.seeds:
+            tree.write_run(method, "resnet18", seed)
+    text = sentences(tree)
+    assert "KD is higher (+" in text
+    assert "AICSD − KD: −" in text
+    assert "SP −" in text
+
+
+def test_one_seed_concludes_nothing(tree: Tree):
+    tree.seeds = (0,)
+    assert "nothing can be concluded" in sentences(tree)
+
+
+def test_gaps_are_admitted(tree: Tree):
+    (tree.root / "results/shapes/none/resnet18-0/ics.npz").unlink()
+    assert "1 expected file was missing" in sentences(tree)
+
+
+def test_without_the_student_alone_nothing_is_claimed(tree: Tree):
+    tree.methods = ("aicsd",)
+    assert sentences(tree) == (
+        "ResNet-18: no gain can be stated, since no method and the student alone were both evaluated."
+    )
+
+
+def test_published_gains_are_quoted(tree: Tree):
+    voc = Tree(tree.root, dataset="voc2012").write()
+    assert "Published for ResNet-18 on this dataset, against their student alone: AICSD +2.53." in sentences(
+        voc
+    )
+
+
+def test_a_teacher_no_better_than_the_student_is_said(tree: Tree):
+    results = tree.load()
+    draws = tables.draw(results, resamples=50, seed=0)
+    compared = tables.comparison(results, draws, seed=0)
+    compared.loc[compared["method"] == "teacher", "miou_mean"] = 1.0
+    blocks = answer(compared, pd.DataFrame({"student": [], "reference": []}), focus="aicsd", num_gaps=0)
+    assert any("it has little to teach" in text for text in blocks[0])

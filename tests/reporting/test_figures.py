@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from tests.reporting.tree import CLASSES, PALETTE, Tree
+
+from icsd.reporting import figures, matrices, tables
+from icsd.reporting.drawing import to_png
+from icsd.reporting.results import Panels, Results
+from icsd.reporting.style import looks, method_label
+
+
+@pytest.fixture
+def results(tree: Tree) -> Results:
+    return tree.load()
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_training_curves_have_a_panel_per_term_and_a_line_per_method(results: Results):
+    figure = figures.training_curves(tables.histories(results, "resnet18"), student="resnet18")
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles == ["Validation mIoU", "Loss: ce", "Loss: kd", "Loss: icsd", "Loss: total"]
+    assert legend(figure) == ["Student alone", "AICSD"]
+    thick = [line for line in figure.axes[1].lines if line.get_linewidth() > 1]
+    assert [line.get_color() for line in thick] == [
+        looks(["none"])["none"].colour,
+        looks(["aicsd"])["aicsd"].colour,
+    ]
+    history = tables.histories(results, "resnet18")
+    mean = history[history["method"] == "none"].groupby("epoch")["loss/ce"].mean()
+    assert thick[0].get_ydata() == pytest.approx(mean.to_numpy())
+
+
+def test_curves_skip_epochs_without_validation(results: Results):
+    figure = figures.training_curves(tables.histories(results, "resnet18"), student="resnet18")
+    assert figure.axes[0].lines[-1].get_xdata().tolist() == [2, 4, 6]
+
+
+def test_alw_weights_are_relative_to_their_largest(results: Results):
+    history = results.runs["resnet18", "aicsd", 0].history
+    assert history is not None
+    figure = figures.alw_weights(history, method="aicsd")
+    assert legend(figure) == ["CE, up to 0.833333", "KD, up to 1", "ICSD, up to 0.0833333"]
+    assert figure.axes[0].lines[1].get_ydata() == pytest.approx(1 - np.arange(6) / 6)
+
+
+def test_only_methods_with_changing_weights_vary(results: Results):
+    assert figures.varying_weights(tables.histories(results, "resnet18")) == ["aicsd"]
+
+
+def test_miou_by_method_shows_seeds_means_and_the_teacher(results: Results):
+    table = tables.comparison(results, tables.draw(results, resamples=50, seed=0), seed=0)
+    seeds = tables.seed_scores(results)
+    figure = figures.miou_by_method(table, seeds)
+    axis = figure.axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["Student alone", "AICSD"]
+    drawn = [line.get_xdata() for line in axis.lines]
+    own = seeds.loc[seeds["method"] == "aicsd", "miou"].tolist()
+    assert any(list(data) == own for data in drawn)
+    assert any(list(data) == [table["miou_mean"].iloc[0]] * 2 for data in drawn)
+
+
+def test_a_method_without_runs_is_marked_as_missing(tree: Tree):
+    for seed in tree.seeds:
+        (tree.root / f"results/shapes/aicsd/resnet18-{seed}/metrics.json").unlink()
+    results = tree.load()
+    table = tables.comparison(results, tables.draw(results, resamples=50, seed=0), seed=0)
+    axis = figures.miou_by_method(table, tables.seed_scores(results)).axes[0]
+    assert "missing" in [text.get_text() for text in axis.texts]
+
+
+def test_per_class_dots_are_the_means_of_the_table(results: Results):
+    table = tables.per_class(results)
+    axis = figures.per_class_iou(table, student="resnet18").axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(CLASSES)
+    aicsd = table.loc[table["method"] == "aicsd", "iou_mean"].tolist()
+    assert any(list(line.get_xdata()) == aicsd for line in axis.lines)
+    assert axis.get_xlabel() == "IoU in %"
+
+
+def test_similarity_matrices_share_one_scale_and_differences_another():
+    teacher = np.arange(16.0).reshape(4, 4)
+    figure = matrices.ics_matrices(
+        teacher, {"Student alone": teacher + 1, "AICSD": teacher}, ["a", "b", "c", "d"], student="ResNet-18"
+    )
+    titled = {axis.get_title(loc="left"): axis for axis in figure.axes}
+    upper = [titled[name].collections[0] for name in ("Teacher", "Student alone", "AICSD")]
+    assert len({mesh.get_clim() for mesh in upper}) == 1
+    difference = titled["Student alone − Teacher (RMS 1)"].collections[0]
+    assert (difference.get_array() == 1).all()
+    assert difference.get_clim()[0] == -difference.get_clim()[1]
+    assert "AICSD − Teacher (RMS 0)" in titled
+
+
+def test_confusion_rows_add_up_to_a_hundred_percent():
+    counts = np.array([[8.0, 2.0], [0.0, 0.0]])
+    figure = matrices.confusion({"Teacher": counts}, ["a", "b"], student="ResNet-18")
+    shares = np.ma.filled(figure.axes[0].collections[0].get_array(), np.nan)
+    assert shares[0].tolist() == [80, 20]
+    assert np.isnan(shares[1]).all()
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("predicted", "truth")
+
+
+def test_panels_put_image_label_and_predictions_side_by_side():
+    labels = np.array([[[0, 1], [255, 2]]], dtype=np.uint8)
+    pictures = Panels(("x",), np.zeros((1, 2, 2, 3), np.uint8), labels, labels)
+    predictions = {"Teacher": np.zeros_like(labels), "AICSD": np.ones_like(labels)}
+    figure = matrices.panels(pictures, predictions, CLASSES, PALETTE, student="ResNet-18")
+    assert [axis.get_title() for axis in figure.axes] == ["Image", "Label", "Teacher", "AICSD"]
+    assert legend(figure) == ["sky", "road", "tree", "ignored"]
+    shown = figure.axes[3].images[0].get_array()
+    assert (shown == PALETTE[1]).all()
+
+
+def test_ignored_pixels_are_grey():
+    coloured = matrices.coloured(np.array([[0, 255]], dtype=np.uint8), PALETTE)
+    assert coloured.tolist() == [[PALETTE[0].tolist(), [209, 209, 209]]]
+
+
+def test_the_same_figure_gives_the_same_bytes(results: Results):
+    table = tables.per_class(results)
+    first, second = (to_png(figures.per_class_iou(table, student="resnet18"), dpi=50) for _ in range(2))
+    assert first == second
+    assert b"matplotlib" not in first
+
+
+def test_unknown_methods_get_looks_of_their_own():
+    found = looks(["kd", "mine", "aicsd_released"])
+    assert len({look.colour for look in found.values()}) == 3
+    assert found["aicsd_released"].label == method_label("aicsd_released") == "AICSD (released)"

@@ -1,0 +1,148 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.reporting.tree import CLASSES, PALETTE, Tree
+
+from icsd.reporting import tables
+from icsd.reporting.display import Cell, Display
+from icsd.reporting.html import to_html
+from icsd.reporting.report import replace_folder, summary, write_report
+
+
+def write(tree: Tree, destination: Path) -> dict[str, Any]:
+    return write_report(
+        tree.load(), destination=destination, classes=tree.classes, palette=PALETTE, resamples=100, seed=0
+    )
+
+
+def small(root: Path) -> Tree:
+    return Tree(root, classes=CLASSES[:3]).write()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    root = tmp_path_factory.mktemp("made")
+    return root / "out", write(small(root), root / "out")
+
+
+class References(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [
+            value or "" for name, value in attrs if name in ("src", "href", "srcset", "action", "data")
+        ]
+
+
+def test_the_folder_holds_tables_figures_and_pages(made: tuple[Path, dict[str, Any]]):
+    found = {path.relative_to(made[0]).as_posix() for path in made[0].rglob("*") if path.is_file()}
+    written = {
+        f"{name}.{suffix}"
+        for name in ("comparison", "per_class", "cost", "protocol")
+        for suffix in ("csv", "md", "tex")
+    }
+    kinds = ("per_class_iou", "training_curves", "alw_weights", "ics_matrices", "confusion", "panels")
+    pictures = {f"figures/{kind}_resnet18.png" for kind in kinds} | {"figures/miou_by_method.png"}
+    assert found == written | pictures | {"provenance.csv", "README.md", "report.html"}
+
+
+def test_the_page_leads_nowhere_outside_itself(made: tuple[Path, dict[str, Any]]):
+    page = (made[0] / "report.html").read_text()
+    references = References()
+    references.feed(page)
+    assert len(references.found) > 10
+    assert all(found.startswith(("#", "data:")) for found in references.found)
+    assert not re.search(r"https?://|@import|url\(", page)
+
+
+def test_the_page_answers_first_and_carries_its_provenance(made: tuple[Path, dict[str, Any]]):
+    page = (made[0] / "report.html").read_text()
+    assert page.index("ResNet-18: AICSD reaches") < page.index('<h2 id="comparison-section">')
+    for expected in (
+        "run-aicsd-resnet18-1",
+        "0123456789ab",
+        "data:image/png;base64,",
+        "prefers-color-scheme: dark",
+    ):
+        assert expected in page
+    assert "Gaps" not in page
+
+
+def test_the_summary_holds_fractions(made: tuple[Path, dict[str, Any]]):
+    found = made[1]
+    assert (found["dataset"], set(found)) == ("shapes", {"dataset", "teacher", "resnet18"})
+    aicsd, alone = found["resnet18"]["aicsd"], found["resnet18"]["none"]
+    assert aicsd["delta"] == pytest.approx(aicsd["miou"] - alone["miou"], abs=1e-4)
+    assert 0 < aicsd["std"] < 0.1
+
+
+def test_the_readme_shows_tables_and_three_figures_without_costs(made: tuple[Path, dict[str, Any]]):
+    text = (made[0] / "README.md").read_text()
+    figures = re.findall(r"\]\((figures/.*?)\)", text)
+    assert len(figures) == 3
+    assert all((made[0] / name).is_file() for name in figures)
+    assert "s / epoch" not in text
+
+
+def test_only_costs_and_provenance_differ_between_identical_runs(
+    made: tuple[Path, dict[str, Any]], tmp_path: Path
+):
+    again = small(tmp_path)
+    for path in (tmp_path / "costs").rglob("*.json"):
+        text = path.read_text().replace('"seconds_per_epoch": 1', '"seconds_per_epoch": 2')
+        path.write_text(text.replace("run-", "other-"))
+    write(again, tmp_path / "out")
+    names = [path.relative_to(made[0]) for path in made[0].rglob("*") if path.is_file()]
+    differing = {
+        name.name for name in names if (made[0] / name).read_bytes() != (tmp_path / "out" / name).read_bytes()
+    }
+    assert differing == {"cost.csv", "cost.md", "cost.tex", "provenance.csv", "report.html"}
+    pages = [
+        (root / "report.html").read_text().split('<h2 id="cost-section">')[0]
+        for root in (made[0], tmp_path / "out")
+    ]
+    assert pages[0] == pages[1]
+
+
+def test_gaps_are_null_in_the_summary(tmp_path: Path):
+    tree = Tree(tmp_path, seeds=(0,)).write()
+    (tmp_path / "results/shapes/aicsd/resnet18-0/metrics.json").unlink()
+    results = tree.load()
+    compared = tables.comparison(results, tables.draw(results, resamples=20, seed=0), seed=0)
+    found = summary(compared, dataset="shapes")
+    assert found["resnet18"]["aicsd"] == {"miou": None, "std": None, "delta": None}
+    assert found["resnet18"]["none"]["std"] is None
+
+
+def test_an_empty_grid_still_gives_a_report_that_lists_its_gaps(tmp_path: Path):
+    assert write(Tree(tmp_path), tmp_path / "out")["teacher"] == {"miou": None}
+    page = (tmp_path / "out/report.html").read_text()
+    assert "<code>results/shapes/aicsd/resnet18-0/metrics.json</code>" in page
+    assert "<img" not in page
+
+
+def test_names_are_escaped_in_the_page():
+    table = Display("any", "Any", ("A", "B"), ((Cell("<b>sky</b>"), Cell("1", 1.0)),))
+    names = ("comparison", "per_class", "cost", "protocol", "provenance")
+    page = to_html(
+        title="<i>",
+        subtitle="",
+        answer=[["a < b"]],
+        tables=dict.fromkeys(names, table),
+        pictures=[],
+        gaps=["<x>"],
+    )
+    assert "&lt;b&gt;sky&lt;/b&gt;" in page
+    assert not any(raw in page for raw in ("<b>sky", "<i>", "<x>", "a < b"))
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path):
+    replace_folder(tmp_path / "out", {"old.txt": b"1"})
+    replace_folder(tmp_path / "out", {"sub/new.txt": b"2"})
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.txt")] == ["out/sub/new.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

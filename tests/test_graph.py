@@ -1,0 +1,188 @@
+"""dvc.yaml against the code: a stage lists what can change its result, and nothing else."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from icsd.params import Params, read_yaml
+from tests.imports import ROOT, SOURCE, reached_from
+
+STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
+PRESET = "configs/datasets/${dataset}.yaml"
+# Code that carries numbers and makes none; a change there makes no result stale.
+CARRIERS = {
+    "src/icsd/__init__.py",
+    "src/icsd/assembly/__init__.py",
+    "src/icsd/assembly/grid.py",
+    "src/icsd/assembly/validate.py",
+    "src/icsd/data/__init__.py",
+    "src/icsd/data/files.py",
+    "src/icsd/methods/__init__.py",
+    "src/icsd/methods/blocks.py",
+    "src/icsd/params.py",
+    "src/icsd/runs.py",
+    "pipeline/__init__.py",
+}
+CARRIER_FILES = frozenset({ROOT / name for name in CARRIERS} | set((SOURCE / "icsd/tracking").glob("*.py")))
+METHODS = {f"src/icsd/methods/{path.name}" for path in (SOURCE / "icsd/methods").glob("[a-z]*.py")} - {
+    "src/icsd/methods/base.py",
+    "src/icsd/methods/blocks.py",
+}
+READERS = {f"src/icsd/data/{name}.py" for name in ("camvid", "cityscapes", "shapes", "voc2012")}
+
+
+def relative(paths):
+    return {str(path.relative_to(ROOT)) for path in paths}
+
+
+def listed_code(stage):
+    """Source files that a stage lists one by one, and those in folders that it lists; templates are left out."""
+    paths = [ROOT / dep for dep in STAGES[stage].get("deps", []) if "${" not in dep]
+    paths = [path for path in paths if path.is_relative_to(SOURCE) or path.is_relative_to(ROOT / "pipeline")]
+    folders = [path for path in paths if path.is_dir()]
+    return relative(set(paths) - set(folders)), relative(
+        file for folder in folders for file in folder.rglob("*.py")
+    )
+
+
+@cache
+def entry_of(stage):
+    return ROOT / (re.search(r"-m (pipeline\.\w+)", STAGES[stage]["cmd"])[1].replace(".", "/") + ".py")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_lists_the_code_that_it_runs(stage):
+    used = relative({entry_of(stage)} | reached_from(entry_of(stage), stop=CARRIER_FILES))
+    single, in_folders = listed_code(stage)
+    if stage == "validate":
+        used = {"pipeline/validate.py", "src/icsd/params.py"}  # its output never depends on more
+    elif stage == "preprocess":
+        used |= READERS  # reached through the dict of datasets, which is not followed
+    elif stage in ("distill", "baselines"):
+        single -= METHODS  # reached through the dict of methods, which is not followed; a run lists its own
+        for method in METHODS:
+            used |= relative(reached_from(ROOT / method, stop=CARRIER_FILES)) - METHODS
+    assert not used - single - in_folders, f"{stage} runs code that it does not list"
+    assert not single - used, f"{stage} lists code that it does not run"
+
+
+def test_a_run_lists_its_own_method_and_what_that_is_made_of():
+    for stage in ("distill", "baselines"):
+        assert "src/icsd/methods/${item.method}.py" in STAGES[stage]["deps"]
+    parts = relative(reached_from(SOURCE / "icsd/methods/aicsd.py", stop=CARRIER_FILES)) & METHODS
+    assert parts <= listed_code("distill")[0]
+    for method in set(read_yaml(ROOT / "params.yaml")["methods"]) - {"aicsd"}:
+        assert not relative(reached_from(SOURCE / f"icsd/methods/{method}.py", stop=CARRIER_FILES)) & METHODS
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_dependency_exists(stage):
+    for dep in STAGES[stage].get("deps", []):
+        if dep.startswith(("src/", "pipeline/")) and "${" not in dep:
+            assert (ROOT / dep).exists(), dep
+
+
+def params_of(stage):
+    """Dotted keys that a stage depends on, in params.yaml and in the preset."""
+    keys = {"params.yaml": set(), PRESET: set()}
+    for item in STAGES[stage].get("params", []):
+        if isinstance(item, str):
+            keys["params.yaml"].add(item)
+        else:
+            for file, names in item.items():
+                keys[file] |= set(names) if names else {""}
+    return keys
+
+
+def leaves(tree, prefix=""):
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def covers(listed, key):
+    concrete = {
+        name.replace("${item.method}", method).replace("${item.student}", student)
+        for name in listed
+        for method in ("none", "kd", "icsd", "aicsd")
+        for student in ("resnet18", "resnet34", "mobilenetv2")
+    }
+    return any(key == name or key.startswith(f"{name}.") or name == "" for name in concrete)
+
+
+# Block (the longest that matches) -> the stages that go stale when a key in it changes, besides `validate`.
+TRAIN = {"distill", "baselines"}
+EVALUATE = {"evaluate_teacher", "evaluate_distilled", "evaluate_baselines"}
+STALE = {
+    "dataset": set(STAGES) - {"validate"},
+    "grid.students": {"evaluate_distilled", "evaluate_baselines", "report"},
+    "grid.seeds": {"evaluate_distilled", "evaluate_baselines", "report"},
+    "grid.baselines": {"report"},
+    "grid.distilled": {"report"},
+    "data.reader": {"download", "preprocess"},
+    "data.source": {"download"},
+    "data.sources": {"download"},
+    "data.classes": {"preprocess"},
+    "data.splits": {"preprocess"},
+    "data.holdout": {"preprocess"},
+    "data.generated": {"preprocess"},
+    "images": {"train_teacher", *TRAIN},
+    "images.input_scale": {"train_teacher", *TRAIN, *EVALUATE},
+    "networks.output_stride": {"train_teacher", *TRAIN},
+    "networks.pretrained": {"train_teacher", *TRAIN},
+    "networks.teacher": {"train_teacher"},
+    "networks.students": TRAIN,
+    "teacher": {"train_teacher"},
+    "train": TRAIN,
+    "methods": TRAIN,
+    "alw": {"distill"},
+    "evaluation": EVALUATE,
+    "report": {"report"},
+    "runtime": set(),
+    "tracking": set(),
+}
+
+
+def expected(key):
+    blocks = [block for block in STALE if key == block or key.startswith(f"{block}.")]
+    return STALE[max(blocks, key=len)]
+
+
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [("params.yaml", key) for key in leaves(read_yaml(ROOT / "params.yaml"))]
+    + [(PRESET, key) for key in leaves(read_yaml(ROOT / "configs/datasets/shapes.yaml"))],
+)
+def test_a_key_makes_the_right_stages_stale(file, key):
+    stale = {stage for stage in STAGES if covers(params_of(stage)[file], key)}
+    assert stale - {"validate"} == expected(key)
+    assert "validate" in stale
+
+
+def test_every_block_has_its_row():
+    assert {block.split(".")[0] for block in STALE} == set(Params.model_fields)
+
+
+def test_a_key_of_the_preset_can_be_overridden():
+    written = set(leaves(read_yaml(ROOT / "params.yaml")))
+    fixed = {"data.reader", "data.sources", "data.classes"}  # what the dataset is
+    for preset in Path(ROOT / "configs/datasets").glob("*.yaml"):
+        for key in leaves(read_yaml(preset)):
+            block = key.rsplit(".", 1)[0]
+            known = (
+                key in written
+                or block in written
+                or key in fixed
+                or key.startswith(("data.splits", "data.gen"))
+            )
+            assert known, f"{preset.name}: {key} has no null in params.yaml"
+
+
+def test_outputs_are_named_after_the_dataset():
+    for stage in STAGES.values():
+        for out in stage["outs"]:
+            assert "${dataset}" in (next(iter(out)) if isinstance(out, dict) else out)

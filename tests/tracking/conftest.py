@@ -1,0 +1,64 @@
+"""A migrated, empty store per test, copied from one made once; and the runs that a store holds."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from icsd.tracking import Tracker, open_tracker
+from icsd.tracking.store import open_client
+
+HERE = Path(__file__).parent
+# MLflow 3.17's own queries use a loader that SQLAlchemy 2.1 deprecates.
+MLFLOW_DEPRECATION = "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.filterwarnings(MLFLOW_DEPRECATION))
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
+        environment.delenv("DVC_ROOT", raising=False)
+        (root / ".mlflow").mkdir()
+        open_client(root).search_experiments()
+    return root / ".mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def root(tmp_path: Path, empty_store: Path) -> Path:
+    (tmp_path / ".mlflow").mkdir()
+    shutil.copy(empty_store, tmp_path / ".mlflow" / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
+def track(root: Path) -> Callable[..., Tracker]:
+    """Opens a tracker on the test's store; ``name`` is also its state folder."""
+
+    def open_(
+        name: str = "kd · resnet18 · seed 0", *, group: str = "workspace-1", **options: object
+    ) -> Tracker:
+        settings = {"push_every": 0.0, "system_metrics": False, "tags": {"icsd.method": "kd"}, **options}
+        return open_tracker(
+            root=root,
+            experiment="icsd-shapes",
+            group=group,
+            name=name,
+            state=root / ".state" / name,
+            **settings,  # type: ignore[arg-type]
+        )
+
+    return open_

@@ -1,0 +1,93 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from icsd.tracking.journal import Journal
+
+
+def point(step: int, **values: float) -> dict[str, object]:
+    return {"kind": "metrics", "time": step, "step": step, "values": values}
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    journal = Journal(tmp_path)
+    for step in (1, 2, 3):
+        journal.append(point(step, loss=1 / step))
+    return journal
+
+
+def steps(journal: Journal) -> list[int]:
+    return [record["step"] for record, _ in journal.waiting()]
+
+
+def test_a_second_process_finds_what_the_first_recorded(journal: Journal) -> None:
+    assert steps(Journal(journal.folder)) == [1, 2, 3]
+
+
+def test_delivered_records_do_not_wait_any_more_not_even_after_a_restart(journal: Journal) -> None:
+    journal.deliver(journal.waiting()[1][1])
+    assert steps(journal) == [3]
+    assert steps(Journal(journal.folder)) == [3]
+
+
+def test_a_line_cut_by_a_kill_is_removed_and_the_next_one_is_whole(journal: Journal) -> None:
+    with (journal.folder / "journal.jsonl").open("ab") as file:
+        file.write(b'{"kind": "metrics", "ti')
+    continued = Journal(journal.folder)
+    continued.append(point(4, loss=0.25))
+    assert steps(continued) == [1, 2, 3, 4]
+    assert steps(Journal(journal.folder)) == [1, 2, 3, 4]
+
+
+def test_a_repeated_point_is_known_and_a_changed_one_is_not(journal: Journal) -> None:
+    assert journal.unknown({"loss": 0.5}, 2) == {}
+    assert journal.unknown({"loss": 0.6, "miou": 0.1}, 2) == {"loss": 0.6, "miou": 0.1}
+
+
+def test_nan_is_known_when_it_comes_again(journal: Journal) -> None:
+    journal.append(point(4, loss=float("nan")))
+    assert Journal(journal.folder).unknown({"loss": float("nan")}, 4) == {}
+
+
+def test_a_repeated_measurement_of_the_machine_counts_as_known(journal: Journal) -> None:
+    journal.append(point(4, **{"system/memory": 1.0}))
+    assert journal.unknown({"system/memory": 2.0}, 4) == {}
+
+
+def test_rewinding_forgets_what_was_never_on_its_way(journal: Journal) -> None:
+    journal.rewind(1)
+    assert steps(journal) == [1]
+    assert journal.unknown({"loss": 0.5}, 2) == {"loss": 0.5}
+
+
+def test_rewinding_keeps_what_the_server_may_have(journal: Journal) -> None:
+    journal.attempt(journal.waiting()[1][1])
+    journal.rewind(1)
+    assert steps(journal) == [1, 2]
+
+
+def test_the_journal_continues_after_rewinding(journal: Journal) -> None:
+    journal.deliver(journal.waiting()[0][1])
+    journal.rewind(1)
+    journal.append(point(2, loss=0.4))
+    assert steps(Journal(journal.folder)) == [2]
+
+
+def test_restarting_sends_everything_again(journal: Journal) -> None:
+    journal.deliver(journal.waiting()[-1][1])
+    journal.restart()
+    assert steps(journal) == [1, 2, 3]
+
+
+def test_a_continued_run_has_not_ended(journal: Journal) -> None:
+    journal.append({"kind": "end", "status": "KILLED", "time": 1})
+    assert Journal(journal.folder).status == "KILLED"
+    journal.append({"kind": "resume", "time": 2})
+    assert Journal(journal.folder).status is None
+
+
+def test_every_line_is_readable_json(journal: Journal) -> None:
+    lines = (journal.folder / "journal.jsonl").read_text().splitlines()
+    assert [json.loads(line)["values"] for line in lines] == [{"loss": 1.0}, {"loss": 0.5}, {"loss": 1 / 3}]

@@ -1,0 +1,135 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import icsd
+from icsd.tracking import group_id, store_location
+from icsd.tracking.store import RunDescription, attach, find_runs, open_client
+
+
+def description(**changes: str) -> RunDescription:
+    settings = {"experiment": "icsd-shapes", "group": "workspace-1", "role": "child", "name": "kd", **changes}
+    return RunDescription(tags={}, **settings)  # type: ignore[arg-type]
+
+
+def test_runs_lie_in_the_repository_by_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    uri, artifacts = store_location(Path())
+    assert uri == f"sqlite:///{tmp_path}/.mlflow/mlflow.db"
+    assert artifacts == f"file://{tmp_path}/.mlflow/artifacts"
+
+
+def test_inside_dvcs_temporary_experiments_the_main_repository_keeps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "main"))
+    assert store_location(tmp_path / "copy")[0] == f"sqlite:///{tmp_path}/main/.mlflow/mlflow.db"
+
+
+def test_the_users_tracking_server_is_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert store_location(tmp_path) == ("http://127.0.0.1:5000", None)
+
+
+def test_an_execution_is_named_by_its_experiment_else_by_its_parameters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert group_id("0123456789abcdef") == "workspace-0123456789"
+    monkeypatch.setenv("DVC_EXP_NAME", "cosine")
+    assert group_id("0123456789abcdef") == "cosine"
+
+
+def test_children_of_one_group_share_a_parent_and_other_groups_do_not(root: Path) -> None:
+    runs = [description(), description(), description(group="it's another")]
+    for run in runs:
+        client, _ = attach(root, run)
+    parents = [client.get_run(run.run_id).data.tags["mlflow.parentRunId"] for run in runs]
+    assert parents[0] == parents[1] != parents[2]
+    assert client.get_run(parents[2]).data.tags["icsd.group"] == "it's another"
+
+
+def test_a_process_killed_right_after_it_made_its_run_finds_it_again(root: Path) -> None:
+    run, twin = description(), description()
+    twin.key = run.key
+    attach(root, run)
+    attach(root, twin)
+    assert run.run_id == twin.run_id
+
+
+def test_a_run_that_was_deleted_is_made_anew_and_said_so(root: Path) -> None:
+    run = description()
+    client, lost = attach(root, run)
+    assert not lost
+    first = run.run_id
+    client.delete_run(first)
+    assert attach(root, run)[1]
+    assert run.run_id != first
+
+
+def test_a_deleted_experiment_comes_back(root: Path) -> None:
+    client, _ = attach(root, description())
+    client.delete_experiment(client.get_experiment_by_name("icsd-shapes").experiment_id)
+    attach(root, description())
+    assert client.get_experiment_by_name("icsd-shapes").lifecycle_stage == "active"
+
+
+def test_artifacts_stay_in_the_repository_even_in_a_folder_with_spaces(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = root / "my runs #1"
+    (home / ".mlflow").mkdir(parents=True)
+    (root / ".mlflow" / "mlflow.db").rename(home / ".mlflow" / "mlflow.db")
+    run = description(experiment="icsd-mine ü")
+    client, _ = attach(home, run)
+    client.log_text(run.run_id, "text", "note.txt")
+    assert [path.read_text() for path in home.rglob("note.txt")] == ["text"]
+
+
+STARTER = """
+import os, sys
+from pathlib import Path
+import mlflow.store.tracking.sqlalchemy_store  # once, before the processes part
+from icsd.tracking.store import RunDescription, attach
+
+def start(number):
+    attach(Path(sys.argv[1]), RunDescription("icsd-shapes", "workspace-1", "child", f"run {number}", {}))
+
+children = []
+for number in range(4):
+    child = os.fork()
+    if child == 0:
+        try:
+            start(number)
+        except BaseException as error:
+            print(error, file=sys.stderr)
+            os._exit(1)
+        os._exit(0)
+    children.append(child)
+sys.exit(max(os.waitpid(child, 0)[1] for child in children) != 0)
+"""
+
+
+@pytest.mark.slow  # makes a database from nothing
+def test_four_processes_may_start_on_an_empty_store_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STARTER, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(icsd.__path__[0]).parent)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    client = open_client(tmp_path)
+    experiment = client.get_experiment_by_name("icsd-shapes")
+    assert experiment is not None
+    children = find_runs(client, experiment.experiment_id, {"icsd.role": "child"})
+    parents = find_runs(client, experiment.experiment_id, {"icsd.role": "parent"})
+    assert {run.info.run_name for run in children} == {f"run {number}" for number in range(4)}
+    assert len(parents) == 1
+
+
+def test_a_description_survives_the_disk(tmp_path: Path) -> None:
+    run = description(name="aicsd · resnet18 · seed 1")
+    run.save(tmp_path)
+    assert RunDescription.load(tmp_path) == run
+    assert json.loads((tmp_path / "run.json").read_text())["name"] == "aicsd · resnet18 · seed 1"
