@@ -175,6 +175,7 @@ def _track(root: Path, params: Params, key: RunKey, network: DeepLabV3Plus, foun
         tags={},
         state=state_root() / "evaluations" / "-".join(key.path.parts),
         run_id=run_id,
+        amend=True,
         system_metrics=False,
     )
     with tracker:

@@ -38,7 +38,10 @@ class Tracker(Protocol):
         """Record which data the run saw, and for what (``context``: "training", "validation", "testing")."""
 
     def image(self, picture: "Figure | npt.NDArray[np.uint8]", *, key: str, step: int) -> None:
-        """Record a picture at a step: a figure, or uint8 pixels [H, W], [H, W, 3] or [H, W, 4]."""
+        """Record a picture at a step: a figure, or uint8 pixels [H, W], [H, W, 3] or [H, W, 4].
+
+        MLflow's pages open at step 0 and show nothing there unless a picture was recorded for it.
+        """
 
     def figure(self, figure: "Figure", file: str) -> None:
         """Store a figure as the artifact ``file`` (its suffix names the format)."""

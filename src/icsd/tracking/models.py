@@ -31,9 +31,7 @@ def save_model(
         metadata: JSON values kept in the model's description.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # about what MLflow and the exporter import and do, not about the network
+        warnings.simplefilter("ignore")  # about what MLflow imports, not about the network
         _save(network, folder, input_shape=input_shape, metadata=metadata)
 
 

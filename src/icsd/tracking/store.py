@@ -136,9 +136,7 @@ def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         location = f"{artifacts}/{quote(name)}" if artifacts else None
-        # The kind makes the web pages open with charts and metrics instead of language-model traces.
-        tags = {"mlflow.note.content": _EXPERIMENT_NOTE, "mlflow.experimentKind": "custom_model_development"}
-        return client.create_experiment(name, location, tags)
+        return client.create_experiment(name, location, {"mlflow.note.content": _EXPERIMENT_NOTE})
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return experiment.experiment_id

@@ -103,9 +103,10 @@ def _deliver(root: Path, folder: Path) -> bool:
 
 
 def _is_live(root: Path, tags: Mapping[str, str]) -> bool:
-    if not store_location(root)[0].startswith("sqlite:") and tags.get("icsd.host") != socket.gethostname():
+    host, _, place = tags.get("icsd.journal", "").partition(":")
+    if not store_location(root)[0].startswith("sqlite:") and host != socket.gethostname():
         return True
-    folder = main_root(root) / tags.get("icsd.state", "")
+    folder = main_root(root) / place
     if not (folder / "lock").exists():
         return False
     lock = journal_lock(folder)

@@ -1,0 +1,83 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from icsd.data.base import IGNORE
+from icsd.methods import KD, AICSD
+from icsd.training.distiller import Distiller, cross_entropy
+
+
+class Net(nn.Module):
+    """A network with taps at stride 2, and dropout to tell training from evaluation."""
+
+    def __init__(self, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.backbone = nn.Conv2d(3, 5, 3, stride=2, padding=1)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, images):
+        return {"logits": self.dropout(self.backbone(images))}
+
+
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, 8, 8, generator=generator)
+    labels = torch.randint(0, 5, (2, 8, 8), generator=generator)
+    labels[0, 0] = IGNORE
+    return images, labels
+
+
+def test_terms_are_those_of_the_method_and_ce():
+    distiller = Distiller(Net(0), teacher=Net(1), method=AICSD())
+    terms = distiller(*batch())
+    assert tuple(terms) == distiller.terms == ("ce", "icsd", "kd")
+    assert all(value.shape == () and value.dtype == torch.float32 for value in terms.values())
+
+
+def test_alone_there_is_only_ce():
+    assert tuple(Distiller(Net(0), teacher=None, method=None)(*batch())) == ("ce",)
+
+
+def test_a_teacher_without_a_method_is_a_mistake():
+    with pytest.raises(ValueError, match="come together"):
+        Distiller(Net(0), teacher=Net(1), method=None)
+
+
+def test_the_teacher_is_never_trained_switched_or_saved():
+    teacher = Net(1)
+    distiller = Distiller(Net(0), teacher=teacher, method=KD())
+    distiller.train()
+    assert not teacher.training
+    assert distiller.teacher is teacher
+    assert {name.split(".")[0] for name in distiller.state_dict()} == {"student"}
+    distiller(*batch())["kd"].backward()
+    assert all(not p.requires_grad and p.grad is None for p in teacher.parameters())
+    assert distiller.student.backbone.weight.grad.abs().sum() > 0
+
+
+def test_ce_is_the_mean_over_labelled_pixels_at_their_resolution():
+    logits = torch.randn(2, 5, 4, 4)
+    labels = batch()[1]
+    full = F.interpolate(logits, (8, 8), mode="bilinear", align_corners=True)
+    torch.testing.assert_close(cross_entropy(logits, labels), F.cross_entropy(full, labels, ignore_index=IGNORE))
+
+
+def test_ce_of_a_batch_without_labels_is_zero_and_has_a_gradient():
+    logits = torch.randn(1, 5, 4, 4, requires_grad=True)
+    value = cross_entropy(logits, torch.full((1, 8, 8), IGNORE))
+    value.backward()
+    assert value.item() == 0.0
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_losses_are_float32_under_bf16():
+    images, labels = batch()
+    distiller = Distiller(Net(0).eval(), teacher=Net(1), method=AICSD()).eval()
+    exact = distiller(images, labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms = distiller(images, labels)
+    assert all(value.dtype == torch.float32 for value in terms.values())
+    for name, value in terms.items():
+        torch.testing.assert_close(value, exact[name], rtol=0.05, atol=0.01)
