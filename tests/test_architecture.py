@@ -2,7 +2,6 @@ import subprocess
 import sys
 
 import pytest
-
 from tests.imports import ROOT, SOURCE, imports_of
 
 PACKAGE = SOURCE / "icsd"
@@ -14,16 +13,28 @@ ALLOWED = {
     "weighting": set(),
     "confusion": set(),
     "similarity": set(),
+    "files": {"params"},
     "runs": set(),
-    "tracking": {"params"},
-    "data": {"params", "seeds"},
-    "models": {"params"},
+    "tracking": {"files", "params"},
+    "data": {"files", "params", "seeds"},
+    "models": {"files", "params"},
     "methods": {"params", "similarity"},
     "training": {"confusion", "data", "methods", "params", "seeds"},
     "evaluation": {"confusion", "data", "methods", "similarity", "training"},
-    "reporting": {"metrics", "params", "runs", "seeds"},
+    "reporting": {"files", "metrics", "params", "runs", "seeds"},
     "assembly": {
-        *("params", "seeds", "metrics", "weighting", "runs", "tracking", "data", "models", "methods"),
+        *(
+            "files",
+            "params",
+            "seeds",
+            "metrics",
+            "weighting",
+            "runs",
+            "tracking",
+            "data",
+            "models",
+            "methods",
+        ),
         *("training", "evaluation", "reporting"),
     },
 }

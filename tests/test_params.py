@@ -1,9 +1,10 @@
 import copy
+import shutil
 
 import pytest
+from tests.imports import ROOT
 
 from icsd.params import Params, UserError, load_params, merge, parse_params, read_yaml
-from tests.imports import ROOT
 
 WRITTEN = read_yaml(ROOT / "params.yaml")
 PRESETS = {path.stem: read_yaml(path) for path in (ROOT / "configs/datasets").glob("*.yaml")}
@@ -47,16 +48,12 @@ def test_every_preset_is_valid(preset):
         ({"networks__output_stride": 12}, ["networks.output_stride", "8, 16"]),
         ({"images__crop": [64]}, ["images.crop", "at least 2"]),
         ({"images__scale": [2.0, 0.5]}, ["images", "[smallest, largest]"]),
-        ({"train__select": "best_val", "data__holdout": 0}, []),
         ({"alws": {}}, ["alws", "did you mean 'alw'"]),
         ({"runtime__devices": 0}, ["runtime.devices"]),
         ({"methods__kd__weights": {"kd": -1.0}}, ["methods.kd.weights.kd", "greater than or equal to 0"]),
     ],
 )
 def test_a_mistake_is_named_with_its_path_and_what_is_allowed(changes, words):
-    if not words:
-        assert parse(**changes).train.select == "best_val"  # shapes has a validation split
-        return
     with pytest.raises(UserError) as caught:
         parse(**changes)
     for word in words:
@@ -70,10 +67,33 @@ def test_all_mistakes_are_named_at_once():
     assert "train.epochs" in str(caught.value)
 
 
+def test_a_dead_first_epoch_is_refused():
+    """With scope paper and no term kd, every weight of the first epoch would be zero."""
+    with pytest.raises(UserError, match=r"alw.scope: paper .* methods.icsd has none"):
+        parse(grid__distilled=["icsd"], grid__baselines=["none"], methods__icsd__alw=True)
+    assert parse(
+        grid__distilled=["icsd"], grid__baselines=["none"], methods__icsd__alw=True, alw__scope="teacher"
+    )
+
+
+def test_a_holdout_beside_a_validation_split_is_refused():
+    with pytest.raises(UserError, match=r"data.holdout: shapes has a validation split"):
+        parse(data__holdout=5)
+
+
+def test_what_a_dataset_is_cannot_be_overridden_where_no_stage_looks(tmp_path):
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("data:\n", "data:\n  classes: 9\n", 1)
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"data.classes: .* configs/datasets/shapes.yaml"):
+        load_params(tmp_path)
+
+
 def test_selection_needs_images_that_are_not_reported():
     with pytest.raises(UserError, match=r"train.select: best_val .* data.holdout"):
         parse("voc2012", train__select="best_val")
     assert parse("voc2012", train__select="best_val", data__holdout=64).data.holdout == 64
+    assert parse("shapes", train__select="best_val").train.select == "best_val"
 
 
 def test_null_takes_the_presets_value_and_anything_else_wins():

@@ -1,8 +1,6 @@
 from pathlib import Path
 
-import pytest
-
-from icsd.runs import RunKey, main_root, sha256_of, write_bytes, write_json
+from icsd.runs import RunKey, main_root
 
 
 def test_a_student_and_the_teacher_have_their_places():
@@ -21,19 +19,3 @@ def test_state_is_kept_in_the_main_repository_under_what_determines_it(monkeypat
     assert main_root() == tmp_path
     assert key.state("abc") == tmp_path / ".state/runs/shapes-kd-resnet18-0-abc"
     assert key.state("abc") != key.state("abd")
-
-
-def test_equal_values_are_equal_bytes(tmp_path):
-    write_json(tmp_path / "a.json", {"b": 1, "a": "é"})
-    write_json(tmp_path / "deeper/b.json", {"a": "é", "b": 1})
-    assert sha256_of(tmp_path / "a.json") == sha256_of(tmp_path / "deeper/b.json")
-    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "a": "é",\n  "b": 1\n}\n'
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "a.json"
-    write_bytes(path, b"old")
-    with pytest.raises(TypeError):
-        write_json(path, {"a": object()})
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]

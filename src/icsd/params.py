@@ -16,6 +16,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+PRESET_ONLY = frozenset({"reader", "sources", "classes", "splits", "generated"})
+"""Keys of ``data`` that stages depend on in the preset alone; params.yaml must not set them."""
+
 
 class UserError(ValueError):
     """Bad input from a user: the message says what is wrong, where, and what to do."""
@@ -195,7 +198,7 @@ class Report(Block):
 class Runtime(Block):
     """Where and how fast it runs; no stage depends on it."""
 
-    accelerator: Literal["auto", "cpu", "cuda", "mps"]
+    accelerator: Literal["auto", "cpu", "cuda"]
     devices: Annotated[int, Field(ge=1)] | Literal["auto"]
     num_nodes: Count
     precision: Literal["32-true", "bf16-mixed"]
@@ -255,6 +258,11 @@ def load_params(root: Path) -> Params:
         known = sorted(path.stem for path in presets.glob("*.yaml"))
         raise UserError(f"params.yaml: dataset: no preset {dataset!r}{did_you_mean(str(dataset), known)}")
     preset_name = f"configs/datasets/{dataset}.yaml"
+    for key in sorted(PRESET_ONLY & set(written.get("data") or {})):
+        raise UserError(
+            f"params.yaml: data.{key}: says what the dataset is, so it belongs into {preset_name}: change it "
+            f"there, or give -S '{preset_name}:data.{key}=...' (params.yaml may override the rest)"
+        )
     return parse_params(merge(read_yaml(presets / f"{dataset}.yaml"), written), preset=preset_name)
 
 
@@ -287,6 +295,20 @@ def _contradictions(params: Params) -> list[str]:
                     f"methods.{name}.alw: is {str(not wants_alw).lower()}, so {name} belongs into "
                     f"grid.{other}, not grid.{role} (only stages of grid.distilled depend on alw)"
                 )
+    for name in params.grid.distilled:
+        if (
+            params.alw.scope == "paper"
+            and name in params.methods
+            and "kd" not in params.methods[name].weights
+        ):
+            problems.append(
+                f"alw.scope: paper lets only the term kd begin at full weight, and methods.{name} has none: "
+                "nothing would be learned in the first epoch; set it to teacher"
+            )
+    if params.data.holdout and params.data.splits.validation is not None:
+        problems.append(
+            f"data.holdout: {params.dataset} has a validation split, {params.data.splits.validation}; set it to 0"
+        )
     for role in ("students", "baselines", "distilled", "seeds"):
         values = getattr(params.grid, role)
         if len(set(values)) < len(values):

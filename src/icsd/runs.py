@@ -5,12 +5,10 @@ Outputs lie below the working directory, where DVC tracks them. State for resumi
 DVC deletes outputs before a stage runs.
 """
 
-import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 TEACHER = "teacher"
 """The name that stands where a student has its method."""
@@ -89,25 +87,3 @@ def main_root() -> Path:
 def state_root() -> Path:
     """Where interrupted work is kept: ignored by git and DVC."""
     return main_root() / ".state"
-
-
-def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - anything that JSON can hold
-    """Write JSON atomically, keys sorted, so that equal values are equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file that is either the old one or the new one, whatever happens meanwhile."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

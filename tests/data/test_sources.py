@@ -3,8 +3,8 @@ import json
 import pytest
 
 from icsd.data.camvid import CamVid
-from icsd.data.files import file_sha256
 from icsd.data.sources import download, fetch, resolve_source
+from icsd.files import sha256_of
 from icsd.params import UserError
 
 wanted = CamVid().wanted
@@ -78,7 +78,7 @@ def test_generated_scenes_need_no_source():
 
 def test_a_local_archive_is_copied_and_checked(make):
     archive = make.tar(make.camvid())
-    target = fetch(str(archive), make.root / "raw", wanted=wanted, sha256=file_sha256(archive))
+    target = fetch(str(archive), make.root / "raw", wanted=wanted, sha256=sha256_of(archive))
     assert target.read_bytes() == archive.read_bytes()
     with pytest.raises(UserError, match="expected bb"):
         fetch(str(archive), make.root / "other", wanted=wanted, sha256="bb")
@@ -103,7 +103,7 @@ def test_download_writes_archives_and_a_description_without_paths(make):
     download("camvid", sources=[{"path": str(archive)}], destination=make.root / "raw")
     text = (make.root / "raw/source.json").read_text()
     assert json.loads(text)["files"] == [
-        {"name": "data.tar", "bytes": archive.stat().st_size, "sha256": file_sha256(archive)}
+        {"name": "data.tar", "bytes": archive.stat().st_size, "sha256": sha256_of(archive)}
     ]
     assert str(make.root) not in text
     assert sorted(path.name for path in make.root.iterdir()) == ["data.tar", "raw"]
@@ -111,7 +111,7 @@ def test_download_writes_archives_and_a_description_without_paths(make):
 
 def test_a_failed_download_leaves_no_destination_but_keeps_what_is_complete(make):
     archive = make.tar(make.camvid())
-    good = {"path": str(archive), "sha256": file_sha256(archive)}
+    good = {"path": str(archive), "sha256": sha256_of(archive)}
     with pytest.raises(UserError):
         download("camvid", sources=[good, {"path": "nowhere.tar"}], destination=make.root / "raw")
     assert not (make.root / "raw").exists()

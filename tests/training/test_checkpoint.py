@@ -15,7 +15,7 @@ def test_a_state_comes_back_as_it_was(tmp_path):
     loaded = load_state(tmp_path / "checkpoint.pt")
     assert torch.equal(loaded["weights"]["a"], state["weights"]["a"])
     assert loaded["progress"] == state["progress"]
-    assert os.listdir(tmp_path) == ["checkpoint.pt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
 def test_no_state_is_none(tmp_path):

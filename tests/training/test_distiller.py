@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from icsd.data.base import IGNORE
-from icsd.methods import KD, AICSD
+from icsd.methods import AICSD, KD
 from icsd.training.distiller import Distiller, cross_entropy
 
 
@@ -61,7 +61,9 @@ def test_ce_is_the_mean_over_labelled_pixels_at_their_resolution():
     logits = torch.randn(2, 5, 4, 4)
     labels = batch()[1]
     full = F.interpolate(logits, (8, 8), mode="bilinear", align_corners=True)
-    torch.testing.assert_close(cross_entropy(logits, labels), F.cross_entropy(full, labels, ignore_index=IGNORE))
+    torch.testing.assert_close(
+        cross_entropy(logits, labels), F.cross_entropy(full, labels, ignore_index=IGNORE)
+    )
 
 
 def test_ce_of_a_batch_without_labels_is_zero_and_has_a_gradient():

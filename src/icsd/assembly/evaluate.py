@@ -21,11 +21,12 @@ from icsd.data.loaders import EvalBatches
 from icsd.data.shards import ShardedSplit
 from icsd.data.transforms import IMAGENET_MEAN, IMAGENET_STD, prepare
 from icsd.evaluation import Evaluated, evaluate, kept_indices
+from icsd.files import sha256_of, write_json
 from icsd.models import DeepLabV3Plus
 from icsd.models.cost import flops, parameters
 from icsd.models.weights import load_network
 from icsd.params import Params, UserError
-from icsd.runs import RunKey, data_folder, sha256_of, state_root, write_json
+from icsd.runs import RunKey, data_folder, main_root, state_root
 
 
 def evaluate_teacher(root: Path) -> None:
@@ -82,10 +83,8 @@ def _evaluate(root: Path, params: Params, keys: list[RunKey], *, with_teacher: b
 
 
 def _device(params: Params) -> torch.device:
-    chosen = params.runtime.accelerator
-    if chosen != "auto":
-        return torch.device(chosen)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    wanted = params.runtime.accelerator
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _metrics(
@@ -164,8 +163,11 @@ def _write_panels(
 
 def _track(root: Path, params: Params, key: RunKey, network: DeepLabV3Plus, found: dict[str, Any]) -> None:
     """Add the result, and the network as a loadable model, to the MLflow run that trained it."""
+    if not params.tracking.enabled:
+        return
+    tracking.deliver_pending(root)
     run_id = _run_id(root / key.cost)
-    if run_id is None or not params.tracking.enabled:
+    if run_id is None:
         return
     tracker = tracking.open_tracker(
         root=root,
@@ -211,7 +213,11 @@ def _results(found: dict[str, Any]) -> Iterator[tuple[str, float]]:
 def _run_id(cost: Path) -> str | None:
     """The MLflow run that trained a network; None where tracking was off or the file is gone."""
     try:
-        run = json.loads(cost.read_text(encoding="utf-8"))["mlflow"]
+        found = json.loads(cost.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return run["run_id"] if run else None
+    if found["mlflow"] is None:
+        return None
+    run_id: str | None = found["mlflow"]["run_id"]
+    # A run that was trained while the server was down got its id when it was delivered, after the file.
+    return run_id or tracking.run_id_in(main_root() / found["state"] / "tracking")

@@ -12,10 +12,11 @@ from icsd import tracking
 from icsd.assembly.grid import student_keys, teacher_key
 from icsd.assembly.validate import checked_params
 from icsd.data import DATASETS
+from icsd.files import write_json
 from icsd.params import Params
 from icsd.reporting.report import write_report
 from icsd.reporting.results import load_results
-from icsd.runs import main_root, state_root, write_json
+from icsd.runs import main_root, state_root
 
 
 def report(root: Path) -> None:

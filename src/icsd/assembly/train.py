@@ -22,11 +22,12 @@ from icsd.assembly.validate import checked_params
 from icsd.data.loaders import EvalBatches, TrainBatches
 from icsd.data.shards import ShardedSplit, read_manifest
 from icsd.data.transforms import augment, prepare
+from icsd.files import sha256_of, write_json
 from icsd.methods import build_method
 from icsd.models import DeepLabV3Plus, build_network
 from icsd.models.weights import load_network, save_weights
 from icsd.params import Params, Runtime, Training, UserError, did_you_mean, digest_of
-from icsd.runs import RunKey, data_folder, main_root, sha256_of, write_json
+from icsd.runs import RunKey, data_folder, main_root
 from icsd.seeds import seed_at
 from icsd.training.checkpoint import exclusive, load_state, save_state
 from icsd.training.distiller import Distiller
@@ -181,10 +182,17 @@ def _train_in(root: Path, job: Job, fabric: Fabric, state: Path) -> None:
     fabric.barrier()
 
 
+def _accelerator(runtime: Runtime) -> str:
+    """``auto`` means CUDA or the CPU, never Apple's MPS, which has no float64 for the sums of an epoch."""
+    if runtime.accelerator != "auto":
+        return runtime.accelerator
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def _start_fabric(runtime: Runtime) -> Fabric:
     strategy = "ddp" if runtime.devices not in (1, "auto") or runtime.num_nodes > 1 else "auto"
     fabric = Fabric(
-        accelerator=runtime.accelerator,
+        accelerator=_accelerator(runtime),
         devices=runtime.devices,
         num_nodes=runtime.num_nodes,
         precision=runtime.precision,

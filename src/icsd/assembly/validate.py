@@ -5,8 +5,8 @@ from pathlib import Path
 import yaml
 
 from icsd.data import DATASETS
+from icsd.files import write_json
 from icsd.params import Params, UserError, did_you_mean, load_params
-from icsd.runs import write_json
 
 
 def checked_params(root: Path) -> Params:

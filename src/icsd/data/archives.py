@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Self, cast
 
-from icsd.data.files import check_disk_space, folder_written_whole
+from icsd.files import check_disk_space, folder_written_whole
 from icsd.params import UserError
 
 Wanted = Callable[[str], bool]

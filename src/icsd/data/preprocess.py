@@ -12,9 +12,9 @@ from icsd.data import DATASETS, Dataset, Shapes
 from icsd.data.archives import unpack
 from icsd.data.base import Pixels, Sample
 from icsd.data.doctor import Expectation, Findings, examine
-from icsd.data.files import folder_written_whole, write_json
 from icsd.data.shapes import generate
 from icsd.data.shards import SplitManifest, write_manifest, write_shards
+from icsd.files import folder_written_whole, write_json
 from icsd.params import UserError
 from icsd.seeds import seed_at
 

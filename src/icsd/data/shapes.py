@@ -74,7 +74,7 @@ def generate(split: str, index: int, *, seed: int, size: int = 96) -> tuple[Pixe
     image = _background(rng, size)
     label = np.zeros((size, size), dtype=np.uint8)
     area = size * size / (96 * 96)
-    for _ in range(int(rng.integers(round(5 * area), round(8 * area) + 1))):
+    for _ in range(int(rng.integers(round(4 * area), round(6 * area) + 1))):
         _paint(image, label, rng)
     return _photograph(image, rng), label
 
@@ -89,7 +89,7 @@ def _background(rng: np.random.Generator, size: int) -> _Plane:
         pose = _draw_pose(rng, size)
         rows, columns = _window(pose, size, reach=1.3 * pose.radius)
         along, across = _own_coordinates(pose, rows, columns)
-        period = _uniform(rng, 4.5, 7)
+        period = _uniform(rng, 6, 10)
         texture = (_stripes, _checks, _rings)[int(rng.integers(3))](along, across, period)
         inside = np.abs(along) + np.abs(across) < 1.3 * pose.radius
         image[rows, columns] += (_uniform(rng, 8, 26) * texture * inside)[:, :, None]
@@ -104,8 +104,8 @@ def _paint(image: _Plane, label: Pixels, rng: np.random.Generator) -> None:
     rows, columns = _window(pose, len(label), reach=1.6 * pose.radius)
     along, across = _own_coordinates(pose, rows, columns)
     distance = _outline(family, along, across, pose.radius, stretch=_uniform(rng, 0.0, 1.0))
-    contrast = _uniform(rng, 36, 64)
-    pattern = _pattern(number, along, across, pose.radius, period=_uniform(rng, 5, 8))
+    contrast = _uniform(rng, 44, 72)
+    pattern = _pattern(number, along, across, pose.radius, period=_uniform(rng, 7, 11))
     colour = _BASE_COLOURS[family] + _COLOUR_SPREAD * (2 * rng.random(3) - 1)
     shade = _uniform(rng, -0.8, 0.8) * along + _uniform(rng, -0.8, 0.8) * across
     inside = distance < 0
@@ -127,7 +127,7 @@ def _photograph(image: _Plane, rng: np.random.Generator) -> Pixels:
     cast = rng.integers(-12, 13, size=3)
     layers = np.frombuffer(rng.bytes(4 * image.size), dtype=np.uint8).reshape(4, *image.shape)
     grain = layers.sum(axis=0, dtype=np.int16) - 510
-    strength = _uniform(rng, 3, 10) / 148  # the sum of four bytes has a standard deviation of 148
+    strength = _uniform(rng, 3, 8) / 148  # the sum of four bytes has a standard deviation of 148
     photograph: _Plane = image * light[:, :, None] + cast + strength * grain
     return np.clip(photograph, 0, 255).astype(np.uint8)
 
@@ -154,7 +154,7 @@ def _pattern(number: int, along: _Plane, across: _Plane, radius: float, *, perio
         return _rings(along, across, period)
     if number in {4, 5, 6}:
         places = {4: (0.75,), 5: (0.0,), 6: (-0.75, 0.75)}[number]
-        marks = [np.abs(along - place * radius) < 0.22 * radius for place in places]
+        marks = [np.abs(along - place * radius) < 0.25 * radius for place in places]
         return np.where(np.logical_or.reduce(marks), -1.0, 0.3)
     return _stripes(across, along, period) if number == 7 else _stripes(along, across, period)
 
@@ -172,10 +172,10 @@ def _rings(along: _Plane, across: _Plane, period: float) -> _Plane:
 
 
 def _draw_pose(rng: np.random.Generator, size: int) -> _Pose:
-    """A place in the scene, a direction to the right, a radius of 11 to 24 pixels (small more often)."""
+    """A place in the scene, a direction to the right, a radius of 15 to 28 pixels (small more often)."""
     half = _uniform(rng, -0.6, 0.6)  # tangent of half an angle between −62° and 62°
     cosine, sine = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
-    radius = 11 + 13 * _uniform(rng, 0, 1) * _uniform(rng, 0.4, 1)
+    radius = 15 + 13 * _uniform(rng, 0, 1) * _uniform(rng, 0.4, 1)
     return _Pose(size * float(rng.random()), size * float(rng.random()), cosine, sine, radius)
 
 

@@ -15,7 +15,7 @@ from typing import TypedDict
 import numpy as np
 
 from icsd.data.base import IGNORE, Pixels
-from icsd.data.files import file_sha256, write_json
+from icsd.files import sha256_of, write_json
 from icsd.params import UserError
 
 SCHEMA = 1
@@ -226,7 +226,7 @@ class ShardedSplit:
         for shard in self._manifest["shards"]:
             digests = ((shard["images"], shard["images_sha256"]), (shard["labels"], shard["labels_sha256"]))
             for name, expected in digests:
-                if file_sha256(self.folder / name) != expected:
+                if sha256_of(self.folder / name) != expected:
                     raise UserError(
                         f"{self.folder.name}/{name} is not what preprocess wrote (SHA-256): run it again"
                     )

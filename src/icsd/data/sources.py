@@ -8,8 +8,8 @@ from pathlib import Path
 
 from icsd.data import DATASETS, Dataset, Shapes
 from icsd.data.archives import is_archive, is_archive_name, pack
-from icsd.data.files import copy_file, file_sha256, replace_folder, write_json
 from icsd.data.transfer import download_url, is_url, name_of
+from icsd.files import copy_file, replace_folder, sha256_of, write_json
 from icsd.params import UserError
 
 Source = Mapping[str, str]
@@ -66,7 +66,7 @@ def fetch(
         download_url(source, target, sha256=sha256, attempts=attempts, timeout=timeout, pause=pause)
     else:
         target = _fetch_local(Path(source).expanduser(), folder, wanted)
-        if sha256 and (found := file_sha256(target)) != sha256:
+        if sha256 and (found := sha256_of(target)) != sha256:
             target.unlink()
             raise UserError(f"{source} is not the expected file: its SHA-256 is {found}, expected {sha256}")
     if not is_archive(target):
@@ -103,8 +103,7 @@ def download(
         if leftover.name not in names:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     described = [
-        {"name": file.name, "bytes": file.stat().st_size, "sha256": file_sha256(file)}
-        for file in sorted(files)
+        {"name": file.name, "bytes": file.stat().st_size, "sha256": sha256_of(file)} for file in sorted(files)
     ]
     write_json(partial / "source.json", {"schema": 1, "dataset": dataset_name, "files": described})
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +115,7 @@ def _fetch_once(dataset_name: str, source: Source, partial: Path, pause: float) 
     dataset = DATASETS[dataset_name]
     place, sha256 = source.get("url") or source["path"], source.get("sha256")
     finished = partial / (name_of(place) if is_url(place) else Path(place).name)
-    if sha256 and finished.is_file() and file_sha256(finished) == sha256:
+    if sha256 and finished.is_file() and sha256_of(finished) == sha256:
         return finished
     wanted = dataset.wanted if not isinstance(dataset, Shapes) else lambda member: False
     return fetch(place, partial, wanted=wanted, sha256=sha256, pause=pause)

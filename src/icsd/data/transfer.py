@@ -13,7 +13,7 @@ from typing import IO
 
 from tqdm import tqdm
 
-from icsd.data.files import check_disk_space, file_sha256, write_json
+from icsd.files import check_disk_space, sha256_of, write_json
 from icsd.params import UserError
 
 _CHUNK = 1 << 18
@@ -163,7 +163,7 @@ def _receive(response: IO[bytes], part: Path, *, have: int, length: int | None) 
 
 
 def _accept(url: str, part: Path, notes: Path, target: Path, sha256: str | None) -> None:
-    found = file_sha256(part) if sha256 else None
+    found = sha256_of(part) if sha256 else None
     notes.unlink(missing_ok=True)
     if found != sha256:
         part.unlink()

@@ -1,13 +1,13 @@
 """A network on disk: safetensors, with what it takes to build it again in the header."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from icsd.files import write_bytes
 from icsd.models.deeplab import Architecture, DeepLabV3Plus
 from icsd.params import UserError
 
@@ -19,10 +19,7 @@ def save_weights(model: DeepLabV3Plus, path: Path) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     # One key: safetensors writes several in an order that changes from process to process.
     metadata = {KEY: json.dumps(asdict(model.architecture), sort_keys=True)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(save(tensors, metadata))
-    partial.replace(path)
+    write_bytes(path, save(tensors, metadata))
 
 
 def load_network(path: Path) -> DeepLabV3Plus:

@@ -1,6 +1,5 @@
 """A whole report folder from results: tables, figures, a page for people and one for the forge."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from icsd.files import folder_written_whole, write_bytes
 from icsd.reporting import display, tables
 from icsd.reporting.answer import answer
 from icsd.reporting.protocol import protocol
@@ -98,7 +98,9 @@ def write_report(
     files["README.md"] = _readme(
         title, blocks, shown, [name for name in chosen if name], results.gaps
     ).encode()
-    replace_folder(destination, files)
+    with folder_written_whole(destination) as folder:
+        for name, content in files.items():
+            write_bytes(folder / name, content)
     return summary(compared, dataset=results.dataset)
 
 
@@ -115,24 +117,6 @@ def summary(comparison: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
             numbers["delta"] = _fraction(row["delta_mean"])
         found.setdefault(row["student"], {})[row["method"]] = numbers
     return found
-
-
-def replace_folder(destination: Path, files: dict[str, bytes]) -> None:
-    """Puts exactly these files into ``destination``; an interruption leaves the old folder or the new one."""
-    partial = destination.with_name(f".{destination.name}.partial")
-    old = destination.with_name(f".{destination.name}.old")
-    for leftover in (partial, old):
-        if leftover.exists():
-            shutil.rmtree(leftover)
-    for name, content in files.items():
-        path = partial / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    if destination.exists():
-        destination.rename(old)
-    partial.rename(destination)
-    if old.exists():
-        shutil.rmtree(old)
 
 
 def _tables(results: Results, compared: pd.DataFrame, contrasted: pd.DataFrame) -> dict[str, _Table]:

@@ -7,7 +7,7 @@ to MLflow, so a lost server stops nothing and loses nothing, and a killed traini
 from icsd.tracking.base import NullTracker, Status, Tracker
 from icsd.tracking.git import GitState, git_state
 from icsd.tracking.opening import open_parent, open_tracker
-from icsd.tracking.store import group_id, store_location
+from icsd.tracking.store import group_id, run_id_in, store_location
 from icsd.tracking.upkeep import close_stale, deliver_pending, tag_reused
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "group_id",
     "open_parent",
     "open_tracker",
+    "run_id_in",
     "store_location",
     "tag_reused",
 ]

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from icsd.files import write_bytes
+
 Record = dict[str, Any]
 # Measurements of the machine: a repeated epoch cannot reproduce them, so the first point stands.
 _VOLATILE = "system/"
@@ -79,7 +81,7 @@ class Journal:
             for line, record, end in _lines(self._path)
             if end <= self._attempted or record.get("step", step) <= step
         ]
-        replace_file(self._path, b"".join(kept))
+        write_bytes(self._path, b"".join(kept))
         self._load()
 
     def _load(self) -> None:
@@ -114,14 +116,7 @@ class Journal:
 
     def _save_progress(self) -> None:
         progress = {"delivered": self._delivered, "attempted": self._attempted}
-        replace_file(self._progress, json.dumps(progress).encode())
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a process after a crash, sees the old content or the new one."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_bytes(content)
-    fresh.replace(path)
+        write_bytes(self._progress, json.dumps(progress).encode())
 
 
 def _lines(path: Path) -> list[tuple[bytes, Record, int]]:

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from filelock import FileLock
 
+from icsd.files import write_json
 from icsd.tracking.folders import main_root
-from icsd.tracking.journal import replace_file
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -60,13 +60,19 @@ class RunDescription:
 
     def save(self, folder: Path) -> None:
         """Write ``run.json``."""
-        replace_file(folder / "run.json", json.dumps(asdict(self), indent=2, ensure_ascii=False).encode())
+        write_json(folder / "run.json", asdict(self))
 
     @staticmethod
     def load(folder: Path) -> "RunDescription | None":
         """Read ``run.json``; None where there is none."""
         path = folder / "run.json"
         return RunDescription(**json.loads(path.read_bytes())) if path.exists() else None
+
+
+def run_id_in(state: Path) -> str | None:
+    """The MLflow run whose records ``state`` holds; None where it has none, or none yet."""
+    run = RunDescription.load(state)
+    return run.run_id if run else None
 
 
 def store_location(root: Path) -> tuple[str, str | None]:

@@ -16,7 +16,7 @@ Images = Iterable[tuple[int, Tensor, Tensor]]
 def validation_confusion(
     network: nn.Module, images: Images, *, num_classes: int, device: torch.device
 ) -> Tensor:
-    """Summed confusion [C, C] (rows: truth) of a network over images; evaluation mode, then training again."""
+    """Summed confusion [C, C] (rows: truth) over images; the network is left in training mode."""
     network.eval()
     total = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
     for _, image, labels in images:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from icsd.data.files import check_disk_space, copy_file, file_sha256, folder_written_whole, write_json
+from icsd.files import check_disk_space, copy_file, folder_written_whole, sha256_of, write_bytes, write_json
 from icsd.params import UserError
 
 
@@ -40,7 +40,7 @@ def test_a_complete_folder_takes_the_place_of_an_older_one(tmp_path):
 
 def test_what_a_killed_process_left_does_not_stay(tmp_path):
     code = (
-        "import os, sys, pathlib; from icsd.data.files import folder_written_whole\n"
+        "import os, sys, pathlib; from icsd.files import folder_written_whole\n"
         "with folder_written_whole(pathlib.Path(sys.argv[1])) as folder:\n"
         "    (folder / 'half').write_text('x'); os.kill(os.getpid(), 9)"
     )
@@ -55,7 +55,7 @@ def test_what_a_killed_process_left_does_not_stay(tmp_path):
 def test_a_copy_is_independent_of_the_original(tmp_path):
     (tmp_path / "a").write_bytes(b"1" * 100_000)
     copy_file(tmp_path / "a", tmp_path / "b")
-    assert file_sha256(tmp_path / "a") == file_sha256(tmp_path / "b")
+    assert sha256_of(tmp_path / "a") == sha256_of(tmp_path / "b")
     assert (tmp_path / "a").stat().st_ino != (tmp_path / "b").stat().st_ino
 
 
@@ -69,3 +69,19 @@ def test_json_is_the_same_bytes_whatever_the_order(tmp_path):
     write_json(tmp_path / "b", {"b": [2], "x": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert json.loads((tmp_path / "a").read_text()) == {"x": 1, "b": [2]}
+
+
+def test_equal_values_are_equal_bytes(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": "é"})
+    write_json(tmp_path / "deeper/b.json", {"a": "é", "b": 1})
+    assert sha256_of(tmp_path / "a.json") == sha256_of(tmp_path / "deeper/b.json")
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "a": "é",\n  "b": 1\n}\n'
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    write_bytes(path, b"old")
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

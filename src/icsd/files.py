@@ -11,17 +11,30 @@ from pathlib import Path
 from icsd.params import UserError
 
 
-def file_sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, 64 hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, and its folder: a reader sees the old content or the new one, whatever happens."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: object) -> None:
-    """Writes JSON, or leaves what was there: the same content gives the same bytes."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    """Write JSON atomically, keys sorted, so that equal values are equal bytes."""
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+    write_bytes(path, f"{text}\n".encode())
 
 
 @contextmanager
