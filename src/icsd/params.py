@@ -306,9 +306,7 @@ def _contradictions(params: Params) -> list[str]:
                 "nothing would be learned in the first epoch; set it to teacher"
             )
     if params.data.holdout and params.data.splits.validation is not None:
-        problems.append(
-            f"data.holdout: {params.dataset} has a validation split, {params.data.splits.validation}; set it to 0"
-        )
+        problems.append(f"data.holdout: {params.dataset} has a validation split; set it to 0")
     for role in ("students", "baselines", "distilled", "seeds"):
         values = getattr(params.grid, role)
         if len(set(values)) < len(values):

@@ -1,0 +1,150 @@
+import json
+import shutil
+
+import pytest
+import torch
+from tests.project import change, outputs
+
+from icsd.assembly import train
+from icsd.assembly.train import train_student, train_teacher
+from icsd.models.weights import load_network
+from icsd.params import UserError
+
+
+class Killed(Exception):
+    """Stands for the end of the process at the point where it is raised."""
+
+
+@pytest.fixture
+def taught(project):
+    train_teacher(project)
+    return project
+
+
+def student(project, method="aicsd", seed=0):
+    train_student(project, method=method, student="resnet18", seed=seed)
+    return outputs(project / f"runs/shapes/{method}/resnet18-{seed}")
+
+
+def forget(project):
+    for name in ("runs/shapes/aicsd", "costs/shapes/aicsd", ".state"):
+        shutil.rmtree(project / name, ignore_errors=True)
+
+
+def test_a_student_becomes_weights_curves_and_a_description(taught):
+    files = student(taught)
+    assert set(files) == {"student.safetensors", "history.csv", "train.json"}
+    assert (
+        load_network(taught / "runs/shapes/aicsd/resnet18-0/student.safetensors").architecture.width == 0.125
+    )
+    lines = files["history.csv"].decode().splitlines()
+    assert lines[0].split(",")[:7] == [
+        *("epoch", "lr", "loss/total", "loss/ce", "loss/icsd", "loss/kd", "weight/ce")
+    ]
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3"]
+    described = json.loads(files["train.json"])
+    assert described["num_train_images"] == 12
+    assert described["params"]["alw"]["decay"] == "linear"
+    cost = json.loads((taught / "costs/shapes/aicsd/resnet18-0.json").read_text())
+    assert cost["seconds_training"] > 0
+    assert cost["mlflow"] is None
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(taught):
+    first = student(taught)
+    forget(taught)
+    assert student(taught) == first
+    assert student(taught, seed=1)["student.safetensors"] != first["student.safetensors"]
+
+
+def test_the_number_of_workers_changes_nothing(taught):
+    first = student(taught)
+    forget(taught)
+    change(taught, runtime={"workers": 2})
+    assert student(taught) == first
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(taught, monkeypatch, epoch, when):
+    whole = student(taught)
+    forget(taught)
+    save = train.save_state
+
+    def save_and_die(state, path):
+        if state["progress"]["epoch"] == epoch:
+            if when == "after":
+                save(state, path)
+            raise Killed
+        save(state, path)
+
+    monkeypatch.setattr(train, "save_state", save_and_die)
+    with pytest.raises(Killed):
+        student(taught)
+    assert not (taught / "runs/shapes/aicsd").exists()
+    monkeypatch.setattr(train, "save_state", save)
+    torch.manual_seed(123)  # nothing may depend on the state of the global generator
+    assert student(taught) == whole
+
+
+def test_other_numbers_never_go_on_from_old_state(taught, monkeypatch):
+    change(taught, train={"lr": 0.02})
+    wanted = student(taught)
+    forget(taught)
+    change(taught, train={"lr": 0.1})
+    student(taught)
+    change(taught, train={"lr": 0.02})
+    assert student(taught) == wanted
+
+
+def test_methods_share_the_initial_weights(taught, monkeypatch):
+    seen = {}
+
+    def remember(fabric, module, optimizer, progress, *, student, **_):
+        seen[len(seen)] = {name: value.clone() for name, value in student.state_dict().items()}
+        raise Killed
+
+    monkeypatch.setattr(train, "fit", remember)
+    for method in ("none", "kd", "aicsd"):
+        with pytest.raises(Killed):
+            student(taught, method)
+    assert all(torch.equal(seen[0][name], seen[2][name]) for name in seen[0])
+    assert all(torch.equal(seen[0][name], seen[1][name]) for name in seen[0])
+
+
+def test_the_best_validated_weights_are_kept_where_that_is_asked_for(taught):
+    change(taught, train={"select": "best_val", "validate_every": 1})
+    described = json.loads(student(taught, "none")["train.json"])
+    rows = (taught / "runs/shapes/none/resnet18-0/history.csv").read_text().splitlines()
+    column = rows[0].split(",").index("val/miou")
+    scores = [float(row.split(",")[column]) for row in rows[1:]]
+    assert described["selected_epoch"] == scores.index(max(scores)) + 1
+
+
+def test_gradients_can_be_accumulated(taught):
+    change(taught, runtime={"max_batch_per_device": 2})
+    rows = student(taught, "kd")["history.csv"].decode().splitlines()
+    assert len(rows) == 4
+
+
+def test_a_batch_that_cannot_be_divided_is_named(taught):
+    change(taught, runtime={"max_batch_per_device": 3}, train={"batch": 5})
+    with pytest.raises(UserError, match=r"train.batch is 5"):
+        student(taught)
+
+
+def test_a_student_needs_its_teacher(project):
+    with pytest.raises(UserError, match="there is no teacher yet"):
+        student(project)
+
+
+@pytest.mark.parametrize(("method", "name"), [("aiscd", "resnet18"), ("kd", "resnet81")])
+def test_unknown_names_are_answered_with_known_ones(project, method, name):
+    with pytest.raises(UserError, match="did you mean"):
+        train_student(project, method=method, student=name, seed=0)
+
+
+def test_a_diverging_run_says_so(taught):
+    change(taught, train={"lr": 1e30})
+    with pytest.raises(FloatingPointError, match=r"not finite; lower train.lr"):
+        student(taught, "none")

@@ -1,0 +1,13 @@
+import pytest
+from tests.project import commit, make_project, run
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory):
+    """A tiny project after its first ``dvc repro``, committed; every test leaves it as it was."""
+    project = make_project(tmp_path_factory.mktemp("pipeline") / "project")
+    commit(project)
+    run(project, "dvc", "repro")
+    run(project, "git", "add", "-A")
+    run(project, "git", "commit", "-q", "-m", "results")
+    return project

@@ -1,0 +1,116 @@
+"""The whole graph, by the commands that people type."""
+
+import csv
+import json
+import re
+
+import mlflow
+import pytest
+from tests.project import run
+
+pytestmark = [
+    pytest.mark.slow,
+    # SQLAlchemy deprecates a loader strategy that MLflow 3.17 uses on every start.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
+]
+
+
+def stages_run(output):
+    return re.findall(r"Running stage '([^']+)'", output)
+
+
+def status(project):
+    return {
+        line.rstrip(":")
+        for line in run(project, "dvc", "status").stdout.splitlines()
+        if line.endswith(":") and not line.startswith(("\t", " "))
+    }
+
+
+def test_the_table_holds_every_network_of_the_grid(reproduced):
+    with (reproduced / "reports/shapes/comparison.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["method"] for row in rows] == ["teacher", "none", "kd", "aicsd"]
+    assert all(0 <= float(row["miou_mean"]) <= 100 for row in rows)
+    summary = json.loads((reproduced / "reports/metrics.json").read_text(encoding="utf-8"))
+    assert set(summary["resnet18"]) == {"none", "kd", "aicsd"}
+    assert (reproduced / "reports/shapes/report.html").stat().st_size > 100_000
+
+
+def test_a_second_repro_runs_nothing(reproduced):
+    assert stages_run(run(reproduced, "dvc", "repro").stdout) == []
+    assert "up to date" in run(reproduced, "dvc", "status").stdout
+
+
+def test_mlflow_shows_one_family_whose_members_are_named_and_complete(reproduced):
+    client = mlflow.MlflowClient(f"sqlite:///{reproduced}/.mlflow/mlflow.db")
+    experiment = client.get_experiment_by_name("icsd-shapes")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    (parent,) = [run for run in runs.values() if run.data.tags["icsd.role"] == "parent"]
+    children = {
+        name: child
+        for name, child in runs.items()
+        if child.data.tags.get("mlflow.parentRunId") == parent.info.run_id
+    }
+    assert set(children) == {
+        "teacher · resnet18 · seed 0",
+        "none · resnet18 · seed 0",
+        "kd · resnet18 · seed 0",
+        "aicsd · resnet18 · seed 0",
+    }
+    assert {child.info.status for child in runs.values()} == {"FINISHED"}
+    student = children["aicsd · resnet18 · seed 0"]
+    for key in ("loss/ce", "loss/icsd", "loss/kd", "weight/kd"):
+        points = client.get_metric_history(student.info.run_id, key)
+        assert [point.step for point in points] == [1, 2, 3], key
+    measured = json.loads((reproduced / "results/shapes/aicsd/resnet18-0/metrics.json").read_text())
+    assert student.data.metrics["report/miou"] == pytest.approx(measured["miou"])
+    assert parent.data.metrics["resnet18/aicsd/miou"] == pytest.approx(measured["miou"], abs=1e-4)
+    stored = [artifact.path for artifact in client.list_artifacts(parent.info.run_id, "figures")]
+    assert any("ics_matrices" in path for path in stored)
+
+
+def test_an_experiment_with_another_decay_runs_only_what_depends_on_it(reproduced):
+    before = (reproduced / "params.yaml").read_bytes()
+    done = run(reproduced, "dvc", "exp", "run", "-n", "wave", "-S", "alw.decay=cosine")
+    ran = [name for name in stages_run(done.stdout) if name != "validate"]
+    assert ran == ["distill@aicsd-resnet18-0", "evaluate_distilled@aicsd", "report"]
+    shown = json.loads(run(reproduced, "dvc", "exp", "show", "--json").stdout)
+    assert "wave" in json.dumps(shown)
+    run(reproduced, "git", "checkout", "-q", "--", ".")
+    run(reproduced, "dvc", "checkout", "-q")
+    assert (reproduced / "params.yaml").read_bytes() == before
+    assert stages_run(run(reproduced, "dvc", "repro").stdout) == []
+
+
+@pytest.mark.parametrize("key", ["alw.decay=cosin", "alw.dekay=cosine", "train.epochs=0"])
+def test_a_mistake_ends_an_experiment_before_any_training(reproduced, key):
+    done = run(reproduced, "dvc", "exp", "run", "-S", key, ok=False)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert set(stages_run(output)) <= {"validate"}
+    assert key.split("=")[0] in output
+    run(reproduced, "git", "checkout", "-q", "--", ".")
+
+
+def test_editing_a_method_makes_its_own_runs_stale(reproduced):
+    path = reproduced / "src/icsd/methods/kd.py"
+    source = path.read_text(encoding="utf-8")
+    path.write_text(source + "# a comment is a change\n", encoding="utf-8")
+    assert status(reproduced) == {"baselines@kd-resnet18-0", "distill@aicsd-resnet18-0"}
+    path.write_text(source, encoding="utf-8")
+    path = reproduced / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    changed = re.sub(r"(  kd:\n    alw: false\n    weights:\n      kd: )1.0", r"\g<1>2.0", text)
+    assert changed != text
+    path.write_text(changed, encoding="utf-8")
+    assert status(reproduced) == {"validate", "baselines@kd-resnet18-0"}
+    path.write_text(text, encoding="utf-8")
+
+
+def test_editing_a_figure_makes_only_the_report_stale(reproduced):
+    path = reproduced / "src/icsd/reporting/figures.py"
+    source = path.read_text(encoding="utf-8")
+    path.write_text(source + "# a comment is a change\n", encoding="utf-8")
+    assert status(reproduced) == {"report"}
+    path.write_text(source, encoding="utf-8")

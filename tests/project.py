@@ -1,0 +1,99 @@
+"""A small copy of the project: the real code and stages, few tiny images, narrow networks."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from tests.imports import ROOT
+
+from icsd.params import merge, read_yaml
+
+TINY_PRESET = {
+    "data": {"generated": {"train": 12, "val": 4, "test": 5, "size": 32}},
+    "images": {"crop": [32, 32]},
+    "networks": {
+        "teacher": {"backbone": "resnet18", "width": 0.25},
+        "students": {"resnet18": {"width": 0.125}},
+    },
+    "teacher": {"epochs": 2, "batch": 4, "validate_every": 1},
+    "train": {"epochs": 3, "batch": 4, "validate_every": 2},
+}
+TINY_PARAMS = {
+    "grid": {"baselines": ["none", "kd"], "distilled": ["aicsd"], "seeds": [0]},
+    "evaluation": {"panels": 2},
+    "report": {"resamples": 100},
+    "runtime": {"threads": 1},
+    "tracking": {"models": False, "system_metrics": False},
+}
+
+
+def make_project(folder: Path, **changes: object) -> Path:
+    """Copy the project to ``folder``; ``changes`` are blocks of params.yaml."""
+    for name in ("src", "pipeline", "configs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    write_yaml(folder / "params.yaml", merge(merge(read_yaml(ROOT / "params.yaml"), TINY_PARAMS), changes))
+    preset = folder / "configs/datasets/shapes.yaml"
+    write_yaml(preset, merge(read_yaml(preset), TINY_PRESET))
+    return folder
+
+
+def change(project: Path, **changes: object) -> None:
+    """Write blocks into the project's params.yaml."""
+    path = project / "params.yaml"
+    write_yaml(path, merge(read_yaml(path), changes))
+
+
+def write_yaml(path: Path, tree: object) -> None:
+    path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+
+
+def environment(project: Path) -> dict[str, str]:
+    """What a process of the project sees: nothing of the outer repository, DVC's files inside it."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DVC_", "MLFLOW_", "ICSD_", "PYTEST_"))
+    }
+    return kept | {
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(project / ".dvc/site"),
+        "OMP_NUM_THREADS": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        **{
+            f"GIT_{who}_{what}": "test@example.org"
+            for who in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        },
+    }
+
+
+def run(project: Path, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command in the project; with ``ok``, its output is shown if it fails."""
+    done = subprocess.run(
+        command, cwd=project, env=environment(project), capture_output=True, text=True, check=False
+    )
+    assert not ok or done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def stage(project: Path, *arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run an entry: ``stage(project, "distill", "--method", …)``."""
+    return run(project, sys.executable, "-m", f"pipeline.{arguments[0]}", *arguments[1:], ok=ok)
+
+
+def commit(project: Path) -> None:
+    """Make the project a git repository with everything committed."""
+    run(project, "git", "init", "-q")
+    run(project, "git", "add", "-A")
+    run(project, "git", "commit", "-q", "-m", "start")
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """Content of every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
