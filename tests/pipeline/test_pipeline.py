@@ -91,6 +91,7 @@ def test_a_mistake_ends_an_experiment_before_any_training(reproduced, key):
     assert set(stages_run(output)) <= {"validate"}
     assert key.split("=")[0] in output
     run(reproduced, "git", "checkout", "-q", "--", ".")
+    run(reproduced, "dvc", "checkout", "-q")
 
 
 def test_editing_a_method_makes_its_own_runs_stale(reproduced):
