@@ -134,8 +134,7 @@ def _train_in(root: Path, job: Job, fabric: Fabric, state: Path) -> None:
         nesterov=job.training.nesterov,
         weight_decay=job.training.weight_decay,
     )
-    saved = load_state(checkpoint)
-    progress = _restore(saved, distiller, optimizer)
+    progress = _restore(load_state(checkpoint), distiller, optimizer)
     _to_device(distiller, fabric, channels_last=job.params.runtime.channels_last)
     compiled = torch.compile(distiller) if job.params.runtime.compile else distiller
     module, wrapped_optimizer = fabric.setup(cast(nn.Module, compiled), optimizer)
@@ -174,9 +173,7 @@ def _train_in(root: Path, job: Job, fabric: Fabric, state: Path) -> None:
         )
         if fabric.is_global_zero:
             _write_outputs(root, job, distiller, progress, schedule)
-            _write_cost(
-                root, job, distiller, progress, schedule, tracker, state, fabric, started, saved is not None
-            )
+            _write_cost(root, job, distiller, progress, schedule, tracker, state, fabric, started)
             for file in ("history.csv", "train.json", job.key.weights.name):
                 tracker.artifact(root / job.key.folder / file)
     fabric.barrier()
@@ -280,6 +277,7 @@ def _restore(saved: dict[str, Any] | None, distiller: Distiller, optimizer: torc
     distiller.load_state_dict(saved["distiller"])
     optimizer.load_state_dict(saved["optimizer"])
     progress = Progress(**saved["progress"])
+    progress.resumed += 1
     print(f"going on after epoch {progress.epoch}", flush=True)
     return progress
 
@@ -450,7 +448,6 @@ def _write_cost(
     state: Path,
     fabric: Fabric,
     started: datetime,
-    resumed: bool,
 ) -> None:
     """What is never the same twice, apart from the outputs that others depend on."""
     git = tracking.git_state(root)
@@ -470,7 +467,7 @@ def _write_cost(
             else 0,
             "started": started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "resumed": int(resumed),
+            "resumed": progress.resumed,
             "mlflow": {
                 "experiment": f"icsd-{job.params.dataset}",
                 "run_id": tracker.run_id,

@@ -49,6 +49,7 @@ class Progress:
     epoch: int = 0
     history: list[Row] = field(default_factory=list)
     seconds: float = 0.0
+    resumed: int = 0
     best_epoch: int = 0
     best_weights: dict[str, Tensor] | None = None
 
