@@ -83,6 +83,15 @@ def test_an_experiment_with_another_decay_runs_only_what_depends_on_it(reproduce
     assert stages_run(run(reproduced, "dvc", "repro").stdout) == []
 
 
+def test_an_experiment_in_a_temporary_folder_is_tracked_in_the_same_store(reproduced):
+    run(reproduced, "dvc", "exp", "run", "--temp", "-n", "side", "-S", "alw.decay=step")
+    client = mlflow.MlflowClient(f"sqlite:///{reproduced}/.mlflow/mlflow.db")
+    experiment = client.get_experiment_by_name("icsd-shapes")
+    found = client.search_runs([experiment.experiment_id], "tags.`icsd.group` = 'side'")
+    assert sorted(run.info.run_name for run in found) == ["aicsd · resnet18 · seed 0", "side"]
+    assert {run.info.status for run in found} == {"FINISHED"}
+
+
 @pytest.mark.parametrize("key", ["alw.decay=cosin", "alw.dekay=cosine", "train.epochs=0"])
 def test_a_mistake_ends_an_experiment_before_any_training(reproduced, key):
     done = run(reproduced, "dvc", "exp", "run", "-S", key, ok=False)
