@@ -88,10 +88,10 @@ def test_similarity_matrices_share_one_scale_and_differences_another():
     titled = {axis.get_title(loc="left"): axis for axis in figure.axes}
     upper = [titled[name].collections[0] for name in ("Teacher", "Student alone", "AICSD")]
     assert len({mesh.get_clim() for mesh in upper}) == 1
-    difference = titled["Student alone − Teacher (RMS 1)"].collections[0]
+    difference = titled["Student alone − teacher\n(RMS 1)"].collections[0]
     assert (difference.get_array() == 1).all()
     assert difference.get_clim()[0] == -difference.get_clim()[1]
-    assert "AICSD − Teacher (RMS 0)" in titled
+    assert "AICSD − teacher\n(RMS 0)" in titled
 
 
 def test_confusion_rows_add_up_to_a_hundred_percent():
@@ -130,3 +130,11 @@ def test_unknown_methods_get_looks_of_their_own():
     found = looks(["kd", "mine", "aicsd_released"])
     assert len({look.colour for look in found.values()}) == 3
     assert found["aicsd_released"].label == method_label("aicsd_released") == "AICSD (released)"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (0.04, "0"), (-0.04, "0"), (5.66, "5.7"), (-0.82, "−.8"), (-1.4, "−1.4"), (12.3, "12")],
+)
+def test_a_cell_of_a_similarity_matrix_holds_four_characters(value, text):
+    assert matrices._divergence(value) == text

@@ -35,11 +35,11 @@ class Shapes:
         "disc striped",
         "disc checked",
         "disc ringed",
-        "block marked at the end",
-        "block marked at the centre",
-        "block marked at both ends",
-        "wedge grained along",
-        "wedge grained across",
+        "block end",
+        "block centre",
+        "block both",
+        "wedge along",
+        "wedge across",
     )
     palette: tuple[Colour, ...] = (
         (40, 40, 40),

@@ -37,7 +37,7 @@ def ics_matrices(
     top = float(np.percentile(np.stack([teacher, *students.values()]), 98)) or 1.0
     reach = float(np.percentile(np.abs(np.stack(list(differences.values()))), 98)) or 1.0
     columns = 1 + len(students)
-    side = max(4.0, 0.2 * len(classes) + 1.5)
+    side = max(4.4, 0.2 * len(classes) + 1.5)
     figure = sheet(side * columns + 1.0, 2 * side + 0.7, pad=0.1)
     upper = [figure.add_subplot(2, columns, index + 1) for index in range(columns)]
     _explain(figure, 2, columns, columns + 1)
@@ -58,7 +58,7 @@ def ics_matrices(
             write=_divergence,
         )
     for index, (axis, (label, matrix)) in enumerate(zip(lower, differences.items(), strict=True)):
-        title = f"{label} − Teacher (RMS {np.sqrt(np.mean(matrix**2)):.3g})"
+        title = f"{label} − teacher\n(RMS {np.sqrt(np.mean(matrix**2)):.3g})"
         _heat(
             axis,
             matrix,
@@ -178,11 +178,11 @@ def _explain(figure: Figure, rows: int, columns: int, index: int) -> None:
 
 
 def _divergence(value: float) -> str:
-    """At most five characters, so that it fits a cell."""
-    if value == 0:
+    """At most four characters, so that it fits a cell: 5.7, −1.4, .8, 12."""
+    text = f"{value:.1f}" if abs(value) < 9.95 else f"{value:.0f}"
+    if float(text) == 0:
         return "0"
-    digits = 2 if abs(value) < 1 else 1 if abs(value) < 10 else 0
-    return f"{value:.{digits}f}".removeprefix("-" if round(value, digits) == 0 else "").replace("-", "−")
+    return text.replace("-", "−").replace("0.", ".")
 
 
 def _percentage(value: float) -> str:
