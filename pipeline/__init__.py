@@ -1,5 +1,6 @@
 """Thin entries, one per DVC stage: arguments in, exit code out; the work is in ``icsd.assembly``."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -8,6 +9,10 @@ from pathlib import Path
 # The package is found beside this folder and not through an installation: inside DVC's temporary
 # experiments an installed package would be the workspace's code, not the experiment's.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+# Threads that wait must not spin: where another process wants the core, spinning costs more than it saves.
+# OpenMP reads this once, when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
     import pydantic  # noqa: F401 - the cheapest sign that the environment is the project's
