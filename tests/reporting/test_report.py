@@ -9,7 +9,7 @@ from tests.reporting.tree import CLASSES, PALETTE, Tree
 from icsd.reporting import tables
 from icsd.reporting.display import Cell, Display
 from icsd.reporting.html import to_html
-from icsd.reporting.report import replace_folder, summary, write_report
+from icsd.reporting.report import summary, write_report
 
 
 def write(tree: Tree, destination: Path) -> dict[str, Any]:
@@ -139,10 +139,3 @@ def test_names_are_escaped_in_the_page():
     )
     assert "&lt;b&gt;sky&lt;/b&gt;" in page
     assert not any(raw in page for raw in ("<b>sky", "<i>", "<x>", "a < b"))
-
-
-def test_a_folder_is_replaced_as_a_whole(tmp_path: Path):
-    replace_folder(tmp_path / "out", {"old.txt": b"1"})
-    replace_folder(tmp_path / "out", {"sub/new.txt": b"2"})
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.txt")] == ["out/sub/new.txt"]
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
