@@ -134,10 +134,11 @@ def _train_in(root: Path, job: Job, fabric: Fabric, state: Path) -> None:
         nesterov=job.training.nesterov,
         weight_decay=job.training.weight_decay,
     )
-    progress = _restore(load_state(checkpoint), distiller, optimizer)
     _to_device(distiller, fabric, channels_last=job.params.runtime.channels_last)
     compiled = torch.compile(distiller) if job.params.runtime.compile else distiller
     module, wrapped_optimizer = fabric.setup(cast(nn.Module, compiled), optimizer)
+    # After the set-up: an optimiser loads its momentum to where its parameters are, the device by now.
+    progress = _restore(load_state(checkpoint), distiller, optimizer)
     data = root / data_folder(job.params.dataset)
     batches = _train_batches(data, job, fabric)
     schedule = _schedule(job, steps=batches.steps_per_epoch, fabric=fabric)
