@@ -1,10 +1,19 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from icsd.files import check_disk_space, copy_file, folder_written_whole, sha256_of, write_bytes, write_json
+from icsd.files import (
+    check_disk_space,
+    copy_file,
+    folder_written_whole,
+    replace_folder,
+    sha256_of,
+    write_bytes,
+    write_json,
+)
 from icsd.params import UserError
 
 
@@ -69,6 +78,24 @@ def test_json_is_the_same_bytes_whatever_the_order(tmp_path):
     write_json(tmp_path / "b", {"b": [2], "x": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert json.loads((tmp_path / "a").read_text()) == {"x": 1, "b": [2]}
+
+
+def test_an_older_folder_is_there_until_the_new_one_is(tmp_path, monkeypatch):
+    for name in ("new", "out"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_text(name)
+    seen = []
+    rename = Path.rename
+
+    def watched(source, target):
+        seen.append({path.name for path in tmp_path.iterdir()})
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    replace_folder(tmp_path / "new", tmp_path / "out")
+    assert seen == [{"new", "out"}, {"new", ".out.old"}]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out/a").read_text() == "new"
 
 
 def test_equal_values_are_equal_bytes(tmp_path):

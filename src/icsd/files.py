@@ -54,10 +54,13 @@ def folder_written_whole(destination: Path) -> Iterator[Path]:
 
 
 def replace_folder(source: Path, destination: Path) -> None:
-    """Moves ``source`` to ``destination``; an older folder there goes first."""
+    """Moves ``source`` to ``destination``; an older folder there steps aside first and goes last."""
+    old = destination.with_name(f".{destination.name}.old")
+    shutil.rmtree(old, ignore_errors=True)  # of a killed process
     if destination.exists():
-        shutil.rmtree(destination)
+        destination.rename(old)
     source.rename(destination)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_disk_space(folder: Path, num_bytes: int) -> None:
