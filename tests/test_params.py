@@ -49,8 +49,14 @@ def test_every_preset_is_valid(preset):
         ({"images__crop": [64]}, ["images.crop", "at least 2"]),
         ({"images__scale": [2.0, 0.5]}, ["images", "[smallest, largest]"]),
         ({"alws": {}}, ["alws", "did you mean 'alw'"]),
+        ({"weights": "tune"}, ["weights", "did you mean 'tuned'", "given"]),
+        ({"tuning__factor": 1.0}, ["tuning.factor", "greater than 1"]),
+        ({"tuning__trials": 0}, ["tuning.trials", "greater than or equal to 1"]),
         ({"runtime__devices": 0}, ["runtime.devices"]),
         ({"methods__kd__weights": {"kd": -1.0}}, ["methods.kd.weights.kd", "greater than or equal to 0"]),
+        ({"methods__aicsd__alw": {"dekay": "step"}}, ["methods.aicsd.alw.dekay", "did you mean 'decay'"]),
+        ({"methods__aicsd__alw": {"decay": "stp"}}, ["methods.aicsd.alw.decay", "did you mean 'step'"]),
+        ({"grid__baselines": ["aicsd_cosine"]}, ["methods.aicsd_cosine.alw", "grid.distilled"]),
     ],
 )
 def test_a_mistake_is_named_with_its_path_and_what_is_allowed(changes, words):
@@ -74,6 +80,19 @@ def test_a_dead_first_epoch_is_refused():
     assert parse(
         grid__distilled=["icsd"], grid__baselines=["none"], methods__icsd__alw=True, alw__scope="teacher"
     )
+
+
+def test_a_methods_own_schedule_changes_what_it_names():
+    params = parse(alw__steps=7, methods__aicsd__alw={"decay": "step"})
+    own = params.methods["aicsd"].schedule(params.alw)
+    assert (own.decay, own.steps, own.scope) == ("step", 7, params.alw.scope)
+    assert params.methods["kd_alw"].schedule(params.alw) == params.alw
+    assert params.methods["kd"].schedule(params.alw) is None
+
+
+def test_a_methods_own_scope_counts_for_the_dead_first_epoch():
+    own = {"scope": "teacher"}
+    assert parse(grid__distilled=["icsd"], grid__baselines=["none"], methods__icsd__alw=own)
 
 
 def test_a_holdout_beside_a_validation_split_is_refused():

@@ -26,6 +26,7 @@ class UserError(ValueError):
 
 Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenetv2"]
 Decay = Literal["linear", "cosine", "exponential", "polynomial", "step", "constant", "none"]
+Scope = Literal["paper", "teacher"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -152,6 +153,34 @@ class TeacherTraining(Training):
     seed: Natural
 
 
+class StudentTraining(Training):
+    """Every student's training, and how often the gradients of its loss terms are compared."""
+
+    health_steps: Natural
+
+
+class AlwParams(Block):
+    """Adaptive loss weighting: how the teacher's weight 1 - α decays over a run's own epochs."""
+
+    decay: Decay
+    scope: Scope
+    power: Positive
+    rate: Positive
+    steps: Count
+    constant: Fraction
+
+
+class AlwChanges(Block):
+    """What a method's own ``alw`` changes of the common one; what it does not name is as there."""
+
+    decay: Decay = "linear"
+    scope: Scope = "paper"
+    power: Positive = 2.0
+    rate: Positive = 5.0
+    steps: Count = 4
+    constant: Fraction = 0.5
+
+
 class MethodBlock(BaseModel):
     """One method: weights of its terms, whether ALW schedules them, and its constructor's arguments.
 
@@ -161,24 +190,28 @@ class MethodBlock(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", allow_inf_nan=False)
 
-    alw: bool
+    alw: bool | AlwChanges
     weights: dict[Name, NonNegative]
 
     @property
     def block(self) -> dict[str, Any]:
         """The block as it stands in params.yaml."""
-        return self.model_dump()
+        return self.model_dump(exclude_unset=True)
+
+    def schedule(self, common: AlwParams) -> AlwParams | None:
+        """The schedule of its weights: the common block ``alw`` and what this one changes; None without."""
+        if isinstance(self.alw, AlwChanges):
+            return common.model_copy(update=self.alw.model_dump(exclude_unset=True))
+        return common if self.alw else None
 
 
-class AlwParams(Block):
-    """Adaptive loss weighting: how the teacher's weight 1 - α decays over a run's own epochs."""
+class Tuning(Block):
+    """The search of ``python -m pipeline.tune``, the same for every method; no stage depends on it."""
 
-    decay: Decay
-    scope: Literal["paper", "teacher"]
-    power: Positive
-    rate: Positive
-    steps: Count
-    constant: Fraction
+    trials: Count
+    factor: Annotated[float, Field(gt=1)]
+    epochs: Count | None
+    seed: Natural
 
 
 class Evaluation(Block):
@@ -226,17 +259,19 @@ class Params(Block):
     images: Images
     networks: Networks
     teacher: TeacherTraining
-    train: Training
+    train: StudentTraining
+    weights: Literal["given", "tuned"]
     methods: dict[Name, MethodBlock]
     alw: AlwParams
+    tuning: Tuning
     evaluation: Evaluation
     report: Report
     runtime: Runtime
     tracking: Tracking
 
     def digest(self) -> str:
-        """Short hash of everything that can change a number: all but where it runs and what is tracked."""
-        numbers = self.model_dump(exclude={"runtime", "tracking"})
+        """Short hash of what can change a number of the pipeline: not where it runs, nor what is tracked."""
+        numbers = self.model_dump(exclude={"tuning", "runtime", "tracking"})
         return digest_of(numbers)
 
 
@@ -289,18 +324,15 @@ def _contradictions(params: Params) -> list[str]:
         for name in getattr(params.grid, role):
             if name not in params.methods:
                 problems.append(f"grid.{role}: there is no block methods.{name}{did_you_mean(name, known)}")
-            elif params.methods[name].alw != wants_alw:
+            elif (params.methods[name].alw is not False) != wants_alw:
                 other = "distilled" if not wants_alw else "baselines"
                 problems.append(
-                    f"methods.{name}.alw: is {str(not wants_alw).lower()}, so {name} belongs into "
+                    f"methods.{name}.alw: is {'false' if wants_alw else 'on'}, so {name} belongs into "
                     f"grid.{other}, not grid.{role} (only stages of grid.distilled depend on alw)"
                 )
     for name in params.grid.distilled:
-        if (
-            params.alw.scope == "paper"
-            and name in params.methods
-            and "kd" not in params.methods[name].weights
-        ):
+        schedule = params.methods[name].schedule(params.alw) if name in params.methods else None
+        if schedule and schedule.scope == "paper" and "kd" not in params.methods[name].weights:
             problems.append(
                 f"alw.scope: paper lets only the term kd begin at full weight, and methods.{name} has none: "
                 "nothing would be learned in the first epoch; set it to teacher"
@@ -395,6 +427,7 @@ def _explain(error: dict[str, Any]) -> str:
     location = [str(part) for part in error["loc"]]
     kind, given = error["type"], error["input"]
     if kind == "extra_forbidden":
+        location = _without_union_tags(location)
         known = _keys_at(Params, location[:-1])
         return f"{'.'.join(location)}: unknown key{did_you_mean(location[-1], known)}"
     path = ".".join(_without_union_tags(location))
@@ -414,7 +447,7 @@ def _without_union_tags(location: list[str]) -> list[str]:
     return [
         part
         for part in location
-        if not re.match(r"^(bool|str|int|float|constrained-.*|literal\[.*|\[key\])$", part)
+        if not re.match(r"^(bool|str|int|float|AlwChanges|constrained-.*|literal\[.*|\[key\])$", part)
     ]
 
 

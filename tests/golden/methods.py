@@ -20,7 +20,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "icsd, all pixels at input resolution": ("icsd", {"resolution": "input", "ignored": "include"}),
     "icsd, rows l2": ("icsd", {"rows": "l2"}),
     "icsd, released": ("icsd", {"variant": "released"}),
+    "attnfd, pooled": ("attnfd", {"teacher_attention": "pooled"}),
+    "csd, valid pixels": ("csd", {"ignored": "exclude"}),
+    "cwd, features": ("cwd", {"tap": "decoder"}),
+    "ickd, features in patches": ("ickd", {"tap": "decoder", "grid": 3}),
     "kd, temperature 4": ("kd", {"temperature": 4.0}),
+    "lad, channels": ("lad", {"normalise": "channel"}),
+    "lad, pixels": ("lad", {"normalise": "pixel"}),
     "kd, all pixels at input resolution": ("kd", {"resolution": "input", "ignored": "include"}),
 }
 

@@ -6,6 +6,7 @@ from icsd import methods
 from icsd.methods import build_method, parse_block
 from icsd.methods.aicsd import AICSD
 from icsd.methods.base import Method
+from icsd.methods.icsd import ICSD
 from icsd.methods.kd import KD
 from icsd.params import UserError
 
@@ -96,6 +97,31 @@ def test_all_mistakes_are_named_at_once() -> None:
 def test_the_baseline_takes_no_weights() -> None:
     with pytest.raises(UserError, match=r"methods\.none\.weights\.kd: unknown key"):
         parse_block("none", {"alw": False, "weights": {"kd": 1.0}})
+
+
+def test_a_weight_kd_joins_pixel_wise_kd_to_a_method_without_one() -> None:
+    block = {"alw": False, "weights": {"icsd": 0.1, "kd": 2.0}}
+    assert parse_block("icsd", block).weights == {"icsd": 0.1, "kd": 2.0}
+    assert parse_block("icsd", {**block, "weights": {"icsd": 0.1}}).weights == {"icsd": 0.1}
+    joined = build("icsd", block)
+    assert joined is not None
+    assert (joined.taps, joined.terms) == (("logits",), ("icsd", "kd"))
+    assert isinstance(build("aicsd", BLOCK), AICSD)  # which has the term itself
+
+
+def test_a_block_with_a_name_of_its_own_says_its_method() -> None:
+    block = {"method": "icsd", "alw": False, "weights": {"icsd": 0.1}, "rows": "l2"}
+    built = build("icsd_rows", block)
+    assert isinstance(built, ICSD)
+    assert built.rows == "l2"
+    with pytest.raises(UserError, match=r"methods\.icsd_rows: .* says `method: <one of these>`"):
+        parse_block("icsd_rows", {key: value for key, value in block.items() if key != "method"})
+    with pytest.raises(UserError, match=r"methods\.icsd_rows\.row: unknown key"):
+        parse_block("icsd_rows", {**block, "row": "l2"})
+
+
+def test_a_schedule_of_its_own_is_adaptive() -> None:
+    assert parse_block("aicsd", {**BLOCK, "alw": {"decay": "cosine"}}).alw is True
 
 
 def test_an_unknown_method_is_named() -> None:

@@ -4,16 +4,49 @@ from collections.abc import Mapping
 from typing import Any
 
 from icsd.methods.aicsd import AICSD
+from icsd.methods.at import AttentionTransfer
+from icsd.methods.attnfd import AttnFD
 from icsd.methods.base import Method, Taps, Terms
 from icsd.methods.blocks import CheckedBlock, asked_for, check_block
+from icsd.methods.cirkd import CIRKD
+from icsd.methods.csd import CSD
+from icsd.methods.cwd import CWD
+from icsd.methods.dist import DIST
+from icsd.methods.fitnet import FitNet
+from icsd.methods.ickd import ICKD
 from icsd.methods.icsd import ICSD
-from icsd.methods.kd import KD
+from icsd.methods.ifvd import IFVD
+from icsd.methods.kd import KD, WithKD
+from icsd.methods.lad import LAD
+from icsd.methods.mgd import MGD
 from icsd.methods.none import NO_METHOD
+from icsd.methods.overhaul import Overhaul
+from icsd.methods.skd import SKD
+from icsd.methods.sp import SimilarityPreserving
 from icsd.params import UserError, did_you_mean
 
-METHODS: dict[str, type[Method] | None] = {"none": NO_METHOD, "kd": KD, "icsd": ICSD, "aicsd": AICSD}
+METHODS: dict[str, type[Method] | None] = {
+    "none": NO_METHOD,
+    "kd": KD,
+    "at": AttentionTransfer,
+    "sp": SimilarityPreserving,
+    "ickd": ICKD,
+    "csd": CSD,
+    "cwd": CWD,
+    "skd": SKD,
+    "ifvd": IFVD,
+    "fitnet": FitNet,
+    "dist": DIST,
+    "cirkd": CIRKD,
+    "mgd": MGD,
+    "lad": LAD,
+    "attnfd": AttnFD,
+    "overhaul": Overhaul,
+    "icsd": ICSD,
+    "aicsd": AICSD,
+}
 
-__all__ = ["METHODS", "CheckedBlock", "Method", "Taps", "Terms", "build_method", "parse_block"]
+__all__ = ["METHODS", "CheckedBlock", "Method", "Taps", "Terms", "build_method", "class_of", "parse_block"]
 
 
 def parse_block(name: str, block: Mapping[str, Any]) -> CheckedBlock:
@@ -22,9 +55,27 @@ def parse_block(name: str, block: Mapping[str, Any]) -> CheckedBlock:
     Raises:
         UserError: No such method, or a key, choice or weight that the method does not have.
     """
-    if name not in METHODS:
-        raise UserError(f"methods.{name}: there is no such method{did_you_mean(name, list(METHODS))}")
-    return check_block(f"methods.{name}", block, method=METHODS[name])
+    return check_block(f"methods.{name}", block, method=METHODS[class_of(name, block)])
+
+
+def class_of(name: str, block: Mapping[str, Any]) -> str:
+    """The name in ``METHODS`` of a block's method: its key ``method``, else the block's own name.
+
+    So one method can stand in a grid in several forms, each with a name of its own.
+
+    Raises:
+        UserError: There is no such method.
+    """
+    wanted = str(block.get("method", name))
+    if wanted in METHODS:
+        return wanted
+    hint = did_you_mean(wanted, list(METHODS))
+    if "method" in block:
+        raise UserError(f"methods.{name}.method: there is no method {wanted!r}{hint}")
+    raise UserError(
+        f"methods.{name}: there is no such method{hint}. A block with a name of its own says "
+        "`method: <one of these>`"
+    )
 
 
 def build_method(
@@ -40,8 +91,8 @@ def build_method(
     Raises:
         UserError: See ``parse_block``.
     """
-    options = parse_block(name, block).options
-    method = METHODS[name]
+    checked = parse_block(name, block)
+    method = METHODS[class_of(name, block)]
     if method is None:
         return None
     given = {
@@ -49,4 +100,6 @@ def build_method(
         "teacher_channels": teacher_channels,
         "num_classes": num_classes,
     }
-    return method(**options, **{key: given[key] for key in asked_for(method)})
+    built = method(**checked.options, **{key: given[key] for key in asked_for(method)})
+    joined = "kd" in checked.weights and "kd" not in built.terms
+    return WithKD(built) if joined else built

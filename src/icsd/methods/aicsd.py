@@ -3,6 +3,8 @@
 "Adaptive" is the weighting of the terms over the epochs, which is not here: see ``icsd.weighting``.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 from jaxtyping import Integer
@@ -16,6 +18,8 @@ from icsd.methods.kd import KD
 class AICSD(Method):
     """The two distillation terms of the paper.
 
+    Published weights (for ``released``, 21 classes and a batch of 6): 57000 and 10 · 6 / 21 = 2.86.
+
     Args:
         variant: See ``ICSD``; it concerns the term ``icsd`` alone.
         temperature: τ of both terms, as in the paper.
@@ -24,8 +28,9 @@ class AICSD(Method):
         rows: See ``ICSD``.
     """
 
-    taps: ClassVar[tuple[str, ...]] = ("logits",)
-    terms: ClassVar[tuple[str, ...]] = ("icsd", "kd")
+    taps: tuple[str, ...] = ("logits",)
+    terms: tuple[str, ...] = ("icsd", "kd")
+    published: ClassVar[Mapping[str, float]] = MappingProxyType({"icsd": 57000.0, "kd": 2.86})
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """What a distillation method is, and the few functions that all of them need."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -26,12 +27,20 @@ class Method(nn.Module):
     name for ``student_channels``, ``teacher_channels`` (the width of every tap) and ``num_classes``.
 
     Attributes:
-        taps: What it reads of both networks.
-        terms: The names of the loss terms it returns.
+        taps: What it reads of both networks; an instance may read others than its class says.
+        terms: The names of the loss terms it returns; likewise.
+        draws: Whether its loss depends on more than the batch: on random numbers (of torch's own generator,
+            which the loop seeds anew in every epoch) or on former batches (buffers, kept in checkpoints).
+        published: Weights of its terms as published, converted to this project's normalisation (a term
+            ``kd`` where the published recipe adds pixel-wise KD); empty where none is known.
+        left_out: The part of the published method that is not here; empty where it is whole.
     """
 
-    taps: ClassVar[tuple[str, ...]]
-    terms: ClassVar[tuple[str, ...]]
+    taps: tuple[str, ...]
+    terms: tuple[str, ...]
+    draws: ClassVar[bool] = False
+    published: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    left_out: ClassVar[str] = ""
 
     def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
         """Every term, unweighted, as a float32 scalar; gradients reach the student only."""

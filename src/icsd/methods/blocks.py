@@ -34,11 +34,16 @@ def check_block(path: str, block: Mapping[str, Any], *, method: type[Method] | N
     """
     schema = _schema(method)
     try:
-        checked = schema.model_validate(dict(block)).model_dump()
+        # `method` names the class, which the caller has looked up; a schedule of its own: icsd.params.
+        own = {key: value for key, value in block.items() if key != "method"}
+        if isinstance(own.get("alw"), Mapping):
+            own["alw"] = True
+        checked = schema.model_validate(own).model_dump()
     except ValidationError as error:
         raise UserError("\n".join(_message(path, details, schema) for details in error.errors())) from error
     alw, weights = checked.pop("alw"), checked.pop("weights")
-    return CheckedBlock(alw=alw, weights=weights, options=checked)
+    given = {term: weight for term, weight in weights.items() if weight is not None}
+    return CheckedBlock(alw=alw, weights=given, options=checked)
 
 
 def asked_for(method: type[Method]) -> list[str]:
@@ -49,6 +54,8 @@ def asked_for(method: type[Method]) -> list[str]:
 def _schema(method: type[Method] | None) -> type[BaseModel]:
     fields: dict[str, Any] = {"alw": (bool, ...)}
     terms: dict[str, Any] = {name: (Weight, ...) for name in (method.terms if method else ())}
+    if method is not None:
+        terms.setdefault("kd", (Weight | None, None))  # pixel-wise KD may join any method
     fields["weights"] = (create_model("weights", __config__=_STRICT, **terms), ...)
     if method is not None:
         hints = get_type_hints(method.__init__, include_extras=True)

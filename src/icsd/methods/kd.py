@@ -3,6 +3,8 @@
 Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, arXiv 1503.02531, applied to every pixel.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 from jaxtyping import Bool, Float, Integer
@@ -26,6 +28,7 @@ class KD(Method):
     """The student's class distribution at every pixel follows the teacher's.
 
     The released AICSD code divides this by the number of classes as well: its weight w is w / C here.
+    Published weight (CIRKD's, whose normalisation is this one): 1.
 
     Args:
         temperature: τ, which softens both distributions; the loss carries τ², so that its gradient keeps
@@ -34,8 +37,9 @@ class KD(Method):
         resolution: At the logits' own size, or upsampled to the labels' (as released).
     """
 
-    taps: ClassVar[tuple[str, ...]] = ("logits",)
-    terms: ClassVar[tuple[str, ...]] = ("kd",)
+    taps: tuple[str, ...] = ("logits",)
+    terms: tuple[str, ...] = ("kd",)
+    published: ClassVar[Mapping[str, float]] = MappingProxyType({"kd": 1.0})
 
     def __init__(
         self,
@@ -55,6 +59,24 @@ class KD(Method):
             s, t = (at_resolution(logits, labels, self.resolution) for logits in both)
             valid = counted(s, labels, self.ignored)
             return {"kd": pixel_kl(s, t, temperature=self.temperature, valid=valid)}
+
+
+class WithKD(Method):
+    """A method and pixel-wise KD beside it: what a weight ``kd`` makes of a method that has no such term.
+
+    KD has its own defaults (temperature 1, at the logits' resolution), whatever the method's options.
+    """
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+        self.kd = KD()
+        self.taps = tuple(dict.fromkeys((*method.taps, *self.kd.taps)))
+        self.terms = (*method.terms, *self.kd.terms)
+
+    def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
+        """The method's terms, and ``kd``."""
+        return {**self.method(student, teacher, labels), **self.kd(student, teacher, labels)}
 
 
 def pixel_kl(

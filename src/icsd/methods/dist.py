@@ -1,0 +1,94 @@
+"""Distillation from a stronger teacher, by correlation instead of divergence.
+
+Huang, You, Wang, Qian, Xu: Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, arXiv 2205.10536.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
+from torch.nn import functional as F
+
+from icsd.methods.base import Ignored, Method, Taps, Temperature, Terms, counted
+from icsd.similarity import full_precision
+
+EPSILON = 1e-8  # the least product of norms that a correlation divides by
+
+
+class DIST(Method):
+    """The student's class probabilities correlate with the teacher's, by pixel and by class.
+
+    With y = softmax(logits / τ) over classes and ρ the Pearson correlation of student and teacher:
+    ``dist_inter = τ² · mean over pixels of (1 − ρ over the classes of a pixel)`` and
+    ``dist_intra = τ² · mean over classes of (1 − ρ over the pixels of a class)``. Only the shape of the
+    teacher's distribution is asked for, not its scale.
+
+    Reading: as the authors' segmentation code, which takes the pixels of the whole batch (of one device,
+    where several train) as one population for ``dist_intra``, not each image by itself, and has τ = 1; the
+    factor τ² is from their later code with a temperature. There, weights 1 and 1 stand beside an auxiliary
+    head's at 0.4, which this project does not have, and all pixels count.
+
+    Correlation with a constant is undefined: it counts as 0, with a finite gradient. Where student and
+    teacher hardly vary (a class that neither sees) it fades to 0 too: the product of their norms divides it
+    down to 1e-8 and no further. The published code adds 1e-8 to that product instead, with which a student
+    equal to its teacher would not reach 0.
+
+    Args:
+        temperature: τ.
+        ignored: Whether pixels without a class count (they do as published). Both terms are 0 where no
+            pixel counts.
+    """
+
+    taps: tuple[str, ...] = ("logits",)
+    terms: tuple[str, ...] = ("dist_inter", "dist_intra")
+    published: ClassVar[Mapping[str, float]] = MappingProxyType({"dist_inter": 1.0, "dist_intra": 1.0})
+
+    def __init__(self, *, temperature: Temperature = 1.0, ignored: Ignored = "exclude") -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.ignored: Ignored = ignored
+
+    def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
+        """``dist_inter`` and ``dist_intra``: one minus the mean correlation, times τ²."""
+        with full_precision(student["logits"], teacher["logits"].detach()) as both:
+            valid = counted(both[0], labels, self.ignored)
+            if valid is not None:
+                both = tuple(logits.masked_fill(~valid[:, None], 0) for logits in both)
+            s, t = (F.softmax(logits / self.temperature, dim=1) for logits in both)
+            return {
+                "dist_inter": self.temperature**2 * inter_class(s, t, valid),
+                "dist_intra": self.temperature**2 * intra_class(s, t, valid),
+            }
+
+
+def inter_class(
+    student: Float[Tensor, "B C h w"], teacher: Float[Tensor, "B C h w"], valid: Bool[Tensor, "B h w"] | None
+) -> Float[Tensor, ""]:
+    """The mean over valid pixels of 1 − correlation over classes; 0 where no pixel is valid."""
+    s, t = (p - p.mean(dim=1, keepdim=True) for p in (student, teacher))
+    distance = 1 - _cosine(s, t, dims=(1,))
+    if valid is None:
+        return distance.mean()
+    return distance.masked_fill(~valid, 0).sum() / valid.sum().clamp(min=1)
+
+
+def intra_class(
+    student: Float[Tensor, "B C h w"], teacher: Float[Tensor, "B C h w"], valid: Bool[Tensor, "B h w"] | None
+) -> Float[Tensor, ""]:
+    """The mean over classes of 1 − correlation over the batch's valid pixels; 0 where no pixel is valid."""
+    pixels = (0, 2, 3)
+    if valid is None:
+        s, t = (p - p.mean(dim=pixels, keepdim=True) for p in (student, teacher))
+        return (1 - _cosine(s, t, dims=pixels)).mean()
+    inside, number = valid[:, None], valid.sum().clamp(min=1)
+    means = ((p * inside).sum(dim=pixels, keepdim=True) / number for p in (student, teacher))
+    s, t = ((p - mean) * inside for p, mean in zip((student, teacher), means, strict=True))
+    return (1 - _cosine(s, t, dims=pixels)).mean() * valid.any()
+
+
+def _cosine(a: Tensor, b: Tensor, *, dims: tuple[int, ...]) -> Tensor:
+    """Cosine over ``dims``; the root is taken of what is bounded from below, so that its slope is finite."""
+    norms = a.square().sum(dim=dims) * b.square().sum(dim=dims)
+    return (a * b).sum(dim=dims) / norms.clamp(min=EPSILON**2).sqrt()

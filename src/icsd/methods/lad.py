@@ -1,0 +1,85 @@
+"""Angular distillation of raw features.
+
+Liu et al.: Rethinking Knowledge Distillation with Raw Features for Semantic Segmentation, WACV 2024
+(first as Normalized Feature Distillation, arXiv 2207.05256). What helps a student is the direction of the
+teacher's features, not their magnitude, so both maps are normalised before they are compared.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor, nn
+
+from icsd.methods.base import Method, Taps, Terms
+from icsd.methods.overhaul import connector
+from icsd.similarity import full_precision
+
+Normalise = Literal["layer", "pixel", "channel"]
+DIMENSIONS: dict[Normalise, tuple[int, ...]] = {"layer": (1, 2, 3), "pixel": (1,), "channel": (2, 3)}
+
+
+class LAD(Method):
+    """The student's feature maps point where the teacher's point.
+
+    ``lad`` = Σ over ``stage4``, ``aspp`` and ``decoder`` of the mean of ||S/||S|| − T/||T||||², the mean over
+    all the vectors that are normalised; S is the student's map through a 1x1 convolution and batch
+    normalisation.
+
+    No code of the authors is public. Taps, connectors and weight are those of the AICSD authors'
+    reimplementation, which takes the norm of the whole batch's tensor; here every image has its own, so that
+    no image's loss depends on its neighbours. Features are taken as tapped: ``stage4`` and ``decoder``
+    before their ReLU as there, ``aspp`` after it. All positions count.
+
+    Published weight (that reimplementation): 10. It divides its sum over the batch, whose one norm already is
+    about sqrt(B) times an image's, by B, beside a cross-entropy which it also divides by B: the same 10 here.
+
+    Args:
+        student_channels: Width of every tap of the student.
+        teacher_channels: Likewise of the teacher.
+        normalise: What is one vector. ``layer``: an image's whole map (the paper's LAD). ``pixel``: the
+            channels of a position (PAD). ``channel``: the positions of a channel (CAD). All lie between 0
+            and 4 per tap; weights for the last two are not published.
+    """
+
+    taps: tuple[str, ...] = ("stage4", "aspp", "decoder")
+    terms: tuple[str, ...] = ("lad",)
+    published: ClassVar[Mapping[str, float]] = MappingProxyType({"lad": 10.0})
+
+    def __init__(
+        self,
+        *,
+        student_channels: dict[str, int],
+        teacher_channels: dict[str, int],
+        normalise: Normalise = "layer",
+    ) -> None:
+        super().__init__()
+        self.dimensions = DIMENSIONS[normalise]
+        self.connectors = nn.ModuleDict(
+            {tap: connector(student_channels[tap], teacher_channels[tap]) for tap in self.taps}
+        )
+
+    def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
+        """``lad``: the sum over the taps; ``labels`` play no part."""
+        distances = []
+        for tap in self.taps:
+            with full_precision(student[tap], teacher[tap].detach()) as (s, t):
+                distances.append(angular_distance(self.connectors[tap](s), t, dimensions=self.dimensions))
+        return {"lad": torch.stack(distances).sum()}
+
+
+def angular_distance(
+    student: Float[Tensor, "B C h w"], teacher: Float[Tensor, "B C h w"], *, dimensions: tuple[int, ...]
+) -> Float[Tensor, ""]:
+    """The mean squared distance of the unit vectors that both maps hold along ``dimensions``.
+
+    It is 2 − 2 cos of their angle; a vector of zeros stays one.
+    """
+    ours, theirs = (
+        x / torch.linalg.vector_norm(x, dim=dimensions, keepdim=True).clamp(min=1e-12)
+        for x in (student, teacher)
+    )
+    distances: Tensor = ((ours - theirs) ** 2).sum(dim=dimensions)
+    return distances.mean()

@@ -1,0 +1,86 @@
+"""The overhaul of feature distillation.
+
+Heo, Kim, Yun, Park, Kwak, Choi: A Comprehensive Overhaul of Feature Distillation, ICCV 2019, arXiv
+1904.01866. Maps are compared before their ReLU, and only where the difference would survive it.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor, nn
+
+from icsd.methods.base import Method, Taps, Terms
+from icsd.similarity import full_precision
+
+DIVISORS = {"stage1": 8, "stage2": 4, "stage3": 2, "stage4": 1, "aspp": 1, "decoder": 16}
+
+
+class Overhaul(Method):
+    """Six maps of the student follow the teacher's, as far as a ReLU lets them be seen.
+
+    ``overhaul`` = mean over images of Σ_tap 1/d · Σ over channels and positions of p, where with
+    T' = max(T, m_c) (the margin ReLU) p is 0 if S <= T' <= 0 and (S − T')² otherwise, S is the student's map
+    through a 1x1 convolution and batch normalisation, and d is 8, 4, 2, 1 (the stages), 1 (``aspp``) and 16
+    (``decoder``).
+
+    m_c, the margin of a channel, is the expected value of the teacher's negative responses in it. It is
+    measured here on the batch (0 where there are none). The released code derives it from the last batch
+    normalisation's scale and shift, as of a Gaussian; but a residual stage ends in the sum of that
+    normalisation and its shortcut, whose distribution those two numbers do not give.
+
+    As tapped, ``aspp`` stands after its ReLU: its margin is 0, and p is 0 where the teacher is silent and
+    S <= 0. The released code takes it before the ReLU. Of a MobileNetV2 it takes inner maps of three blocks;
+    the taps here are block outputs. It trains the connectors alone for one epoch; here they learn beside the
+    student.
+
+    Published weight: 1e-5, on a sum divided by the batch of 12, beside a cross-entropy that the code divides
+    by 12 once more: 1.2e-4 beside a plain mean. (With the whole loss 12 times smaller, its steps were too: at
+    the same learning rate 1.2e-4 takes 12 times larger ones, and may want a lower rate or clipped gradients.)
+    It belongs to sums over the maps of 513x513 images and networks of full width: at n times fewer values the
+    same strength takes n times the weight.
+
+    Args:
+        student_channels: Width of every tap of the student.
+        teacher_channels: Likewise of the teacher.
+    """
+
+    taps: tuple[str, ...] = tuple(DIVISORS)
+    terms: tuple[str, ...] = ("overhaul",)
+    published: ClassVar[Mapping[str, float]] = MappingProxyType({"overhaul": 1.2e-4})
+
+    def __init__(self, *, student_channels: dict[str, int], teacher_channels: dict[str, int]) -> None:
+        super().__init__()
+        self.connectors = nn.ModuleDict(
+            {tap: connector(student_channels[tap], teacher_channels[tap]) for tap in DIVISORS}
+        )
+
+    def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
+        """``overhaul``: the weighted sum over the taps; ``labels`` play no part."""
+        distances = []
+        for tap, divisor in DIVISORS.items():
+            with full_precision(student[tap], teacher[tap].detach()) as (s, t):
+                target = torch.maximum(t, negative_mean(t))
+                distances.append(partial_l2(self.connectors[tap](s), target) / divisor)
+        return {"overhaul": torch.stack(distances).sum()}
+
+
+def connector(inputs: int, outputs: int) -> nn.Sequential:
+    """The student's channels to the teacher's: a 1x1 convolution without bias, and batch normalisation."""
+    conv = nn.Conv2d(inputs, outputs, kernel_size=1, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+
+def negative_mean(features: Float[Tensor, "B C h w"]) -> Float[Tensor, "1 C 1 1"]:
+    """The mean of each channel's negative values over images and positions; 0 where there are none."""
+    count = (features < 0).sum(dim=(0, 2, 3), keepdim=True)
+    return features.clamp(max=0).sum(dim=(0, 2, 3), keepdim=True) / count.clamp(min=1)
+
+
+def partial_l2(student: Float[Tensor, "B C h w"], target: Float[Tensor, "B C h w"]) -> Float[Tensor, ""]:
+    """The squared difference but where student <= target <= 0, summed, per image."""
+    squared = (student - target) ** 2
+    return squared.masked_fill((student <= target) & (target <= 0), 0).sum() / student.shape[0]

@@ -1,0 +1,57 @@
+"""Similarity-preserving distillation.
+
+Tung, Mori: Similarity-Preserving Knowledge Distillation, ICCV 2019, arXiv 1907.09682.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Literal
+
+from jaxtyping import Float, Integer
+from torch import Tensor
+from torch.nn import functional as F
+
+from icsd.methods.base import Method, Taps, Terms
+from icsd.similarity import full_precision
+
+Tap = Literal["stage1", "stage2", "stage3", "stage4", "aspp", "decoder"]
+
+
+class SimilarityPreserving(Method):
+    """Images that are alike to the teacher are alike to the student.
+
+    With F the features of an image flattened to one row, Q = F Fᵀ (BxB), and every row of Q divided by its
+    L2 norm (Q'): ``sp = (1/B²) Σ (Q'_teacher − Q'_student)²``, the mean over pairs of images. Widths need
+    not agree, so there is no adapter; no labels.
+
+    The images are those of one forward pass: of one device, where several train, and of one part, where a
+    batch is split to fit into memory. A batch of one has nothing to compare and gives 0. Rows have length
+    1 however long they are, so the loss falls roughly with 1/B: the published 3000 (RepDistiller,
+    CIFAR-100, no KD beside it) belongs to B = 64, and 3000 · B / 64 is as strong here.
+
+    The AICSD paper compares with this on the ASPP's map (in its code before a ReLU, here after); the
+    weight is not known.
+
+    Args:
+        tap: The feature map; of them, only ``aspp`` has passed its last ReLU.
+    """
+
+    taps: tuple[str, ...] = ("aspp",)
+    terms: tuple[str, ...] = ("sp",)
+    published: ClassVar[Mapping[str, float]] = MappingProxyType({"sp": 3000.0})
+
+    def __init__(self, *, tap: Tap = "aspp") -> None:
+        super().__init__()
+        self.taps = (tap,)
+
+    def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
+        """``sp``: the mean squared difference of the similarities between images."""
+        (tap,) = self.taps
+        with full_precision(student[tap], teacher[tap].detach()) as (s, t):
+            return {"sp": F.mse_loss(image_similarity(s), image_similarity(t))}
+
+
+def image_similarity(feature: Float[Tensor, "B C h w"]) -> Float[Tensor, "B B"]:
+    """Inner products of all pairs of images, every row of them a unit vector."""
+    rows = feature.flatten(1)
+    return F.normalize(rows @ rows.T, dim=1)
