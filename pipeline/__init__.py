@@ -1,4 +1,4 @@
-"""Thin entries, one per DVC stage: arguments in, exit code out; the work is in ``icsd.assembly``."""
+"""Thin entries, one per stage or command: arguments in, exit code out; the work is in ``icsd.assembly``."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ except ModuleNotFoundError:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run an entry: a user's mistake is a message and exit code 2, an interruption 130."""
+    """Run an entry: a user's mistake is a message and exit code 2, divergence 1, interruption 130."""
     from icsd.params import UserError
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that runs are closed as killed
@@ -30,5 +30,8 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except FloatingPointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -10,7 +10,7 @@ from pipeline import run
 
 
 def main() -> None:
-    """Write data/<dataset>/validated.json, or end with every mistake that was found."""
+    """Write data/<dataset>/validated, or end with every mistake that was found."""
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.validate",
         description=__doc__,

@@ -18,7 +18,7 @@ ALLOWED = {
     "tracking": {"files", "params"},
     "data": {"files", "params", "seeds"},
     "models": {"files", "params"},
-    "methods": {"params", "similarity"},
+    "methods": {"files", "params", "similarity"},
     "training": {"confusion", "data", "methods", "params", "seeds"},
     "evaluation": {"confusion", "data", "methods", "similarity", "training"},
     "reporting": {"files", "metrics", "params", "runs", "seeds"},

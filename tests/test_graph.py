@@ -8,6 +8,7 @@ import pytest
 from tests.imports import ROOT, SOURCE, reached_from
 
 from icsd.data import DATASETS
+from icsd.methods.sources import sources_of
 from icsd.params import PRESET_ONLY, Params, read_yaml
 
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
@@ -17,21 +18,21 @@ PRESET = "configs/datasets/${dataset}.yaml"
 CARRIERS = {
     "src/icsd/__init__.py",
     "src/icsd/assembly/__init__.py",
+    "src/icsd/assembly/device.py",
+    "src/icsd/assembly/origin.py",
     "src/icsd/assembly/grid.py",
+    "src/icsd/assembly/tuned.py",
     "src/icsd/assembly/validate.py",
     "src/icsd/data/__init__.py",
     "src/icsd/files.py",
     "src/icsd/methods/__init__.py",
     "src/icsd/methods/blocks.py",
+    "src/icsd/methods/sources.py",
     "src/icsd/params.py",
     "src/icsd/runs.py",
     "pipeline/__init__.py",
 }
 CARRIER_FILES = frozenset({ROOT / name for name in CARRIERS} | set((SOURCE / "icsd/tracking").glob("*.py")))
-METHODS = {f"src/icsd/methods/{path.name}" for path in (SOURCE / "icsd/methods").glob("[a-z]*.py")} - {
-    "src/icsd/methods/base.py",
-    "src/icsd/methods/blocks.py",
-}
 READERS = {f"src/icsd/data/{name}.py" for name in DATASETS}
 
 
@@ -59,24 +60,35 @@ def test_a_stage_lists_the_code_that_it_runs(stage):
     used = relative({entry_of(stage)} | reached_from(entry_of(stage), stop=CARRIER_FILES))
     single, in_folders = listed_code(stage)
     if stage == "validate":
-        used = {"pipeline/validate.py", "src/icsd/params.py"}  # its output never depends on more
+        # Its outputs never depend on more: the parameters are right, and these are the methods' files.
+        used = {"pipeline/validate.py", "src/icsd/params.py", "src/icsd/similarity.py"}
     elif stage == "preprocess":
         used |= READERS  # reached through the dict of datasets, which is not followed
-    elif stage in ("distill", "baselines"):
-        single -= METHODS  # reached through the dict of methods, which is not followed; a run lists its own
-        for method in METHODS:
-            used |= relative(reached_from(ROOT / method, stop=CARRIER_FILES)) - METHODS
     assert not used - single - in_folders, f"{stage} runs code that it does not list"
     assert not single - used, f"{stage} lists code that it does not run"
 
 
-def test_a_run_lists_its_own_method_and_what_that_is_made_of():
+def test_a_run_depends_on_its_own_method_through_the_digests_of_its_files():
+    assert "src/icsd/methods" in STAGES["validate"]["deps"]
     for stage in ("distill", "baselines"):
-        assert "src/icsd/methods/${item.method}.py" in STAGES[stage]["deps"]
-    for name, block in PARAMS["methods"].items():
-        parts = relative(reached_from(SOURCE / f"icsd/methods/{name}.py", stop=CARRIER_FILES)) & METHODS
-        stage = "distill" if block["alw"] else "baselines"
-        assert parts <= listed_code(stage)[0], f"{stage} must list the methods that {name} is made of"
+        assert "data/${dataset}/validated/methods/${item.method}.json" in STAGES[stage]["deps"]
+
+
+def test_tuned_weights_reach_students_through_validate_alone():
+    listing = {stage for stage in STAGES if "configs/tuned" in str(STAGES[stage])}
+    assert listing == {"validate"}
+
+
+@pytest.mark.parametrize("name", PARAMS["methods"])
+def test_the_digests_cover_all_that_a_method_imports(name):
+    block = PARAMS["methods"][name]
+    own = f"src/icsd/methods/{block.get('method', name)}.py"
+    files = {own} | relative(reached_from(ROOT / own, stop=CARRIER_FILES))
+    if "kd" in block["weights"]:
+        files.add("src/icsd/methods/kd.py")
+    found = {f"src/{path}" for path in sources_of(name, block)}
+    assert files <= found
+    assert found <= files | {"src/icsd/methods/base.py", "src/icsd/similarity.py"}  # which KD may bring
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -140,10 +152,12 @@ STALE = {
     "networks.students": TRAIN,
     "teacher": {"train_teacher"},
     "train": TRAIN,
+    "weights": set(),  # what it chooses reaches students through the output of `validate`
     "methods": TRAIN,
     "alw": {"distill"},
     "evaluation": EVALUATE,
     "report": {"report"},
+    "tuning": set(),
     "runtime": set(),
     "tracking": set(),
 }

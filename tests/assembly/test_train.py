@@ -7,8 +7,12 @@ from tests.project import change, outputs
 
 from icsd.assembly import train
 from icsd.assembly.train import train_student, train_teacher
+from icsd.assembly.validate import checked_params
 from icsd.models.weights import load_network
 from icsd.params import UserError
+from icsd.runs import RunKey
+from icsd.tracking import NullTracker
+from icsd.training.loop import Progress
 
 
 class Killed(Exception):
@@ -148,3 +152,48 @@ def test_a_diverging_run_says_so(taught):
     change(taught, train={"lr": 1e30})
     with pytest.raises(FloatingPointError, match=r"not finite; lower train.lr"):
         student(taught, "none")
+
+
+def columns(files):
+    return files["history.csv"].decode().splitlines()[0].split(",")
+
+
+def test_comparing_the_gradients_of_the_terms_adds_columns_and_changes_no_weight(taught):
+    measured = student(taught)
+    assert [name for name in columns(measured) if name.startswith("health/")] == [
+        *("health/share/ce", "health/share/icsd", "health/share/kd"),
+        *("health/cosine/icsd", "health/cosine/kd"),
+    ]
+    forget(taught)
+    change(taught, train={"health_steps": 0})
+    plain = student(taught)
+    assert plain["student.safetensors"] == measured["student.safetensors"]
+    assert columns(plain) == [name for name in columns(measured) if not name.startswith("health/")]
+
+
+def test_a_term_that_does_nothing_is_warned_of(taught, capsys):
+    change(taught, methods={"kd": {"weights": {"kd": 1e-9}}})
+    student(taught, "kd")
+    assert "warning: kd: the loss term kd does nothing" in capsys.readouterr().out
+
+
+def test_the_student_alone_is_not_warned_of(taught, capsys):
+    assert not [name for name in columns(student(taught, "none")) if name.startswith("health/")]
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_a_warning_is_a_tag_in_mlflow(taught):
+    class Recorder(NullTracker):
+        def tags(self, values):
+            recorded.update(values)
+
+    recorded = {}
+    params = checked_params(taught)
+    job = train.student_job(params, RunKey("shapes", "kd", "resnet18", 0))
+    row = {"health/share/ce": 0.5, "health/share/kd": 0.5, "weight/ce": 1.0, "weight/kd": 1.0}
+    train._warn_of_health(job, Progress(history=[row]), Recorder())
+    assert recorded == {}
+    row = row | {"health/share/ce": 1.0, "health/share/kd": 0.0}
+    train._warn_of_health(job, Progress(history=[row]), Recorder())
+    assert list(recorded) == ["icsd.loss_health"]
+    assert "kd does nothing" in recorded["icsd.loss_health"]

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from icsd import metrics, tracking
+from icsd.assembly.device import accelerator
 from icsd.assembly.grid import student_keys, teacher_key
 from icsd.assembly.validate import checked_params
 from icsd.data import DATASETS
@@ -38,6 +39,10 @@ def evaluate_teacher(root: Path) -> None:
 def evaluate_students(root: Path, *, method: str) -> None:
     """Measure every student of the grid that was trained with ``method``.
 
+    A student whose training diverged, so that its weights are not finite, has no score: it leaves
+    diverged.json instead of numbers, and the report shows a gap. One method that diverges is a result, and
+    does not keep the others from theirs.
+
     Raises:
         UserError: The method is not in the grid, or a network is missing.
     """
@@ -50,41 +55,107 @@ def evaluate_students(root: Path, *, method: str) -> None:
     _evaluate(root, params, student_keys(params, [method]), with_teacher=True)
 
 
-def _evaluate(root: Path, params: Params, keys: list[RunKey], *, with_teacher: bool) -> None:
+@dataclass(frozen=True)
+class Bench:
+    """What every network of an evaluation is measured on, and beside which teacher."""
+
+    root: Path
+    params: Params
+    device: torch.device
+    split: ShardedSplit
+    images: EvalBatches
+    kept: list[int]
+    teacher: DeepLabV3Plus | None
+    teacher_sha256: str | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A network on the reported split: the content of metrics.json, and the arrays beside it."""
+
+    network: DeepLabV3Plus
+    metrics: dict[str, Any]
+    arrays: Evaluated
+
+
+def open_bench(root: Path, params: Params, *, with_teacher: bool) -> Bench:
+    """Open the reported split, and load the teacher where networks are compared with it.
+
+    Raises:
+        UserError: No data, no teacher, or no such device.
+    """
     torch.set_num_threads(params.runtime.threads)
-    device = _device(params)
+    device = torch.device(accelerator(params.runtime))
     split = ShardedSplit(root / data_folder(params.dataset), "report")
-    images = EvalBatches(
-        split,
-        partial(prepare, input_scale=params.images.input_scale),
-        workers=params.runtime.workers,
-        pin_memory=device.type == "cuda",
+    teacher = root / teacher_key(params).weights
+    return Bench(
+        root=root,
+        params=params,
+        device=device,
+        split=split,
+        images=EvalBatches(
+            split,
+            partial(prepare, input_scale=params.images.input_scale),
+            workers=params.runtime.workers,
+            pin_memory=device.type == "cuda",
+        ),
+        kept=sorted(kept_indices(len(split), panels=params.evaluation.panels)),
+        teacher=load_network(teacher).to(device).eval() if with_teacher else None,
+        teacher_sha256=sha256_of(teacher) if with_teacher else None,
     )
-    kept = sorted(kept_indices(len(split), panels=params.evaluation.panels))
-    teacher_path = root / teacher_key(params).weights
-    teacher = load_network(teacher_path).to(device).eval() if with_teacher else None
+
+
+def measure(bench: Bench, key: RunKey) -> Measured:
+    """Evaluate one network; nothing is written.
+
+    Raises:
+        UserError: The network is missing or damaged.
+    """
+    network = load_network(bench.root / key.weights).to(bench.device).eval()
+    arrays = evaluate(
+        network,
+        bench.images,
+        num_classes=bench.params.data.classes,
+        temperature=bench.params.evaluation.temperature,
+        device=bench.device,
+        teacher=bench.teacher,
+        keep=frozenset(bench.kept),
+    )
+    found = _metrics(bench.params, key, network, arrays, bench.split)
+    found["weights_sha256"] = sha256_of(bench.root / key.weights)
+    found["teacher_sha256"] = bench.teacher_sha256
+    return Measured(network, found, arrays)
+
+
+def _evaluate(root: Path, params: Params, keys: list[RunKey], *, with_teacher: bool) -> None:
+    bench = open_bench(root, params, with_teacher=with_teacher)
     for key in keys:
-        network = load_network(root / key.weights).to(device).eval()
-        measured = evaluate(
-            network,
-            images,
-            num_classes=params.data.classes,
-            temperature=params.evaluation.temperature,
-            device=device,
-            teacher=teacher,
-            keep=frozenset(kept),
-        )
-        found = _metrics(params, key, network, measured, split)
-        found["weights_sha256"] = sha256_of(root / key.weights)
-        found["teacher_sha256"] = sha256_of(teacher_path) if with_teacher else None
-        _write(root / key.results, found, measured, split, kept)
-        _track(root, params, key, network, found)
+        if _diverged(root, key):
+            continue
+        measured = measure(bench, key)
+        found = measured.metrics
+        _write(root / key.results, found, measured.arrays, bench.split, bench.kept)
+        _track(root, params, key, measured.network, found)
         print(f"{key.title}: mIoU {100 * found['miou']:.2f} % on {found['num_images']} images", flush=True)
 
 
-def _device(params: Params) -> torch.device:
-    wanted = params.runtime.accelerator
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+def _diverged(root: Path, key: RunKey) -> bool:
+    """Whether a network's weights are not finite, which is recorded."""
+    state = load_network(root / key.weights).state_dict()
+    broken = [name for name, value in state.items() if not value.isfinite().all()]
+    if not broken:
+        return False
+    advice = "lower the learning rate or the weights of its losses, or set clip_norm, and train it again"
+    if key.is_teacher:
+        raise UserError(
+            f"{key.weights}: the teacher's training diverged, its weights are not finite: {advice}"
+        )
+    write_json(
+        root / key.results / "diverged.json",
+        {"schema": 1, "weights_sha256": sha256_of(root / key.weights), "not_finite": broken},
+    )
+    print(f"{key.title}: diverged, {len(broken)} of its tensors are not finite: {advice}", flush=True)
+    return True
 
 
 def _metrics(
@@ -117,15 +188,24 @@ def _metrics(
     }
 
 
+def arrays_of(measured: Evaluated, split: ShardedSplit) -> dict[str, dict[str, Any]]:
+    """The arrays behind metrics.json, by file and name; docs/results.md describes them."""
+    if measured.teacher_ics is None:
+        matrices = {"teacher": measured.student_ics}
+    else:
+        matrices = {"student": measured.student_ics, "teacher": measured.teacher_ics}
+    return {
+        "confusion.npz": {"confusion": measured.confusion, "ids": np.array(split.ids)},
+        "ics.npz": matrices,
+    }
+
+
 def _write(
     folder: Path, found: dict[str, Any], measured: Evaluated, split: ShardedSplit, kept: list[int]
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "confusion.npz", confusion=measured.confusion, ids=np.array(split.ids))
-    if measured.teacher_ics is None:
-        np.savez_compressed(folder / "ics.npz", teacher=measured.student_ics)
-    else:
-        np.savez_compressed(folder / "ics.npz", student=measured.student_ics, teacher=measured.teacher_ics)
+    for name, arrays in arrays_of(measured, split).items():
+        np.savez_compressed(folder / name, **arrays)
     _write_panels(folder / "panels.npz", split, kept, measured.predictions)
     write_json(folder / "metrics.json", found)  # last: a folder with it is complete
 

@@ -1,12 +1,12 @@
 """Stages ``train_teacher``, ``distill`` and ``baselines``: one network from data to weights."""
 
 import csv
-import hashlib
 import math
 import platform
 import resource
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,10 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from icsd import metrics, tracking
+from icsd.assembly.device import accelerator, device_name
 from icsd.assembly.grid import teacher_key
+from icsd.assembly.origin import origin_of
+from icsd.assembly.tuned import weights_source
 from icsd.assembly.validate import checked_params
 from icsd.data.loaders import EvalBatches, TrainBatches
 from icsd.data.shards import ShardedSplit, read_manifest
@@ -26,15 +29,19 @@ from icsd.files import sha256_of, write_json
 from icsd.methods import build_method
 from icsd.models import DeepLabV3Plus, build_network
 from icsd.models.weights import load_network, save_weights
-from icsd.params import Params, Runtime, Training, UserError, did_you_mean, digest_of
+from icsd.params import Params, Runtime, StudentTraining, Training, UserError, did_you_mean, digest_of
 from icsd.runs import RunKey, data_folder, main_root
 from icsd.seeds import seed_at
 from icsd.training.checkpoint import exclusive, load_state, save_state
 from icsd.training.distiller import Distiller
+from icsd.training.health import health_warnings, keep_compiled_graphs
 from icsd.training.loop import Progress, Schedule, fit
 from icsd.training.optim import build_sgd
 from icsd.training.validation import validation_confusion
 from icsd.weighting import Alw, term_weights
+
+CHECKPOINT = "checkpoint.pt"
+"""What an interrupted run goes on from, in its state folder."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +53,21 @@ class Job:
     training: Training
     width: float
     block: dict[str, Any]
+    weights_source: str | None = None
+    """Where the method's weights come from, in words; see ``icsd.assembly.tuned``."""
 
     @property
     def alw(self) -> Alw | None:
         """The schedule, where the method runs under ALW."""
-        alw = self.params.alw
-        if not self.block["alw"]:
+        if self.key.is_teacher:
             return None
-        return Alw(**alw.model_dump())
+        schedule = self.params.methods[self.key.method].schedule(self.params.alw)
+        return Alw(**schedule.model_dump()) if schedule else None
+
+    @property
+    def health_steps(self) -> int:
+        """Steps of an epoch on which the gradients of the loss terms are compared."""
+        return self.training.health_steps if isinstance(self.training, StudentTraining) else 0
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -74,16 +88,14 @@ class Job:
         }
         if not self.key.is_teacher:
             numbers["method"] = self.block
-        if self.block["alw"]:
-            numbers["alw"] = params.alw.model_dump()
+        if self.alw:
+            numbers["alw"] = asdict(self.alw)
         return numbers
 
 
 def train_teacher(root: Path) -> None:
     """Train the teacher that params.yaml describes, or go on with it."""
-    params = checked_params(root)
-    width = params.networks.teacher.width
-    _train(root, Job(params, teacher_key(params), params.teacher, width, {"alw": False, "weights": {}}))
+    _train(root, teacher_job(checked_params(root)))
 
 
 def train_student(root: Path, *, method: str, student: str, seed: int) -> None:
@@ -101,29 +113,108 @@ def train_student(root: Path, *, method: str, student: str, seed: int) -> None:
             raise UserError(
                 f"there is no block {path}.{name} in params.yaml{did_you_mean(name, sorted(blocks))}"
             )
-    key = RunKey(params.dataset, method, student, seed)
-    width = params.networks.students[cast(Any, student)].width
-    _train(root, Job(params, key, params.train, width, params.methods[method].block))
+    job = student_job(params, RunKey(params.dataset, method, student, seed))
+    _train(root, replace(job, weights_source=weights_source(root, params, method=method, student=student)))
+
+
+def train_trial(
+    root: Path, job: Job, *, open_tracker: Callable[[Path], tracking.Tracker]
+) -> list[dict[str, float]]:
+    """Train a student for its curves alone, or go on with it: nothing of the pipeline is written.
+
+    Args:
+        root: The repository.
+        job: The student.
+        open_tracker: Opens the record of this training; called with the folder for its journal.
+
+    Returns:
+        A row per epoch, as in history.csv.
+    """
+    run = _start(root, job)
+    with exclusive(run.state):
+        loop = _set_up(run)
+        with open_tracker(run.state / "tracking") as tracker:
+            _fit(run, loop, tracker)
+    return loop.progress.history
+
+
+def teacher_job(params: Params) -> Job:
+    """The teacher that params.yaml describes."""
+    width = params.networks.teacher.width
+    return Job(params, teacher_key(params), params.teacher, width, {"alw": False, "weights": {}})
+
+
+def student_job(params: Params, key: RunKey) -> Job:
+    """A student whose method and network have their blocks in params.yaml."""
+    width = params.networks.students[cast(Any, key.network)].width
+    return Job(params, key, params.train, width, params.methods[key.method].block)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A job under way in this process."""
+
+    root: Path
+    job: Job
+    fabric: Fabric
+    origin: dict[str, Any]
+    state: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """What an interrupted run goes on from."""
+        return self.state / CHECKPOINT
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """What a run trains, with what, and how far it has come."""
+
+    distiller: Distiller
+    optimizer: torch.optim.SGD
+    wrapped: tuple[Any, Any]
+    """The distiller and the optimiser as Fabric runs them."""
+    batches: TrainBatches
+    schedule: Schedule
+    progress: Progress
 
 
 def _train(root: Path, job: Job) -> None:
+    run = _start(root, job)
+    if run.fabric.is_global_zero:
+        with exclusive(run.state):
+            run.fabric.barrier()
+            _train_in(run)
+    else:
+        run.fabric.barrier()  # behind the first rank, which holds the lock
+        _train_in(run)
+
+
+def _start(root: Path, job: Job) -> _Run:
     runtime = job.params.runtime
     torch.set_num_threads(runtime.threads)
     fabric = _start_fabric(runtime)
-    identity = _identity(root, job)
-    state = job.key.state(identity)
-    if fabric.is_global_zero:
-        with exclusive(state):
-            fabric.barrier()
-            _train_in(root, job, fabric, state)
-    else:
-        fabric.barrier()  # behind the first rank, which holds the lock
-        _train_in(root, job, fabric, state)
+    origin = origin_of(root, job.params, job.key)
+    return _Run(root, job, fabric, origin, state=job.key.state(identity_of(job, origin)))
 
 
-def _train_in(root: Path, job: Job, fabric: Fabric, state: Path) -> None:
+def _train_in(run: _Run) -> None:
     started = datetime.now(UTC)
-    checkpoint = state / "checkpoint.pt"
+    root, job, fabric = run.root, run.job, run.fabric
+    loop = _set_up(run)
+    with _open_tracker(root, job, run.state, active=fabric.is_global_zero) as tracker:
+        _fit(run, loop, tracker)
+        if fabric.is_global_zero:
+            _warn_of_health(job, loop.progress, tracker)
+            _write_outputs(run, loop.distiller, loop.progress, loop.schedule)
+            _write_cost(run, loop.distiller, loop.progress, loop.schedule, tracker, started)
+            for file in ("history.csv", "train.json", job.key.weights.name):
+                tracker.artifact(root / job.key.folder / file)
+    fabric.barrier()
+
+
+def _set_up(run: _Run) -> _Loop:
+    root, job, fabric = run.root, run.job, run.fabric
     distiller = _build(root, job)
     optimizer = build_sgd(
         distiller.student,
@@ -135,62 +226,52 @@ def _train_in(root: Path, job: Job, fabric: Fabric, state: Path) -> None:
         weight_decay=job.training.weight_decay,
     )
     _to_device(distiller, fabric, channels_last=job.params.runtime.channels_last)
-    compiled = torch.compile(distiller) if job.params.runtime.compile else distiller
-    module, wrapped_optimizer = fabric.setup(cast(nn.Module, compiled), optimizer)
+    module, wrapped_optimizer = fabric.setup(_compiled(distiller, job), optimizer)
     # After the set-up: an optimiser loads its momentum to where its parameters are, the device by now.
-    progress = _restore(load_state(checkpoint), distiller, optimizer)
-    data = root / data_folder(job.params.dataset)
-    batches = _train_batches(data, job, fabric)
+    progress = _restore(load_state(run.checkpoint), distiller, optimizer)
+    batches = _train_batches(root / data_folder(job.params.dataset), job, fabric)
     schedule = _schedule(job, steps=batches.steps_per_epoch, fabric=fabric)
-    with _open_tracker(root, job, state, active=fabric.is_global_zero) as tracker:
-        tracker.rewind(progress.epoch)
-        _describe(tracker, job, data)
-        for row in progress.history:  # a point that is already there is not recorded twice
-            tracker.log(_tracked(row), int(row["epoch"]))
+    return _Loop(distiller, optimizer, (module, wrapped_optimizer), batches, schedule, progress)
 
-        def on_epoch(progress: Progress) -> None:
-            tracker.log(_tracked(progress.history[-1]), progress.epoch)
-            if fabric.is_global_zero:
-                save_state(_state_of(distiller, optimizer, progress), checkpoint)
-            fabric.barrier()
 
-        fit(
-            fabric,
-            module,
-            wrapped_optimizer,
-            progress,
-            student=distiller.student,
-            schedule=schedule,
-            batches=batches.epoch,
-            weights=partial(
-                term_weights,
-                epochs=job.training.epochs,
-                terms=distiller.terms[1:],
-                weights=job.block["weights"],
-                alw=job.alw,
-            ),
-            validate=_validation(data, job, distiller.student, fabric),
-            on_epoch=on_epoch,
-        )
+def _fit(run: _Run, loop: _Loop, tracker: tracking.Tracker) -> None:
+    """Train to the last epoch: after each, first the record and then the checkpoint."""
+    job, fabric, distiller = run.job, run.fabric, loop.distiller
+    data = run.root / data_folder(job.params.dataset)
+    tracker.rewind(loop.progress.epoch)
+    _describe(tracker, job, data)
+    for row in loop.progress.history:  # a point that is already there is not recorded twice
+        tracker.log(_tracked(row), int(row["epoch"]))
+
+    def on_epoch(progress: Progress) -> None:
+        tracker.log(_tracked(progress.history[-1]), progress.epoch)
         if fabric.is_global_zero:
-            _write_outputs(root, job, distiller, progress, schedule)
-            _write_cost(root, job, distiller, progress, schedule, tracker, state, fabric, started)
-            for file in ("history.csv", "train.json", job.key.weights.name):
-                tracker.artifact(root / job.key.folder / file)
-    fabric.barrier()
+            save_state(_state_of(distiller, loop.optimizer, progress), run.checkpoint)
+        fabric.barrier()
 
-
-def _accelerator(runtime: Runtime) -> str:
-    """``auto`` means CUDA or the CPU, never Apple's MPS, which has no float64 for the sums of an epoch."""
-    if runtime.accelerator != "auto":
-        return runtime.accelerator
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    fit(
+        fabric,
+        *loop.wrapped,
+        loop.progress,
+        student=distiller.student,
+        schedule=loop.schedule,
+        batches=loop.batches.epoch,
+        weights=partial(
+            term_weights,
+            epochs=job.training.epochs,
+            terms=distiller.terms[1:],
+            weights=job.block["weights"],
+            alw=job.alw,
+        ),
+        validate=_validation(data, job, distiller.student, fabric),
+        on_epoch=on_epoch,
+    )
 
 
 def _start_fabric(runtime: Runtime) -> Fabric:
     strategy = "ddp" if runtime.devices not in (1, "auto") or runtime.num_nodes > 1 else "auto"
     fabric = Fabric(
-        accelerator=_accelerator(runtime),
+        accelerator=accelerator(runtime),
         devices=runtime.devices,
         num_nodes=runtime.num_nodes,
         precision=runtime.precision,
@@ -205,38 +286,12 @@ def _start_fabric(runtime: Runtime) -> Fabric:
     return fabric
 
 
-def _identity(root: Path, job: Job) -> str:
-    """Hash of everything that determines the run's result: numbers, data, teacher, code, precision, torch."""
-    data = root / data_folder(job.params.dataset)
+def identity_of(job: Job, origin: dict[str, Any]) -> str:
+    """Hash of all that determines a run's result: it never goes on with other numbers, data or code."""
     runtime = job.params.runtime.model_dump(exclude={"workers", "compile"})
-    pretrained = job.params.networks.pretrained
-    parts: dict[str, Any] = {
-        "numbers": job.numbers,
-        "runtime": runtime,
-        "manifest": sha256_of(data / "manifest.json"),
-        "code": _code_digest(),
-        "torch": torch.__version__,
-        "weights": sha256_of(Path(pretrained))
-        if isinstance(pretrained, str) and Path(pretrained).exists()
-        else "",
-    }
-    if not job.key.is_teacher:
-        teacher = teacher_key(job.params)
-        if not (root / teacher.weights).exists():
-            raise UserError(f"{teacher.weights}: there is no teacher yet; run `dvc repro train_teacher`")
-        parts["teacher"] = sha256_of(root / teacher.weights)
-    return digest_of(parts)
-
-
-def _code_digest() -> str:
-    """Hash of the package's source, without what makes no numbers: a run never goes on with other code."""
-    package = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        relative = path.relative_to(package)
-        if relative.parts[0] not in ("reporting", "tracking"):
-            digest.update(str(relative).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    return digest_of(
+        {"numbers": job.numbers, "runtime": runtime, "origin": origin, "torch": torch.__version__}
+    )
 
 
 def _build(root: Path, job: Job) -> Distiller:
@@ -270,6 +325,14 @@ def _to_device(distiller: Distiller, fabric: Fabric, *, channels_last: bool) -> 
     distiller.student.to(memory_format=layout)
     if distiller.teacher is not None:
         distiller.teacher.to(fabric.device).to(memory_format=layout)
+
+
+def _compiled(distiller: Distiller, job: Job) -> nn.Module:
+    if not job.params.runtime.compile:
+        return distiller
+    if job.health_steps:
+        keep_compiled_graphs()
+    return cast(nn.Module, torch.compile(distiller))
 
 
 def _restore(saved: dict[str, Any] | None, distiller: Distiller, optimizer: torch.optim.SGD) -> Progress:
@@ -332,6 +395,7 @@ def _schedule(job: Job, *, steps: int, fabric: Fabric) -> Schedule:
         clip_norm=training.clip_norm,
         validate_every=training.validate_every,
         select=training.select,
+        health_steps=job.health_steps,
         seed=job.key.seed,
     )
 
@@ -392,10 +456,15 @@ def _tracked(row: dict[str, float]) -> dict[str, float]:
     return {key: value for key, value in row.items() if key != "epoch"}
 
 
-def _write_outputs(
-    root: Path, job: Job, distiller: Distiller, progress: Progress, schedule: Schedule
-) -> None:
+def _warn_of_health(job: Job, progress: Progress, tracker: tracking.Tracker) -> None:
+    if sentences := health_warnings(progress.history, method=job.key.method):
+        print(*(f"warning: {sentence}" for sentence in sentences), sep="\n", flush=True)
+        tracker.tags({"icsd.loss_health": "; ".join(sentences)})
+
+
+def _write_outputs(run: _Run, distiller: Distiller, progress: Progress, schedule: Schedule) -> None:
     """Weights, curves and description: the same bytes whenever the run is repeated."""
+    root, job = run.root, run.job
     key, params = job.key, job.params
     student = cast(DeepLabV3Plus, distiller.student)
     selected = progress.best_epoch if schedule.select == "best_val" else progress.epoch
@@ -426,7 +495,9 @@ def _write_outputs(
             "num_validation_images": len(splits["validation"]["ids"]) if "validation" in splits else 0,
             "selected": schedule.select,
             "selected_epoch": selected,
+            "weights_source": job.weights_source,
             "params": job.numbers,
+            "hashes": run.origin,
         },
     )
 
@@ -440,17 +511,15 @@ def _write_history(path: Path, history: list[dict[str, float]]) -> None:
 
 
 def _write_cost(
-    root: Path,
-    job: Job,
+    run: _Run,
     distiller: Distiller,
     progress: Progress,
     schedule: Schedule,
     tracker: tracking.Tracker,
-    state: Path,
-    fabric: Fabric,
     started: datetime,
 ) -> None:
     """What is never the same twice, apart from the outputs that others depend on."""
+    root, job, device = run.root, run.job, run.fabric.device
     git = tracking.git_state(root)
     images = schedule.epochs * schedule.steps * job.training.batch
     write_json(
@@ -459,8 +528,8 @@ def _write_cost(
             "seconds_training": progress.seconds,
             "seconds_per_epoch": progress.seconds / schedule.epochs,
             "images_per_second": images / progress.seconds,
-            "peak_memory_mb": _peak_memory_mb(fabric.device),
-            "device": _device_name(fabric.device),
+            "peak_memory_mb": _peak_memory_mb(device),
+            "device": device_name(device),
             "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
             "torch": torch.__version__,
             "extra_parameters": sum(p.numel() for p in distiller.method.parameters())
@@ -477,7 +546,7 @@ def _write_cost(
             if job.params.tracking.enabled
             else None,
             "git": {"commit": git.commit, "dirty": git.dirty},
-            "state": str(state.relative_to(main_root())),
+            "state": str(run.state.relative_to(main_root())),
         },
     )
 
@@ -497,7 +566,3 @@ def _peak_memory_mb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

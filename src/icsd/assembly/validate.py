@@ -1,21 +1,27 @@
 """Stage ``validate``: every mistake in the parameters ends here, in seconds, before any work."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from icsd.assembly.tuned import chosen_params, reaches_runs, tuned_methods
 from icsd.data import DATASETS
-from icsd.files import write_json
+from icsd.files import folder_written_whole, write_json
 from icsd.params import Params, UserError, did_you_mean, load_params
 
 
-def checked_params(root: Path) -> Params:
+def checked_params(root: Path, *, given: bool = False) -> Params:
     """The tree of ``root``, checked as far as is possible without torch: every stage begins with this.
 
+    Args:
+        root: The repository.
+        given: Leave the methods' weights as they stand in params.yaml, also where tuned ones are asked for.
+
     Raises:
-        UserError: A mistake in params.yaml or the preset.
+        UserError: A mistake in params.yaml, the preset or the tuned weights.
     """
-    params = load_params(root)
+    params = load_params(root) if given else chosen_params(root)
     if params.data.reader not in DATASETS:
         raise UserError(
             f"data.reader: no dataset {params.data.reader!r}"
@@ -33,14 +39,28 @@ def checked_params(root: Path) -> Params:
 
 
 def validate(root: Path, *, show: bool) -> None:
-    """Check everything, the methods' blocks against their classes included, and write the stage's output."""
+    """Check everything, the methods' blocks against their classes included, and write the stage's outputs.
+
+    ``params.json`` has the same bytes whatever the values are, so that a valid change makes no other stage
+    stale. ``methods/<name>.json`` names the source files of a method with their digests: the one thing by
+    which training depends on them, so that editing one method leaves the others' students alone. Under
+    ``weights: tuned`` the same holds for a method's tuned weights, which stand there too.
+    """
     params = checked_params(root)
 
-    from icsd.methods import parse_block  # imports torch: only once the rest is known to be right
+    # They import torch: only once the rest is known to be right.
+    from icsd.methods import parse_block
+    from icsd.methods.sources import sources_of
 
     for name, method in params.methods.items():
         parse_block(name, method.block)
     if show:
         print(yaml.safe_dump(params.model_dump(), sort_keys=False, allow_unicode=True), end="")
-    # The same bytes whatever the values are: a valid change must not make other stages stale.
-    write_json(root / "data" / params.dataset / "validated.json", {"valid": True})
+    tuned = tuned_methods(root, params)
+    with folder_written_whole(root / "data" / params.dataset / "validated") as folder:
+        write_json(folder / "params.json", {"valid": True})
+        for name, method in params.methods.items():
+            content: dict[str, Any] = {"sources": sources_of(name, method.block)}
+            if name in tuned:
+                content["tuned"] = reaches_runs(tuned[name])
+            write_json(folder / "methods" / f"{name}.json", content)

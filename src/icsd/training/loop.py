@@ -12,6 +12,7 @@ from torch.optim import SGD
 from tqdm import tqdm
 
 from icsd.seeds import seed_at
+from icsd.training.health import HealthMeter, measured_steps
 from icsd.training.optim import poly_lr, set_lr
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -28,6 +29,7 @@ class Schedule:
         micro_batches: Forward passes whose gradients make one step.
         validate_every: Epochs between validations; the last epoch is always validated.
         select: ``last`` epoch's weights, or those of the ``best_val`` validation mIoU.
+        health_steps: Steps of an epoch on which the terms' gradients are compared.
         seed: Of the run: dropout of epoch e is seeded by (seed, e, rank).
     """
 
@@ -39,6 +41,7 @@ class Schedule:
     clip_norm: float
     validate_every: int
     select: str
+    health_steps: int
     seed: int
 
 
@@ -85,10 +88,12 @@ def fit(
         started = time.perf_counter()
         torch.manual_seed(seed_at(schedule.seed, "dropout", epoch, fabric.global_rank))
         term_weights = weights(epoch)
-        losses = train_epoch(fabric, module, optimizer, batches(epoch), epoch, schedule, term_weights)
+        health = HealthMeter(student, measured_steps(schedule.steps, schedule.health_steps))
+        losses = train_epoch(fabric, module, optimizer, batches(epoch), epoch, schedule, term_weights, health)
         row: Row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
         row |= {f"loss/{name}": value for name, value in losses.items()}
         row |= {f"weight/{name}": value for name, value in term_weights.items()}
+        row |= health.row(fabric)
         if validate is not None and is_validated(epoch + 1, schedule):
             row |= {f"val/{name}": value for name, value in validate().items()}
             _keep_best(progress, row, student, schedule)
@@ -113,6 +118,7 @@ def train_epoch(
     epoch: int,
     schedule: Schedule,
     weights: Mapping[str, float],
+    health: HealthMeter,
 ) -> dict[str, float]:
     """One pass over the data; epoch means of the total and of each unweighted term, over all ranks."""
     module.train()
@@ -130,6 +136,8 @@ def train_epoch(
         last = (index + 1) % micro_batches == 0
         with fabric.no_backward_sync(module, enabled=not last):
             terms = module(images, labels)
+            if index % micro_batches == 0:
+                health.measure(fabric, index // micro_batches, terms, weights)
             total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
             fabric.backward(total / micro_batches)
         for name, value in {"total": total, **terms}.items():
