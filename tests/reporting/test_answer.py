@@ -3,14 +3,14 @@ import pytest
 from tests.reporting.tree import Tree
 
 from icsd.reporting import tables
-from icsd.reporting.answer import answer, verdict
+from icsd.reporting.answer import _tied, answer, verdict
 
 
 def sentences(tree: Tree, focus: str = "aicsd") -> str:
     results = tree.load()
     draws = tables.draw(results, resamples=200, seed=0)
-    compared = tables.comparison(results, draws, seed=0)
-    contrasted = tables.contrasts(results, draws, focus=focus, seed=0)
+    compared = tables.comparison(results, draws)
+    contrasted = tables.contrasts(results, draws, focus=focus)
     blocks = answer(compared, contrasted, focus=focus, num_gaps=len(results.gaps))
     return "\n".join(text for block in blocks for text in block)
 
@@ -20,7 +20,13 @@ def sentences(tree: Tree, focus: str = "aicsd") -> str:
     [
         (0.2, 0.9, 0.01, 3, "a clear gain"),
         (-0.9, -0.2, 0.01, 3, "a clear loss"),
-        (0.2, 0.9, 0.30, 3, "a gain on these images, but 3 seeds do not establish it"),
+        (
+            0.2,
+            0.9,
+            0.30,
+            3,
+            "a gain taken alone, but not established by 3 seeds once corrected for all comparisons",
+        ),
         (-0.2, 0.9, 0.01, 3, "not distinguishable from zero"),
         (0.2, 0.9, None, 1, "one seed, so training noise is unknown and nothing can be concluded"),
     ],
@@ -51,7 +57,38 @@ def test_a_better_method_and_a_worse_one_are_both_named(tree: Tree):
 
 def test_one_seed_concludes_nothing(tree: Tree):
     tree.seeds = (0,)
-    assert "nothing can be concluded" in sentences(tree)
+    text = sentences(tree)
+    assert "nothing can be concluded" in text
+    assert "With one seed the methods cannot be tested against each other." in text
+
+
+def test_the_method_is_compared_with_kd_too(tree: Tree):
+    assert "AICSD − KD" not in sentences(tree)
+    tree.quality["kd"] = 0.62
+    tree.methods = ("none", "kd", "aicsd")
+    for seed in tree.seeds:
+        tree.write_run("kd", "resnet18", seed)
+    assert "AICSD − KD: +" in sentences(tree)
+
+
+@pytest.mark.parametrize(
+    ("groups", "sentence"),
+    [
+        (["a", "a", "a", "a"], "no two of these 4 are told apart by 3 seeds."),
+        (["b", "a", "ab", "a"], "told apart from AICSD, the highest: Student alone."),
+        (["b", "b", "ab", "a"], "not told apart from AICSD, the highest: ICSD."),
+        (["d", "c", "b", "a"], "not told apart from AICSD, the highest: none."),
+        (["ab", "b", "ab", "a"], "told apart from AICSD, the highest: KD."),
+        (["ab", "b", "b", "ab"], "told apart from AICSD, the highest: none."),
+    ],
+)
+def test_ties_are_put_in_words(groups: list[str], sentence: str):
+    names, means = ("none", "kd", "icsd", "aicsd"), (26.0, 27.0, 28.0, 29.0)
+    rows = [
+        {"method": name, "group": group, "miou_mean": mean, "n_seeds": 3}
+        for name, group, mean in zip(names, groups, means, strict=True)
+    ]
+    assert _tied(rows) == [f"Tested pair by pair, {sentence}"]
 
 
 def test_gaps_are_admitted(tree: Tree):
@@ -67,7 +104,7 @@ def test_without_the_student_alone_nothing_is_claimed(tree: Tree):
 
 
 def test_published_gains_are_quoted(tree: Tree):
-    voc = Tree(tree.root, dataset="voc2012").write()
+    voc = Tree(tree.root, dataset="voc2012", teacher="resnet101", width=1.0).write()
     assert "Published for ResNet-18 on this dataset, against their student alone: AICSD +2.53." in sentences(
         voc
     )
@@ -76,7 +113,7 @@ def test_published_gains_are_quoted(tree: Tree):
 def test_a_teacher_no_better_than_the_student_is_said(tree: Tree):
     results = tree.load()
     draws = tables.draw(results, resamples=50, seed=0)
-    compared = tables.comparison(results, draws, seed=0)
+    compared = tables.comparison(results, draws)
     compared.loc[compared["method"] == "teacher", "miou_mean"] = 1.0
     blocks = answer(compared, pd.DataFrame({"student": [], "reference": []}), focus="aicsd", num_gaps=0)
     assert any("it has little to teach" in text for text in blocks[0])

@@ -9,7 +9,7 @@ from icsd.reporting.writers import escape_latex, to_csv, to_latex, to_markdown
 
 def shown(tree: Tree) -> list[dict[str, str]]:
     results = tree.load()
-    table = tables.comparison(results, tables.draw(results, resamples=50, seed=0), seed=0)
+    table = tables.comparison(results, tables.draw(results, resamples=50, seed=0))
     shown = display.show_comparison(table)
     return [dict(zip(shown.headers, (cell.text for cell in row), strict=True)) for row in shown.rows]
 
@@ -34,8 +34,53 @@ def test_one_seed_says_that_nothing_can_be_inferred(tree: Tree):
     assert aicsd["p (Holm)"] == "n = 1, no inference"
     assert "±" not in aicsd["mIoU %"]
     results = tree.load()
-    table = tables.comparison(results, tables.draw(results, resamples=50, seed=0), seed=0)
+    table = tables.comparison(results, tables.draw(results, resamples=50, seed=0))
     assert any("n = 1" in note for note in display.show_comparison(table).notes)
+
+
+def test_one_seed_has_no_groups(tree: Tree):
+    tree.seeds = (0,)
+    rows = shown(tree)
+    assert [row["Group"] for row in rows] == ["–", "not testable", "not testable"]
+
+
+def test_differences_to_kd_are_shown_where_kd_was_run(tree: Tree):
+    assert not any("KD" in header for header in shown(tree)[0])
+    tree.quality["kd"] = 0.64
+    tree.methods = ("none", "kd", "aicsd")
+    for seed in tree.seeds:
+        tree.write_run("kd", "resnet18", seed)
+    *_, alone, kd, aicsd = shown(tree)
+    assert aicsd["Δ KD"].startswith("+")
+    assert {alone["Δ KD"], kd["Δ KD"], kd["p (Holm) KD"]} == {"–"}
+
+
+def test_many_methods_stand_in_rows_of_the_classes_table(tree: Tree):
+    names = [f"m{index}" for index in range(9)]
+    tree.quality |= dict.fromkeys(names, 0.6)
+    few = display.show_per_class(tables.per_class(tree.load()))
+    assert few.headers[1:] == ("Class", "Teacher", "Student alone", "AICSD")
+    tree.methods = (*tree.methods, *names)
+    for name in names:
+        for seed in tree.seeds:
+            tree.write_run(name, "resnet18", seed)
+    many = display.show_per_class(tables.per_class(tree.load()))
+    assert many.headers == ("Network", "Method", *tree.classes)
+    assert [row[1].text for row in many.rows][:3] == ["Teacher", "Student alone", "AICSD"]
+    assert many.rows[1][2].text == few.rows[0][3].text
+
+
+def test_parts_that_a_method_does_not_have_are_dashes_in_the_ablation():
+    row = {
+        **{"student": "resnet18", "method": "kd", "class": "kd", "variant": None, "rows": None},
+        **{"icsd_weight": np.nan, "kd_weight": 1.0, "alw_decay": None, "alw_scope": None},
+        **{"n_seeds": 2, "miou_mean": 26.0, "miou_std": 0.5, "delta_mean": -1.0, "delta_std": 0.2},
+        **{"kd_delta_mean": np.nan, "kd_delta_std": np.nan},
+    }
+    found = display.show_ablation(pd.DataFrame([row]))
+    texts = dict(zip(found.headers, (cell.text for cell in found.rows[0]), strict=True))
+    assert (texts["Variant"], texts["ICSD weight"], texts["KD weight"]) == ("–", "–", "1")
+    assert (texts["mIoU %"], texts["Δ alone"]) == ("26.00 ± 0.50", "−1.00 ± 0.20")
 
 
 def test_cells_sort_by_their_number(tree: Tree):

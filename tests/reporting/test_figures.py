@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -6,7 +8,7 @@ from tests.reporting.tree import CLASSES, PALETTE, Tree
 from icsd.reporting import figures, matrices, tables
 from icsd.reporting.drawing import to_png
 from icsd.reporting.results import Panels, Results
-from icsd.reporting.style import looks, method_label
+from icsd.reporting.style import LOOKS, emphasised, looks, method_label
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_only_methods_with_changing_weights_vary(results: Results):
 
 
 def test_miou_by_method_shows_seeds_means_and_the_teacher(results: Results):
-    table = tables.comparison(results, tables.draw(results, resamples=50, seed=0), seed=0)
+    table = tables.comparison(results, tables.draw(results, resamples=50, seed=0))
     seeds = tables.seed_scores(results)
     figure = figures.miou_by_method(table, seeds)
     axis = figure.axes[0]
@@ -66,7 +68,7 @@ def test_a_method_without_runs_is_marked_as_missing(tree: Tree):
     for seed in tree.seeds:
         (tree.root / f"results/shapes/aicsd/resnet18-{seed}/metrics.json").unlink()
     results = tree.load()
-    table = tables.comparison(results, tables.draw(results, resamples=50, seed=0), seed=0)
+    table = tables.comparison(results, tables.draw(results, resamples=50, seed=0))
     axis = figures.miou_by_method(table, tables.seed_scores(results)).axes[0]
     assert "missing" in [text.get_text() for text in axis.texts]
 
@@ -130,6 +132,53 @@ def test_unknown_methods_get_looks_of_their_own():
     found = looks(["kd", "mine", "aicsd_released"])
     assert len({look.colour for look in found.values()}) == 3
     assert found["aicsd_released"].label == method_label("aicsd_released") == "AICSD (released)"
+
+
+def test_an_unknown_method_looks_the_same_in_any_company():
+    assert looks(["mine"])["mine"] == looks(["kd", "mine", "aicsd"])["mine"]
+
+
+def test_no_two_methods_look_alike():
+    drawn = [(look.colour, look.marker, look.line) for look in LOOKS.values()]
+    assert len(set(drawn)) == len({look.label for look in LOOKS.values()}) == len(drawn)
+
+
+NAMES = ("none", "kd", "at", "sp", "ickd", "cwd", "icsd", "icsd_kd", "aicsd", "aicsd_cosine")
+
+
+def test_of_many_methods_the_focus_its_variants_and_references_are_in_colour():
+    assert emphasised(NAMES[:8], focus="icsd") == NAMES[:8]
+    assert emphasised(NAMES, focus="aicsd") == ("none", "kd", "icsd", "aicsd", "aicsd_cosine")
+    assert emphasised(NAMES, focus=None) == ("none", "kd", "icsd")
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Results:
+    quality = {"teacher": 0.85} | {name: 0.6 + 0.01 * place for place, name in enumerate(NAMES)}
+    return Tree(tmp_path, methods=NAMES, quality=quality).write().load()
+
+
+def test_curves_of_many_methods_leave_the_others_pale(many: Results):
+    history = tables.histories(many, "resnet18")
+    figure = figures.training_curves(history, student="resnet18", focus="aicsd")
+    assert legend(figure) == ["Student alone", "KD", "ICSD", "AICSD", "AICSD (cosine)", "other methods"]
+    pale = [line for line in figure.axes[0].lines if line.get_color() == figures.PALE]
+    values = 100 * history[history["method"] == "sp"].groupby("epoch")["val/miou"].mean().dropna()
+    assert set(values) <= set(np.concatenate([line.get_ydata() for line in pale]))
+
+
+def test_every_method_of_many_has_a_panel_of_its_own(many: Results):
+    figure = figures.validation_by_method(tables.histories(many, "resnet18"), student="resnet18")
+    assert [axis.get_title(loc="left") for axis in figure.axes] == [method_label(name) for name in NAMES]
+    assert len({axis.get_ylim() for axis in figure.axes}) == 1
+
+
+def test_classes_of_many_methods_leave_the_others_pale(many: Results):
+    table = tables.per_class(many)
+    figure = figures.per_class_iou(table, student="resnet18", focus="aicsd")
+    assert len(legend(figure)) == 5 + 2
+    pale = next(line for line in figure.axes[0].lines if line.get_color() == figures.PALE)
+    assert len(pale.get_xdata()) == 5 * len(CLASSES)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from tests.reporting.tree import CLASSES, PALETTE, Tree
 
@@ -19,7 +20,9 @@ def write(tree: Tree, destination: Path) -> dict[str, Any]:
 
 
 def small(root: Path) -> Tree:
-    return Tree(root, classes=CLASSES[:3]).write()
+    tree = Tree(root, methods=("none", "icsd", "aicsd"), classes=CLASSES[:3])
+    tree.quality["icsd"] = 0.62
+    return tree.write()
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +46,38 @@ def test_the_folder_holds_tables_figures_and_pages(made: tuple[Path, dict[str, A
     found = {path.relative_to(made[0]).as_posix() for path in made[0].rglob("*") if path.is_file()}
     written = {
         f"{name}.{suffix}"
-        for name in ("comparison", "per_class", "cost", "protocol")
+        for name in (
+            "comparison",
+            "contrasts",
+            "ablation",
+            "methods",
+            "fidelity",
+            "per_class",
+            "cost",
+            "protocol",
+        )
         for suffix in ("csv", "md", "tex")
     }
     kinds = ("per_class_iou", "training_curves", "alw_weights", "ics_matrices", "confusion", "panels")
     pictures = {f"figures/{kind}_resnet18.png" for kind in kinds} | {"figures/miou_by_method.png"}
     assert found == written | pictures | {"provenance.csv", "README.md", "report.html"}
+
+
+def test_loss_health_is_shown_where_it_was_measured(tree: Tree, tmp_path: Path):
+    for seed in tree.seeds:
+        path = tree.folder("runs", "aicsd", "resnet18", seed) / "history.csv"
+        history = pd.read_csv(path)
+        for term, share in (("ce", 0.997), ("kd", 0.003)):
+            history[f"health/share/{term}"] = share
+            history[f"weight/{term}"] = 1.0
+        history.to_csv(path, index=False)
+    write(tree, tmp_path / "out")
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Loss terms to look at" in page
+    assert "the term kd does nothing" in page
+    assert (tmp_path / "out/figures/loss_shares_resnet18.png").exists()
+    assert "| KD" not in (tmp_path / "out/health.md").read_text()
+    assert "does nothing" in (tmp_path / "out/health.md").read_text()
 
 
 def test_the_page_leads_nowhere_outside_itself(made: tuple[Path, dict[str, Any]]):
@@ -62,6 +91,8 @@ def test_the_page_leads_nowhere_outside_itself(made: tuple[Path, dict[str, Any]]
 
 def test_the_page_answers_first_and_carries_its_provenance(made: tuple[Path, dict[str, Any]]):
     page = (made[0] / "report.html").read_text()
+    for title in ("Differences between methods", "What each part of AICSD is worth", "Methods"):
+        assert f">{title}</h" in page
     assert page.index("ResNet-18: AICSD reaches") < page.index('<h2 id="comparison-section">')
     for expected in (
         "run-aicsd-resnet18-1",
@@ -87,6 +118,7 @@ def test_the_readme_shows_tables_and_three_figures_without_costs(made: tuple[Pat
     assert len(figures) == 3
     assert all((made[0] / name).is_file() for name in figures)
     assert "s / epoch" not in text
+    assert all(f"\n## {title}\n" in text for title in ("What each part of AICSD is worth", "Methods"))
 
 
 def test_only_costs_and_provenance_differ_between_identical_runs(
@@ -113,7 +145,7 @@ def test_gaps_are_null_in_the_summary(tmp_path: Path):
     tree = Tree(tmp_path, seeds=(0,)).write()
     (tmp_path / "results/shapes/aicsd/resnet18-0/metrics.json").unlink()
     results = tree.load()
-    compared = tables.comparison(results, tables.draw(results, resamples=20, seed=0), seed=0)
+    compared = tables.comparison(results, tables.draw(results, resamples=20, seed=0))
     found = summary(compared, dataset="shapes")
     assert found["resnet18"]["aicsd"] == {"miou": None, "std": None, "delta": None}
     assert found["resnet18"]["none"]["std"] is None
@@ -128,7 +160,7 @@ def test_an_empty_grid_still_gives_a_report_that_lists_its_gaps(tmp_path: Path):
 
 def test_names_are_escaped_in_the_page():
     table = Display("any", "Any", ("A", "B"), ((Cell("<b>sky</b>"), Cell("1", 1.0)),))
-    names = ("comparison", "per_class", "cost", "protocol", "provenance")
+    names = ("comparison", "methods", "fidelity", "per_class", "cost", "protocol", "provenance")
     page = to_html(
         title="<i>",
         subtitle="",

@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from icsd.reporting.statistics import (
+    Interval,
     bootstrap_difference,
     bootstrap_interval,
     estimate,
     holm,
     image_weights,
+    interval,
     miou,
     paired_p,
     resampled_miou,
@@ -33,9 +36,10 @@ def test_one_value_has_no_standard_deviation_and_none_has_no_estimate():
     assert estimate([]) is None
 
 
-def test_paired_p_is_the_t_test_of_the_differences():
-    differences = [0.5, 1.1, 0.2, 0.9]
-    assert paired_p(differences) == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+@pytest.mark.parametrize("num_seeds", [2, 3, 5, 20])
+def test_paired_p_is_scipys_paired_t_test(num_seeds: int):
+    ours, theirs = np.random.default_rng(num_seeds).normal([[0.5], [0.0]], 1, (2, num_seeds))
+    assert paired_p(list(ours - theirs)) == pytest.approx(stats.ttest_rel(ours, theirs).pvalue, rel=1e-12)
 
 
 @pytest.mark.parametrize("differences", [[], [1.0], [1.0, 1.0]])
@@ -51,6 +55,13 @@ def test_holm_multiplies_stepwise_stays_monotone_and_keeps_gaps():
         pytest.approx(0.06),
     ]
     assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 40])
+def test_holm_is_that_of_statsmodels(count: int):
+    p_values = np.random.default_rng(count).random(count) ** 3
+    expected = multipletests(p_values, method="holm")[1]
+    assert holm(list(p_values)) == pytest.approx(list(expected), rel=1e-12)
 
 
 def test_miou_leaves_out_classes_absent_from_the_truth():
@@ -73,7 +84,7 @@ def test_resampled_miou_sums_confusions_before_dividing():
 
 def test_the_interval_of_identical_images_is_a_point():
     found = bootstrap_interval([two_class([8] * 6)], resamples=200, seed=0)
-    assert found.low == found.high == pytest.approx(8 / 12)
+    assert (found.low, found.high) == (pytest.approx(8 / 12), pytest.approx(8 / 12))
 
 
 def test_the_interval_has_the_width_of_the_mean_over_images():
@@ -82,7 +93,7 @@ def test_the_interval_has_the_width_of_the_mean_over_images():
     share = hits.mean() / 10
     # IoU = s / (2 - s) for a share s of right pixels; its standard error by the delta method.
     error = hits.std() / 10 / np.sqrt(len(hits)) * 2 / (2 - share) ** 2
-    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.08)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.04)
 
 
 def test_seeds_widen_the_interval_and_it_says_so():
@@ -107,3 +118,146 @@ def test_the_same_seed_gives_the_same_interval():
     assert bootstrap_interval(images, resamples=100, seed=3) == bootstrap_interval(
         images, resamples=100, seed=3
     )
+
+
+def test_without_chance_of_images_the_interval_is_students_t():
+    values = [1.0, 1.6, 2.5]
+    found = interval(values, np.repeat([[1.0], [1.6], [2.5]], 50, axis=1), num_images=100)
+    expected = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (found.low, found.high) == pytest.approx(expected)
+
+
+def test_two_equal_seeds_leave_the_chance_of_images():
+    draws = np.random.default_rng(0).normal(5, 0.3, 20_000)
+    one = interval([5.0], draws[None], num_images=1000)
+    two = interval([5.0, 5.0], np.stack([draws, draws]), num_images=1000)
+    assert (one.over, two.over) == ("images", "images and seeds")
+    assert (two.low, two.high) == pytest.approx((one.low, one.high))
+    assert one.high - one.low == pytest.approx(2 * 1.96 * 0.3, rel=0.02)
+
+
+def test_what_seeds_do_not_have_in_common_counts_once():
+    """Each seed's own chance of images is in the spread between seeds already."""
+    own = np.random.default_rng(0).normal(0, 1, (5, 20_000))
+    values = [0.3, -0.8, 1.1, 0.1, -0.6]
+    found = interval(values, own + np.array(values)[:, None], num_images=10_000)
+    expected = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+    assert (found.low, found.high) == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+def test_an_interval_without_zero_means_that_the_uncorrected_test_rejects(num_seeds: int):
+    random = np.random.default_rng(num_seeds)
+    rejected = []
+    for _ in range(200):
+        values = random.normal(1.5, 0.7, num_seeds)
+        draws = values[:, None] + random.normal(0, 0.3, (1, 50))
+        if interval(list(values), draws, num_images=100).low > 0:
+            rejected.append(paired_p(list(values)))
+    assert len(rejected) > 5
+    assert all(p is not None and p < 0.05 for p in rejected)
+
+
+TRIALS = 1500
+
+
+def tolerance(rate: float, trials: int) -> float:
+    """Three standard errors of a share of so many trials."""
+    return 3 * np.sqrt(rate * (1 - rate) / trials)
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+@pytest.mark.parametrize(
+    ("of_seeds", "of_images", "of_both", "at_most"),
+    [(1, 0, 0, 0.95), (0, 1, 0, 0.955), (1, 0, 1, 0.96), (1, 0.3, 0, 0.98), (1, 1, 1, 0.99)],
+    ids=["seeds", "images", "seeds and their own images", "mostly seeds", "all alike"],
+)
+def test_the_interval_covers_the_truth_as_often_as_it_says(
+    num_seeds: int, of_seeds: float, of_images: float, of_both: float, at_most: float
+):
+    """Standard deviations of normal components; never below 95 %, and not far above."""
+    random = np.random.default_rng(num_seeds)
+    covered = 0
+    for _ in range(TRIALS):
+        common, own = random.normal(0, of_images), random.normal(0, of_both, (num_seeds, 1))
+        values = random.normal(0, of_seeds, (num_seeds, 1)) + common + own
+        resamples = random.normal(0, of_images, (1, 100)) + random.normal(0, of_both, (num_seeds, 100))
+        found = interval(list(values[:, 0]), values + resamples, num_images=200)
+        covered += found.low <= 0 <= found.high
+    assert covered / TRIALS > 0.95 - tolerance(0.95, TRIALS)
+    assert covered / TRIALS < at_most + tolerance(at_most, TRIALS)
+
+
+def made_confusions(
+    random: np.random.Generator, num_seeds: int, num_images: int, *, training_noise: float
+) -> list[np.ndarray]:
+    """Networks of four classes, evaluated on the same images, which are hard or easy for all of them."""
+    size = random.poisson(random.gamma(2.0, 60, (num_images, 4)))
+    difficulty = random.normal(0.8, 0.6, (num_images, 4))
+    found = []
+    for skill in random.normal(0, training_noise, num_seeds):
+        own = random.normal(0, 0.2, (num_images, 4))
+        hits = random.binomial(size, 1 / (1 + np.exp(-(difficulty + skill + own))))
+        confusion = np.zeros((num_images, 4, 4), dtype=np.int64)
+        confusion[:, range(4), range(4)] = hits
+        confusion[:, range(4), (1, 2, 3, 0)] = size - hits
+        found.append(confusion)
+    return found
+
+
+def coverage(num_seeds: int, *, training_noise: float, trials: int, paired: bool) -> float:
+    """How often the interval holds the mean of all seeds and images, or of their difference, which is 0."""
+    random = np.random.default_rng(num_seeds)
+    truth = 0.0
+    if not paired:
+        many = [made_confusions(random, 1, 2000, training_noise=training_noise)[0] for _ in range(800)]
+        truth = float(np.mean([miou(each.sum(axis=0)) for each in many]))
+    covered = 0
+    for trial in range(trials):
+        runs = made_confusions(random, num_seeds * (1 + paired), 40, training_noise=training_noise)
+        ours, theirs = runs[:num_seeds], runs[num_seeds:]
+        found: Interval = (
+            bootstrap_difference(ours, theirs, resamples=150, seed=trial)
+            if paired
+            else bootstrap_interval(ours, resamples=150, seed=trial)
+        )
+        covered += found.low <= truth <= found.high
+    return covered / trials
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+def test_paired_intervals_of_confusions_cover_as_often_as_they_say(num_seeds: int):
+    found = coverage(num_seeds, training_noise=0.1, trials=300, paired=True)
+    assert 0.95 - tolerance(0.95, 300) < found < 0.995
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("training_noise", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+def test_intervals_of_confusions_cover_as_often_as_they_say(
+    num_seeds: int, training_noise: float, paired: bool
+):
+    found = coverage(num_seeds, training_noise=training_noise, trials=1500, paired=paired)
+    assert 0.94 - tolerance(0.94, 1500) < found < 0.99 + tolerance(0.99, 1500)
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+def test_the_paired_test_finds_nothing_in_noise_but_once_in_twenty(num_seeds: int):
+    differences = np.random.default_rng(num_seeds).normal(0, 0.8, (4000, num_seeds))
+    p_values = [paired_p(list(row)) for row in differences]
+    found = np.mean([p is not None and p < 0.05 for p in p_values])
+    assert found == pytest.approx(0.05, abs=tolerance(0.05, 4000))
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+def test_holm_finds_anything_in_noise_at_most_once_in_twenty(num_seeds: int):
+    """Eight methods against one reference, which they share: the tests depend on each other."""
+    trials = 800
+    scores = np.random.default_rng(num_seeds).normal(0, 1, (trials, 9, num_seeds))
+    differences = scores[:, 1:] - scores[:, :1]
+    any_found = [
+        min(p for p in holm([paired_p(list(row)) for row in block]) if p is not None) < 0.05
+        for block in differences
+    ]
+    assert 0.01 < np.mean(any_found) < 0.05 + tolerance(0.05, trials)

@@ -1,9 +1,11 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from tests.reporting.tree import CLASSES, Tree
 
 from icsd.reporting import tables
@@ -13,7 +15,7 @@ from icsd.reporting.results import Results
 
 def comparison(results: Results) -> pd.DataFrame:
     draws = tables.draw(results, resamples=200, seed=0)
-    return tables.comparison(results, draws, seed=0).set_index(["student", "method"])
+    return tables.comparison(results, draws).set_index(["student", "method"])
 
 
 def mious(tree: Tree, method: str) -> np.ndarray:
@@ -62,7 +64,7 @@ def test_gaps_are_missing_values_and_never_zero(tree: Tree):
     shutil.rmtree(tree.root / "results/shapes/aicsd")
     row = comparison(tree.load()).loc["resnet18", "aicsd"]
     assert row["n_seeds"] == 0
-    assert row.drop("n_seeds").drop("n_pairs").isna().all()
+    assert row.drop(["n_seeds", "n_pairs", "kd_n_pairs"]).isna().all()
 
 
 def test_without_the_teacher_there_is_still_a_table(tree: Tree):
@@ -80,22 +82,72 @@ def test_one_seed_has_a_difference_but_no_inference(tree: Tree):
     assert row["interval_over"] == "images"
 
 
-def test_published_values_stand_beside_ours_with_their_source(tree: Tree):
-    voc = Tree(tree.root, dataset="voc2012").write()
-    row = comparison(voc.load()).loc["resnet18", "aicsd"]
-    assert (row["published_miou"], row["published_std"]) == (70.03, 0.13)
-    assert row["published_delta"] == pytest.approx(2.53)
-    assert "2308.04243" in row["published_source"]
-    assert comparison(tree.load())["published_miou"].isna().all()
-
-
-def test_contrasts_take_the_focus_minus_every_other_method(tree: Tree):
+def with_kd(tree: Tree) -> Tree:
     tree.quality["kd"] = 0.7
     tree.methods = ("none", "kd", "aicsd")
     for seed in tree.seeds:
         tree.write_run("kd", "resnet18", seed)
-    results = tree.load()
-    table = tables.contrasts(results, tables.draw(results, resamples=100, seed=0), focus="aicsd", seed=0)
+    return tree
+
+
+def test_differences_to_kd_are_paired_and_corrected_on_their_own(tree: Tree):
+    tree.seeds = (0, 1, 2)
+    for method in ("none", "aicsd"):
+        tree.write_run(method, "resnet18", 2)
+    table = comparison(with_kd(tree).load())
+    row = table.loc["resnet18", "aicsd"]
+    differences = mious(tree, "aicsd") - mious(tree, "kd")
+    assert row["kd_delta_mean"] == pytest.approx(differences.mean())
+    assert row["kd_delta_low"] < row["kd_delta_mean"] < row["kd_delta_high"]
+    assert row["kd_n_pairs"] == 3
+    assert row["kd_p"] == row["kd_p_holm"] == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    assert row["p_holm"] >= row["p"]
+    others = table.loc[[("resnet18", "none"), ("resnet18", "kd"), ("resnet50", "teacher")]]
+    assert others["kd_delta_mean"].isna().all()
+
+
+def test_methods_that_no_test_tells_apart_share_a_letter(tree: Tree):
+    table = comparison(with_kd(tree).load())
+    assert table["group"].isna().tolist() == [True, False, False, False]
+    assert set(table.loc["resnet18", "group"]) <= {"a", "b", "ab"}
+
+
+def test_one_seed_is_in_no_group(tree: Tree):
+    tree.seeds = (0,)
+    assert comparison(tree.load())["group"].isna().all()
+
+
+def test_without_the_confusions_of_a_run_there_is_no_interval(tree: Tree):
+    (tree.root / "results/shapes/aicsd/resnet18-0/confusion.npz").unlink()
+    row = comparison(tree.load()).loc["resnet18", "aicsd"]
+    assert row[["miou_low", "miou_high", "delta_low", "delta_high", "interval_over"]].isna().all()
+    assert row[["miou_mean", "delta_mean", "p"]].notna().all()
+
+
+def test_one_image_has_no_interval(tmp_path: Path):
+    table = comparison(Tree(tmp_path, num_images=1).write().load())
+    assert table["miou_low"].isna().all()
+    assert table["miou_mean"].notna().all()
+
+
+def test_published_values_stand_beside_ours_with_their_source(tree: Tree):
+    voc = Tree(tree.root, dataset="voc2012", teacher="resnet101", width=1.0).write()
+    row = comparison(voc.load()).loc["resnet18", "aicsd"]
+    assert (row["published_miou"], row["published_std"]) == (70.03, 0.13)
+    assert row["published_delta"] == pytest.approx(2.53)
+    assert "2308.04243" in row["published_source"]
+    assert "120 epochs, here 6" in row["published_deviations"]
+    assert comparison(tree.load())["published_miou"].isna().all()
+
+
+def test_published_values_of_other_networks_stay_away(tree: Tree):
+    narrow = Tree(tree.root, dataset="voc2012", teacher="resnet101", width=0.5).write()
+    assert comparison(narrow.load())["published_miou"].isna().all()
+
+
+def test_contrasts_take_the_focus_minus_every_other_method(tree: Tree):
+    results = with_kd(tree).load()
+    table = tables.contrasts(results, tables.draw(results, resamples=100, seed=0), focus="aicsd")
     assert table[["method", "reference"]].to_numpy().tolist() == [["aicsd", "kd"]]
     assert table["delta_mean"].tolist() == [pytest.approx((mious(tree, "aicsd") - mious(tree, "kd")).mean())]
 
@@ -155,6 +207,27 @@ def test_the_protocol_says_what_was_trained_and_where_methods_differ(tree: Tree)
     assert card.loc["Initial weights", "students"] == "from scratch"
     assert card.loc["train.lr", "students"] == "0.05"
     assert card.loc["method.alw", "students"] == "Student alone: false; AICSD: true"
+
+
+def test_the_protocol_says_how_images_come_to_their_size(tree: Tree):
+    for method in tree.methods:
+        for seed in tree.seeds:
+            images = {"input_scale": 0.5, "scale": [0.5, 2.0]}
+            tree.edit_training(method, "resnet18", seed, {"params": {"images": images}})
+    card = protocol(tree.load()).set_index("setting")["students"]
+    assert card["Resizing"].startswith(
+        "images × 0.5 (bilinear, antialiased); predictions upsampled to labels"
+    )
+    assert card["Random scaling"].startswith("× 0.5 to 2 before the crop")
+    assert card["Classes"].startswith("9: 0 sky, 1 road, 2 tree")
+
+
+def test_the_protocol_says_where_weights_come_from(tree: Tree):
+    block = {"alw": True, "weights": {"kd": 1.0}}
+    for seed in tree.seeds:
+        changes = {"params": {"method": block}, "weights_source": "published"}
+        tree.edit_training("aicsd", "resnet18", seed, changes)
+    assert protocol(tree.load()).set_index("setting").loc["Weights of loss terms", "students"] == "published"
 
 
 def test_the_protocol_ignores_runs_that_are_missing(tree: Tree):

@@ -30,6 +30,11 @@ class Tree:
     epochs: int = 6
     size: int = 24
     quality: dict[str, float] = field(default_factory=lambda: {"teacher": 0.85, "none": 0.6, "aicsd": 0.68})
+    blocks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Method -> its block of params.yaml, where more of it is recorded than whether it runs under ALW."""
+    noise: float = 0.006
+    teacher: str = "resnet50"
+    width: float = 0.25
 
     def load(self) -> Results:
         return load_results(
@@ -49,7 +54,7 @@ class Tree:
         return base if student is None else base / f"{student}-{seed}"
 
     def write_run(self, method: str, student: str | None, seed: int) -> None:
-        draws = np.random.default_rng([seed, len(method), len(student or "")])
+        draws = np.random.default_rng([hash_of(method, seed), len(student or "")])
         results, runs = (self.folder(kind, method, student, seed) for kind in ("results", "runs"))
         confusion = self.confusion(method, seed, draws)
         self.write_results(results, method, student, seed, confusion, draws)
@@ -59,7 +64,7 @@ class Tree:
 
     def confusion(self, method: str, seed: int, draws: np.random.Generator) -> np.ndarray:
         num_classes = len(self.classes)
-        share = np.clip(self.quality[method] + draws.normal(0, 0.006), 0, 1)
+        share = np.clip(self.quality[method] + draws.normal(0, self.noise), 0, 1)
         pixels = np.random.default_rng(7).integers(50, 400, (self.num_images, num_classes))
         hits = np.random.default_rng([3, seed]).binomial(pixels, share)
         confusion = np.zeros((self.num_images, num_classes, num_classes), dtype=np.int64)
@@ -144,12 +149,12 @@ class Tree:
         self, folder: Path, method: str, student: str | None, seed: int, draws: np.random.Generator
     ) -> None:
         folder.mkdir(parents=True)
-        train = {
+        train: dict[str, Any] = {
             "schema": 1,
             "kind": "teacher" if student is None else "student",
             "dataset": self.dataset,
             "method": method,
-            "network": {"backbone": student or "resnet50", "width": 0.25, "output_stride": 16},
+            "network": {"backbone": student or self.teacher, "width": self.width, "output_stride": 16},
             "seed": seed,
             "pretrained": False,
             "epochs": self.epochs,
@@ -159,8 +164,13 @@ class Tree:
             "num_validation_images": 80,
             "selected": "last",
             "selected_epoch": self.epochs,
-            "params": {"train": {"lr": 0.05, "momentum": 0.9}, "method": {"alw": method == "aicsd"}},
+            "params": {
+                "train": {"lr": 0.05, "momentum": 0.9},
+                "method": self.blocks.get(method, {"alw": method == "aicsd"}),
+            },
         }
+        if self.blocks.get(method, {}).get("alw"):
+            train["params"]["alw"] = {"decay": "linear", "scope": "paper", "power": 2.0}
         write_json(folder / "train.json", train)
         self.history(method, draws).to_csv(folder / "history.csv", index=False)
 
@@ -212,6 +222,11 @@ class Tree:
         path = self.folder("results", method, student, seed) / "metrics.json"
         write_json(path, json.loads(path.read_text()) | changes)
         return path
+
+    def edit_training(self, method: str, student: str | None, seed: int, changes: dict[str, object]) -> None:
+        """Change fields of one run's train.json."""
+        path = self.folder("runs", method, student, seed) / "train.json"
+        write_json(path, json.loads(path.read_text()) | changes)
 
 
 def hash_of(method: str, seed: int) -> int:

@@ -34,14 +34,17 @@ def answer(
         blocks.append(_about(str(student), rows, differences, teacher, focus=focus))
     if num_gaps:
         files = "file was" if num_gaps == 1 else "files were"
-        blocks.append(
-            [f"Incomplete: {num_gaps} expected {files} missing; gaps are marked – and listed below."]
-        )
+        missing = f"{num_gaps} expected {files} missing or diverged"
+        blocks.append([f"Incomplete: {missing}; gaps are marked – and listed below."])
     return blocks
 
 
 def verdict(row: Row) -> str:
-    """How sure a difference is, from its interval (images and seeds) and its corrected p (seeds)."""
+    """How sure a difference is, from its interval (images and seeds) and its corrected p (seeds).
+
+    The interval is never narrower than the uncorrected test's, so a difference that it tells from zero can
+    fail by the correction alone.
+    """
     low, high, p = row["delta_low"], row["delta_high"], row["p_holm"]
     if row["n"] < 2:
         return "one seed, so training noise is unknown and nothing can be concluded"
@@ -50,7 +53,7 @@ def verdict(row: Row) -> str:
     side = "gain" if low > 0 else "loss"
     if pd.notna(p) and p < LEVEL:
         return f"a clear {side}"
-    return f"a {side} on these images, but {row['n']} seeds do not establish it"
+    return f"a {side} taken alone, but not established by {row['n']} seeds once corrected for all comparisons"
 
 
 def _about(student: str, rows: list[Row], differences: list[Row], teacher: Row, *, focus: str) -> list[str]:
@@ -62,7 +65,7 @@ def _about(student: str, rows: list[Row], differences: list[Row], teacher: Row, 
     best = max(known, key=lambda row: float(row["delta_mean"]))
     first = next((row for row in known if row["method"] == focus), best)
     reached = f"{_score(first)} mIoU against {_score(alone)} for the student alone"
-    p: str = "" if pd.isna(first["p_holm"]) else f", corrected p = {first['p_holm']:.2f}"
+    p: str = "" if pd.isna(first["p_holm"]) else f", corrected p {_p(first['p_holm'])}"
     sentences = [
         f"{name}: {method_label(first['method'])} reaches {reached}, {_difference(first)}:"
         f" {verdict(first)}{p}."
@@ -74,10 +77,41 @@ def _about(student: str, rows: list[Row], differences: list[Row], teacher: Row, 
             f"{theirs} is higher ({_points(best)}); {ours} − {theirs}: {_difference(row)}, {verdict(row)}."
             for row in against
         ]
+    sentences += _against_kd(first)
     others = [row for row in known if row is not first]
     if others:
         sentences.append(f"Other methods against the student alone: {_by_verdict(others)}.")
-    return [*sentences, *_context(first, alone, teacher), *_published(known, name)]
+    return [*sentences, *_tied(rows), *_context(first, alone, teacher), *_published(known, name)]
+
+
+def _against_kd(row: Row) -> list[str]:
+    if pd.isna(row["kd_delta_mean"]):
+        return []
+    own = {name.removeprefix("kd_"): value for name, value in row.items() if name.startswith("kd_")}
+    own["n"] = own["n_pairs"]
+    return [f"{method_label(row['method'])} − KD: {_difference(own)}, {verdict(own)}."]
+
+
+def _tied(rows: Sequence[Row]) -> list[str]:
+    """Which methods no test tells from the highest; rows of one seed have no group."""
+    tested = [row for row in rows if pd.notna(row["group"])]
+    if len(tested) < 2:
+        trained = [row for row in rows if row["n_seeds"] > 0]
+        return ["With one seed the methods cannot be tested against each other."] if len(trained) > 1 else []
+    highest = max(tested, key=lambda row: float(row["miou_mean"]))
+    if {row["group"] for row in tested} == {highest["group"]}:
+        seeds = highest["n_seeds"]
+        return [f"Tested pair by pair, no two of these {len(tested)} are told apart by {seeds} seeds."]
+    name = method_label(highest["method"])
+    apart = [row for row in tested if not set(row["group"]) & set(highest["group"])]
+    tied = [row for row in tested if row is not highest and row not in apart]
+    if len(tied) <= len(apart):
+        return [f"Tested pair by pair, not told apart from {name}, the highest: {_names(tied) or 'none'}."]
+    return [f"Tested pair by pair, told apart from {name}, the highest: {_names(apart) or 'none'}."]
+
+
+def _names(rows: Sequence[Row]) -> str:
+    return ", ".join(method_label(row["method"]) for row in rows)
 
 
 def _by_verdict(rows: Sequence[Row]) -> str:
@@ -115,6 +149,10 @@ def _published(rows: Sequence[Row], name: str) -> list[str]:
         if listed
         else []
     )
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def _score(row: Row) -> str:

@@ -1,78 +1,57 @@
 """Data frames -> tables as people read them: rounded texts, symbols, and notes on what they mean."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from icsd.reporting.style import method_label, network_label
+from icsd.reporting.cells import GAP, Cell, Display, missing, number, span, spread
+from icsd.reporting.style import MANY, method_label, network_label
 from icsd.runs import TEACHER
 
-GAP = "–"
+__all__ = ["GAP", "Cell", "Display"]
+
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A text, and the number to sort by where it is one."""
-
-    text: str
-    value: float | None = None
-
-
-@dataclass(frozen=True)
-class Display:
-    """A table ready to be written as Markdown, LaTeX or HTML."""
-
-    name: str
-    title: str
-    headers: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...] = field(default=())
-    num_labels: int = 2
-    """Leading columns that name the row; the others are aligned as numbers."""
-
-
-Columns = Sequence[tuple[str, Callable[[Row], Cell]]]
+Column = tuple[str, Callable[[Row], Cell]]
+Columns = Sequence[Column]
 
 
 def show_comparison(table: pd.DataFrame) -> Display:
     """The comparison of methods."""
-    columns: list[tuple[str, Callable[[Row], Cell]]] = [
+    columns: list[Column] = [
         ("Network", _network),
         ("Method", _method),
-        ("mIoU %", lambda row: _spread(row["miou_mean"], row["miou_std"])),
-        ("95 % interval", lambda row: _range(row["miou_low"], row["miou_high"])),
-        ("n", lambda row: _number(row["n_seeds"], "d") if row["n_seeds"] else Cell(GAP)),
-        ("Δ alone", lambda row: _spread(row["delta_mean"], row["delta_std"], signed=True)),
-        ("95 % interval of Δ", lambda row: _range(row["delta_low"], row["delta_high"], signed=True)),
+        ("mIoU %", lambda row: spread(row["miou_mean"], row["miou_std"])),
+        ("95 % interval", lambda row: span(row["miou_low"], row["miou_high"])),
+        ("n", _num_seeds),
+        ("Group", _group),
+        ("Δ alone", lambda row: spread(row["delta_mean"], row["delta_std"], signed=True)),
+        ("95 % interval of Δ", lambda row: span(row["delta_low"], row["delta_high"], signed=True)),
         ("p (Holm)", _p),
     ]
-    notes = [
-        "mIoU: mean ± standard deviation over n seeds; every seed is a training of its own.",
-        "Δ alone: difference to the same student trained alone, paired by seed, in percentage points.",
-        "p: paired t-test over seeds, Holm-corrected for the number of methods; it sees training noise only.",
-        *_interval_notes(table),
-        "Agreement, KL, ICS distance: pixels on which student and teacher predict the same class, pixel-wise "
-        "KL(teacher ‖ student), and distance between their inter-class similarity matrices.",
-    ]
+    if table["kd_delta_mean"].notna().any():
+        columns += [
+            ("Δ KD", lambda row: spread(row["kd_delta_mean"], row["kd_delta_std"], signed=True)),
+            (
+                "95 % interval of Δ KD",
+                lambda row: span(row["kd_delta_low"], row["kd_delta_high"], signed=True),
+            ),
+            ("p (Holm) KD", lambda row: _p(row, "kd_")),
+        ]
     if table["published_miou"].notna().any():
         columns += [
-            ("Published mIoU %", lambda row: _spread(row["published_miou"], row["published_std"])),
-            ("Published Δ", lambda row: _number(row["published_delta"], "+.2f")),
+            ("Published mIoU %", lambda row: spread(row["published_miou"], row["published_std"])),
+            ("Published Δ", lambda row: number(row["published_delta"], "+.2f")),
         ]
-        notes += [f"Published: {source}." for source in table["published_source"].dropna().unique()]
     columns += [
-        ("Pixel acc. %", lambda row: _number(row["pixel_accuracy"], ".2f")),
-        ("Class acc. %", lambda row: _number(row["class_accuracy"], ".2f")),
-        ("Agreement %", lambda row: _number(row["agreement_pixels"], ".2f")),
-        ("KL", lambda row: _number(row["agreement_kl"], ".4f")),
-        ("ICS distance", lambda row: _number(row["agreement_ics_distance"], ".4f")),
-        ("Parameters", lambda row: _number(row["parameters"], ",d")),
+        ("Pixel acc. %", lambda row: number(row["pixel_accuracy"], ".2f")),
+        ("Class acc. %", lambda row: number(row["class_accuracy"], ".2f")),
+        ("Agreement %", lambda row: number(row["agreement_pixels"], ".2f")),
+        ("KL", lambda row: number(row["agreement_kl"], ".4f")),
+        ("ICS distance", lambda row: number(row["agreement_ics_distance"], ".4f")),
+        ("Parameters", lambda row: number(row["parameters"], ",d")),
     ]
-    return _display("comparison", "Comparison", table, columns, notes)
+    return _display("comparison", "Comparison", table, columns, _comparison_notes(table))
 
 
 def show_contrasts(table: pd.DataFrame) -> Display:
@@ -80,21 +59,67 @@ def show_contrasts(table: pd.DataFrame) -> Display:
     columns: Columns = [
         ("Network", _network),
         ("Difference", lambda row: Cell(f"{method_label(row['method'])} − {method_label(row['reference'])}")),
-        ("Δ mIoU", lambda row: _spread(row["delta_mean"], row["delta_std"], signed=True)),
-        ("95 % interval", lambda row: _range(row["delta_low"], row["delta_high"], signed=True)),
-        ("n", lambda row: _number(row["n_pairs"], "d") if row["n_pairs"] else Cell(GAP)),
-        ("p (Holm)", lambda row: _p({**row, "n_seeds": row["n_pairs"]})),
+        ("Δ mIoU", lambda row: spread(row["delta_mean"], row["delta_std"], signed=True)),
+        ("95 % interval", lambda row: span(row["delta_low"], row["delta_high"], signed=True)),
+        ("n", lambda row: number(row["n_pairs"], "d") if row["n_pairs"] else Cell(GAP)),
+        ("p (Holm)", _p),
     ]
     return _display(
         "contrasts", "Differences between methods", table, columns, ["Percentage points, paired by seed."]
     )
 
 
+def show_ablation(table: pd.DataFrame) -> Display:
+    """ICSD's family: what differs between its members, and what they reach."""
+    columns: list[Column] = [
+        ("Network", _network),
+        ("Method", _method),
+        ("Variant", lambda row: _text(row["variant"])),
+        ("Rows", lambda row: _text(row["rows"])),
+        ("ICSD weight", lambda row: number(row["icsd_weight"], "g")),
+        ("KD weight", lambda row: number(row["kd_weight"], "g")),
+        ("ALW decay", lambda row: _text(row["alw_decay"])),
+        ("ALW scope", lambda row: _text(row["alw_scope"])),
+        ("mIoU %", lambda row: spread(row["miou_mean"], row["miou_std"])),
+        ("n", _num_seeds),
+        ("Δ alone", lambda row: spread(row["delta_mean"], row["delta_std"], signed=True)),
+    ]
+    if table["kd_delta_mean"].notna().any():
+        columns.append(("Δ KD", lambda row: spread(row["kd_delta_mean"], row["kd_delta_std"], signed=True)))
+    notes = [
+        "Variant: ICSD as the paper defines it, or what its authors released. Rows: of the similarity "
+        "matrices, raw or L2-normalised. –: the method has no such part.",
+        "Mean ± standard deviation over n seeds; intervals and tests of these differences stand in the "
+        "comparison.",
+    ]
+    return _display("ablation", "What each part of AICSD is worth", table, columns, notes)
+
+
+def show_methods(table: pd.DataFrame) -> Display:
+    """What each method is made of."""
+    columns: list[Column] = [
+        ("Method", _method),
+        ("Class", lambda row: _text(row["class"])),
+        ("Terms × weights", lambda row: _text(row["terms"])),
+        ("Options", lambda row: _text(row["options"])),
+        ("ALW", lambda row: _text(row["alw"])),
+        ("Weights", lambda row: _text(row["weights_source"])),
+    ]
+    notes = [
+        "Terms beside cross-entropy, each × its weight; unweighted losses as in the class's file.",
+        "Weights: published (converted to this project's normalisation), tuned on the validation split with "
+        "the same number of trials for each method, or set by hand.",
+    ]
+    return _display("methods", "Methods", table, columns, notes, num_labels=len(columns))
+
+
 def show_per_class(table: pd.DataFrame) -> Display:
-    """Classes down, methods across, one block per student."""
-    teacher = table[table["method"] == TEACHER].set_index("class")["iou_mean"]
+    """Classes down and methods across, one block per student; turned where the methods are many."""
     students = table[table["method"] != TEACHER]
     methods = list(students["method"].unique())
+    if len(methods) > MANY:
+        return _per_class_of_many(table)
+    teacher = table[table["method"] == TEACHER].set_index("class")["iou_mean"]
     rows = []
     for (student, name), group in students.groupby(["student", "class"], sort=False):
         cells = group.set_index("method")
@@ -102,16 +127,28 @@ def show_per_class(table: pd.DataFrame) -> Display:
             (
                 Cell(network_label(str(student))),
                 Cell(str(name)),
-                _number(teacher.get(name), ".1f"),
+                number(teacher.get(name), ".1f"),
                 *(
-                    _spread(cells["iou_mean"].get(each), cells["iou_std"].get(each), digits=1)
+                    spread(cells["iou_mean"].get(each), cells["iou_std"].get(each), digits=1)
                     for each in methods
                 ),
             )
         )
     headers = ("Network", "Class", "Teacher", *(method_label(method) for method in methods))
-    notes = ("IoU in percent, mean ± standard deviation over seeds; –: class absent or run missing.",)
-    return Display("per_class", "IoU per class", headers, tuple(rows), notes)
+    return Display("per_class", "IoU per class", headers, tuple(rows), _PER_CLASS_NOTES)
+
+
+def _per_class_of_many(table: pd.DataFrame) -> Display:
+    classes = list(table["class"].unique())
+    rows = []
+    for (student, method), group in table.groupby(["student", "method"], sort=False):
+        cells = group.set_index("class")
+        scores = (
+            spread(cells["iou_mean"].get(name), cells["iou_std"].get(name), digits=1) for name in classes
+        )
+        rows.append((Cell(network_label(str(student))), Cell(method_label(str(method))), *scores))
+    headers = ("Network", "Method", *(str(name) for name in classes))
+    return Display("per_class", "IoU per class", headers, tuple(rows), _PER_CLASS_NOTES)
 
 
 def show_cost(table: pd.DataFrame) -> Display:
@@ -119,16 +156,16 @@ def show_cost(table: pd.DataFrame) -> Display:
     columns: Columns = [
         ("Network", _network),
         ("Method", _method),
-        ("Runs", lambda row: _number(row["n_runs"], "d") if row["n_runs"] else Cell(GAP)),
-        ("s / epoch", lambda row: _number(row["seconds_per_epoch"], ",.2f")),
-        ("× alone", lambda row: _number(row["relative_time"], ".2f")),
-        ("Training min", lambda row: _number(row["minutes_training"], ",.1f")),
-        ("Images / s", lambda row: _number(row["images_per_second"], ",.1f")),
-        ("Peak memory MB", lambda row: _number(row["peak_memory_mb"], ",.0f")),
-        ("Extra parameters", lambda row: _number(row["extra_parameters"], ",d")),
-        ("Parameters", lambda row: _number(row["parameters"], ",d")),
-        ("GFLOPs", lambda row: _number(row["flops"] / 1e9 if pd.notna(row["flops"]) else None, ",.3f")),
-        ("Device", lambda row: Cell(row["device"] if pd.notna(row["device"]) else GAP)),
+        ("Runs", lambda row: number(row["n_runs"], "d") if row["n_runs"] else Cell(GAP)),
+        ("s / epoch", lambda row: number(row["seconds_per_epoch"], ",.2f")),
+        ("× alone", lambda row: number(row["relative_time"], ".2f")),
+        ("Training min", lambda row: number(row["minutes_training"], ",.1f")),
+        ("Images / s", lambda row: number(row["images_per_second"], ",.1f")),
+        ("Peak memory MB", lambda row: number(row["peak_memory_mb"], ",.0f")),
+        ("Extra parameters", lambda row: number(row["extra_parameters"], ",d")),
+        ("Parameters", lambda row: number(row["parameters"], ",d")),
+        ("GFLOPs", lambda row: number(row["flops"] / 1e9 if pd.notna(row["flops"]) else None, ",.3f")),
+        ("Device", lambda row: _text(row["device"])),
     ]
     notes = [
         "Means over seeds; measured on the machine of the run, so never the same twice.",
@@ -138,14 +175,38 @@ def show_cost(table: pd.DataFrame) -> Display:
     return _display("cost", "Cost", table, columns, notes)
 
 
+def show_health(table: pd.DataFrame) -> Display:
+    """What each loss term did to the student."""
+    columns: Columns = [
+        ("Network", _network),
+        ("Method", _method),
+        ("Term", lambda row: Cell(row["term"])),
+        ("Share %", lambda row: number(row["share_mean"], ".1f")),
+        ("Least", lambda row: number(row["share_min"], ".1f")),
+        ("Most", lambda row: number(row["share_max"], ".1f")),
+        ("Cosine with CE", lambda row: number(row["cosine_mean"], "+.2f")),
+        ("Remark", lambda row: Cell(row["remark"] or GAP)),
+    ]
+    notes = [
+        "Share: norm of the weighted term's gradient for the student's parameters, of the sum of these "
+        "norms; measured on a few steps of every epoch: mean over epochs and seeds, least and most by epoch.",
+        "Cosine: between the term's gradient and that of cross-entropy; negative where they pull apart.",
+        "A term with less than 1 % does nothing, and a comparison of its method says nothing about it; with "
+        "more than 90 % the labels hardly count. Weights are found with python -m pipeline.tune.",
+    ]
+    return _display("health", "What each loss term did", table, columns, notes, num_labels=3)
+
+
 def show_published(table: pd.DataFrame) -> Display:
     """Published values of a dataset, comparable or not."""
     columns: Columns = [
         ("Student", lambda row: Cell(f"{network_label(row['student'])} ({row['architecture']})")),
-        ("Method", _method),
+        ("Method", _method_and_variant),
         ("Metric", lambda row: Cell("mIoU" if row["metric"] == "miou" else "class accuracy")),
-        ("%", lambda row: _spread(row["mean"], row["std"])),
+        ("%", lambda row: spread(row["mean"], row["std"])),
+        ("Gain", lambda row: number(row["gain"], "+.2f")),
         ("Protocol", lambda row: Cell(row["protocol"])),
+        ("Different here", lambda row: _text(row["deviations"])),
         ("Source", lambda row: Cell(row["source"])),
     ]
     return _display("published", "Published on this dataset", table, columns, [])
@@ -160,27 +221,67 @@ def show_texts(
     return Display(name, title, tuple(headers), rows, num_labels=num_labels)
 
 
-def _display(name: str, title: str, table: pd.DataFrame, columns: Columns, notes: Sequence[str]) -> Display:
+def _display(
+    name: str,
+    title: str,
+    table: pd.DataFrame,
+    columns: Columns,
+    notes: Sequence[str],
+    *,
+    num_labels: int = 2,
+) -> Display:
     records = table.to_dict("records")
     rows = tuple(
         tuple(show({str(key): value for key, value in row.items()}) for _, show in columns) for row in records
     )
-    return Display(name, title, tuple(header for header, _ in columns), rows, tuple(notes))
+    return Display(name, title, tuple(header for header, _ in columns), rows, tuple(notes), num_labels)
+
+
+_PER_CLASS_NOTES = ("IoU in percent, mean ± standard deviation over seeds; –: class absent or run missing.",)
+
+
+def _comparison_notes(table: pd.DataFrame) -> list[str]:
+    notes = [
+        "mIoU: mean ± standard deviation over n seeds; every seed is a training of its own.",
+        "Δ alone, Δ KD: difference to the same student trained alone or with KD, paired by seed, in "
+        "percentage points.",
+        "p: paired t-test over seeds, Holm-corrected for the number of methods; it sees training noise only.",
+        "Group: methods that share a letter are not told apart by any test (paired t-test of every two "
+        "methods of a student, Holm-corrected for the number of pairs, level 5 %); a is the group of the "
+        "highest mean. Not told apart is not the same as equal: few seeds tell little apart, and with many "
+        "pairs the correction is stricter than for the differences to one method.",
+        *_interval_notes(table),
+        "Agreement, KL, ICS distance: pixels on which student and teacher predict the same class, pixel-wise "
+        "KL(teacher ‖ student), and distance between their inter-class similarity matrices.",
+    ]
+    return [*notes, *_published_notes(table)]
+
+
+def _published_notes(table: pd.DataFrame) -> list[str]:
+    """Where the published values are from, and what was different there."""
+    known = table.dropna(subset=["published_source"])
+    notes = [f"Published: {source}." for source in known["published_source"].unique()]
+    for text, rows in known.groupby("published_deviations", sort=False):
+        methods = ", ".join(dict.fromkeys(method_label(name) for name in rows["method"]))
+        notes.append(f"Different in the published protocol ({methods}): {text}.")
+    return notes
 
 
 def _interval_notes(table: pd.DataFrame) -> list[str]:
     kinds = set(table.loc[table["method"] != TEACHER, "interval_over"].dropna())
-    common = "95 % interval: bootstrap of per-image confusion matrices, images taken as independent"
     notes = []
     if "images and seeds" in kinds:
         notes.append(
-            f"{common}, resampling images and seeds. With few seeds it is narrower than it should be."
+            "95 % interval: bootstrap over seeds and images from per-image confusion matrices, images taken "
+            "as independent; Student's t for the few seeds, so with two of them it is wide. It is about "
+            "other trainings and other test images; for the teacher, which is one training, over images only."
         )
     if "images" in kinds:
         notes.append(
-            f"{common}. Where n = 1 (and for the teacher) over images only: training noise is not in it."
+            "n = 1: no inference is possible. No standard deviation, no test, no groups; the 95 % interval "
+            "(bootstrap of per-image confusion matrices) is over images only: training noise is not in it, "
+            "and one training does not tell methods apart."
         )
-        notes.append("n = 1: no standard deviation, no test; one training does not tell methods apart.")
     return notes
 
 
@@ -192,33 +293,29 @@ def _method(row: Row) -> Cell:
     return Cell(method_label(row["method"]))
 
 
-def _p(row: Row) -> Cell:
-    if _missing(row["delta_mean"]):
+def _method_and_variant(row: Row) -> Cell:
+    variant = "" if missing(row["variant"]) else f", {row['variant']}"
+    return Cell(f"{method_label(row['method'])}{variant}")
+
+
+def _num_seeds(row: Row) -> Cell:
+    return number(row["n_seeds"], "d") if row["n_seeds"] else Cell(GAP)
+
+
+def _group(row: Row) -> Cell:
+    if row["method"] == TEACHER or not row["n_seeds"]:
         return Cell(GAP)
-    if row["n_seeds"] == 1:
+    return Cell("not testable" if missing(row["group"]) else row["group"])
+
+
+def _p(row: Row, prefix: str = "") -> Cell:
+    if missing(row[f"{prefix}delta_mean"]):
+        return Cell(GAP)
+    if row[f"{prefix}n_pairs"] == 1:
         return Cell("n = 1, no inference")
-    p = row["p_holm"]
-    return Cell(GAP) if _missing(p) else Cell("< 0.001" if p < 0.001 else f"{p:.3f}", float(p))
+    p = row[f"{prefix}p_holm"]
+    return Cell(GAP) if missing(p) else Cell("< 0.001" if p < 0.001 else f"{p:.3f}", float(p))
 
 
-def _number(value: Any, form: str) -> Cell:  # noqa: ANN401 - a number, None, NaN or NA out of a data frame
-    if _missing(value):
-        return Cell(GAP)
-    text = format(int(value) if form.endswith("d") else float(value), form)
-    return Cell(text.replace("-", "−"), float(value))
-
-
-def _spread(mean: Any, std: Any, *, signed: bool = False, digits: int = 2) -> Cell:  # noqa: ANN401 - see _number
-    sign = "+" if signed else ""
-    shown = _number(mean, f"{sign}.{digits}f")
-    return shown if _missing(mean) or _missing(std) else Cell(f"{shown.text} ± {std:.{digits}f}", shown.value)
-
-
-def _range(low: Any, high: Any, *, signed: bool = False) -> Cell:  # noqa: ANN401 - see _number
-    form = "+.2f" if signed else ".2f"
-    ends = _number(low, form), _number(high, form)
-    return Cell(GAP) if _missing(low) else Cell(f"{ends[0].text} to {ends[1].text}", ends[0].value)
-
-
-def _missing(value: Any) -> bool:  # noqa: ANN401 - see _number
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+def _text(value: Any) -> Cell:  # noqa: ANN401 - a text, None, NaN or NA out of a data frame
+    return Cell(GAP) if missing(value) else Cell(str(value))

@@ -9,41 +9,78 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from icsd.reporting.drawing import drawn, grid, legend_below, titled
-from icsd.reporting.style import Look, looks, method_label, network_label
+from icsd.reporting.style import Look, emphasised, looks, method_label, network_label
 from icsd.runs import TEACHER
 
 MIOU = "val/miou"
+PALE = "#c4c4c4"
 
 
 @drawn
-def training_curves(histories: pd.DataFrame, *, student: str) -> Figure:
+def training_curves(histories: pd.DataFrame, *, student: str, focus: str | None = None) -> Figure:
     """Validation mIoU and every loss term by epoch; thin lines are seeds, thick ones their means.
+
+    Of many methods only those around the focus are in colour, with the terms that they have; the others are
+    pale means.
 
     Args:
         histories: Columns method, seed, epoch, ``val/miou`` (fraction), ``loss/<term>``.
         student: Backbone, for the title.
+        focus: The method the report is about.
     """
-    terms = [name for name in histories.columns if name.startswith("loss/") and histories[name].notna().any()]
+    every = list(histories["method"].unique())
+    styles = looks(emphasised(every, focus=focus))
+    coloured = histories["method"].isin(list(styles))
+    own, others = histories[coloured], histories[~coloured]
+    terms = [name for name in own.columns if name.startswith("loss/") and own[name].notna().any()]
     terms.sort(key=lambda name: (name != "loss/ce", name == "loss/total"))
     shown = [MIOU] * bool(MIOU in histories and histories[MIOU].notna().any()) + terms
-    styles = looks(list(histories["method"].unique()))
     figure, axes = grid(max(1, len(shown)), columns=3, width=4.4, height=3.3)
     for axis, name in zip(axes, shown, strict=False):
         scale = 100 if name == MIOU else 1
+        if (
+            others[name].notna().any() and name != "loss/total"
+        ):  # weighted sums of different terms: one method's says nothing of another's
+            _pale_means(axis, _means_by_epoch(others, name), scale=scale)
         for method, look in styles.items():
-            _seed_curves(axis, histories[histories["method"] == method], name, look, scale=scale)
+            _seed_curves(axis, own[own["method"] == method], name, look, scale=scale)
         term = name.removeprefix("loss/")
         axis.set_title("Validation mIoU" if name == MIOU else f"Loss: {term}")
         axis.set(
             xlabel="epoch",
             ylabel="mIoU in %" if name == MIOU else "unweighted" if term != "total" else "weighted",
         )
-        _log_where_wide(axis, histories[name])
+        _log_where_wide(axis, own[name])
     titled(
         figure,
         f"Training of {network_label(student)}: one line per method, mean over seeds (thin: each seed)",
     )
-    legend_below(figure, [_handle(look) for look in styles.values()], columns=9)
+    handles = [_handle(look) for look in styles.values()]
+    if len(every) > len(styles):
+        handles.append(Line2D([], [], color=PALE, linewidth=1.2, label="other methods"))
+    legend_below(figure, handles, columns=9)
+    return figure
+
+
+@drawn
+def validation_by_method(histories: pd.DataFrame, *, student: str) -> Figure:
+    """A small panel per method: its validation mIoU (thin lines are seeds) over the pale means of all others.
+
+    Args:
+        histories: See :func:`training_curves`.
+        student: Backbone, for the title.
+    """
+    styles = looks(list(histories["method"].unique()))
+    means = _means_by_epoch(histories, MIOU)
+    figure, axes = grid(len(styles), columns=6, width=2.3, height=1.9)
+    for axis, (method, look) in zip(axes, styles.items(), strict=True):
+        own = histories["method"] == method
+        _pale_means(axis, means, scale=100)
+        _seed_curves(axis, histories[own], MIOU, look, scale=100)
+        axis.set_title(look.label)
+        axis.sharey(axes[0])
+        axis.tick_params(labelsize=9)
+    titled(figure, f"Validation mIoU in % by epoch, {network_label(student)}: each method over all others")
     return figure
 
 
@@ -111,22 +148,25 @@ def miou_by_method(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
 
 
 @drawn
-def per_class_iou(table: pd.DataFrame, *, student: str) -> Figure:
+def per_class_iou(table: pd.DataFrame, *, student: str, focus: str | None = None) -> Figure:
     """IoU of every class by method: dots are means, lines ± one standard deviation over seeds.
+
+    Of many methods only those around the focus are in colour; the others are pale ticks on one line.
 
     Args:
         table: From :func:`icsd.reporting.tables.per_class`.
         student: Which student to draw, beside the teacher.
+        focus: The method the report is about.
     """
     teacher = table[table["method"] == TEACHER]
     rows = table[(table["student"] == student) & (table["method"] != TEACHER)]
-    methods, classes = list(rows["method"].unique()), list(rows["class"].unique())
-    styles = looks(methods)
-    figure, (axis,) = grid(1, columns=1, width=10.0, height=0.115 * len(classes) * (len(methods) + 2) + 0.8)
+    every, classes = list(rows["method"].unique()), list(rows["class"].unique())
+    styles = looks(emphasised(every, focus=focus))
+    figure, (axis,) = grid(1, columns=1, width=10.0, height=0.115 * len(classes) * (len(styles) + 2) + 0.8)
     positions = np.arange(len(classes))
-    for index, method in enumerate(methods):
-        own, look = rows[rows["method"] == method], styles[method]
-        offset = (index - (len(methods) - 1) / 2) * 0.72 / max(1, len(methods))
+    for index, (method, look) in enumerate(styles.items()):
+        own = rows[rows["method"] == method]
+        offset = (index - (len(styles) - 1) / 2) * 0.72 / max(1, len(styles))
         axis.errorbar(
             own["iou_mean"],
             positions + offset,
@@ -136,6 +176,12 @@ def per_class_iou(table: pd.DataFrame, *, student: str) -> Figure:
             markersize=7,
             elinewidth=1.6,
             label=look.label,
+        )
+    others = rows[~rows["method"].isin(list(styles))]
+    if len(others):
+        at = others["class"].map({name: place for place, name in enumerate(classes)})
+        axis.plot(
+            others["iou_mean"], at, "|", color=PALE, markersize=11, mew=1.6, zorder=1, label="other methods"
         )
     axis.plot(
         teacher["iou_mean"],
@@ -177,6 +223,18 @@ def _seed_curves(axis: Axes, history: pd.DataFrame, name: str, look: Look, *, sc
         markersize=5,
         label=look.label,
     )
+
+
+def _pale_means(axis: Axes, means: pd.DataFrame, *, scale: float) -> None:
+    """All curves as one broken line: an artist for each would take most of the time of a figure of many."""
+    epochs = np.append(means.index.to_numpy(dtype=float), np.nan)
+    values = np.vstack([means.to_numpy(), np.full((1, means.shape[1]), np.nan)])
+    axis.plot(np.tile(epochs, means.shape[1]), scale * values.T.ravel(), color=PALE, linewidth=1.2, zorder=1)
+
+
+def _means_by_epoch(histories: pd.DataFrame, name: str) -> pd.DataFrame:
+    """[epochs, methods]: means over seeds, of the epochs with any value."""
+    return histories.pivot_table(index="epoch", columns="method", values=name, aggfunc="mean")
 
 
 def _log_where_wide(axis: Axes, values: pd.Series) -> None:

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from icsd.reporting import figures, matrices, tables
 from icsd.reporting.drawing import to_png
+from icsd.reporting.health import SHARE
 from icsd.reporting.results import ALONE, Results, Run, read_panels
-from icsd.reporting.style import method_label, network_label
+from icsd.reporting.shares import loss_shares
+from icsd.reporting.style import MANY, method_label, network_label
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def _of_student(
             f"IoU per class, {name}",
             "Where a method gains and where it loses; upright black marks are the teacher. "
             "A difference smaller than the spread of the seeds says nothing.",
-            figures.per_class_iou(per_class, student=student),
+            figures.per_class_iou(per_class, student=student, focus=focus),
         )
     history = tables.histories(results, student)
     if len(history):
@@ -74,8 +76,22 @@ def _of_student(
             f"Training, {name}",
             "Loss terms are unweighted, so methods that share a term can be compared; the total is what was "
             "minimised and differs in kind between methods. Logarithmic where a term spans a factor of 20.",
-            figures.training_curves(history, student=student),
+            figures.training_curves(history, student=student, focus=focus),
         )
+        if history["method"].nunique() > MANY and history[figures.MIOU].notna().any():
+            yield _picture(
+                f"validation_by_method_{student}",
+                f"Validation by method, {name}",
+                "One panel per method, with the means of all others in grey.",
+                figures.validation_by_method(history, student=student),
+            )
+        if any(name.startswith(SHARE) for name in history.columns):
+            yield _picture(
+                f"loss_shares_{student}",
+                f"What each loss term did, {name}",
+                "Share of each weighted term in the gradients that the student was trained with.",
+                loss_shares(history, student=student),
+            )
         varying = figures.varying_weights(history)
         if varying:
             shown = focus if focus in varying else varying[0]

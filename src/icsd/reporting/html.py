@@ -25,8 +25,8 @@ def to_html(
         title: Heading of the page.
         subtitle: One line below it.
         answer: Blocks of sentences that come before everything else; the first of each stands out.
-        tables: By name; ``comparison``, ``per_class``, ``cost``, ``protocol`` and ``provenance`` always,
-            ``contrasts`` and ``published`` are shown where given.
+        tables: By name; ``comparison``, ``methods``, ``fidelity``, ``per_class``, ``cost``, ``protocol`` and
+            ``provenance`` always; ``contrasts``, ``ablation``, ``health`` and ``published`` where given.
         pictures: In the order of the page.
         gaps: Paths that were expected and are missing.
     """

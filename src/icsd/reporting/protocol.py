@@ -15,7 +15,8 @@ def protocol(results: Results) -> pd.DataFrame:
     """Rows of setting, teacher, students; a value that differs between students or methods names each."""
     students = [run for run in results.runs.values() if run.training or run.metrics]
     columns = {"teacher": _facts([results.teacher]), "students": _facts(students)}
-    settings = list(dict.fromkeys([*columns["teacher"], *columns["students"]]))
+    # What is described begins with a capital and comes before the parameters, in whichever column it stands.
+    settings = sorted(dict.fromkeys([*columns["teacher"], *columns["students"]]), key=str.islower)
     rows = [
         {"setting": setting, **{role: facts.get(setting) for role, facts in columns.items()}}
         for setting in settings
@@ -29,8 +30,8 @@ def _facts(runs: Sequence[Run]) -> dict[str, str]:
     settings = dict.fromkeys(setting for _, described in facts for setting in described)
     parameters = [(run, dict(_flat(run.training.params))) for run in runs if run.training]
     names = dict.fromkeys(name for _, flat in parameters for name in flat)
-    return {name: _merged([(run, own[name]) for run, own in facts if name in own]) for name in settings} | {
-        name: _merged([(run, own.get(name)) for run, own in parameters]) for name in sorted(names)
+    return {name: merged([(run, own[name]) for run, own in facts if name in own]) for name in settings} | {
+        name: merged([(run, own.get(name)) for run, own in parameters]) for name in sorted(names)
     }
 
 
@@ -39,7 +40,8 @@ def _described(run: Run) -> dict[str, str]:
     described = {"Dataset": record.dataset} if record else {}
     if run.metrics:
         metrics = run.metrics
-        described["Classes"] = f"{len(metrics.classes)}: {', '.join(metrics.classes)}"
+        named = [f"{index} {name}" for index, name in enumerate(metrics.classes)]
+        described["Classes"] = f"{len(named)}: {', '.join(named)}"
         described["Reported on"] = f"{metrics.split}, {metrics.num_images} images"
         if metrics.absent_classes:
             described["Left out of the mean"] = (
@@ -67,8 +69,28 @@ def _trained(training: Training) -> dict[str, str]:
         "Epochs": str(training.epochs),
         "Batch": str(training.batch),
         "Crop": f"{training.crop[0]} × {training.crop[1]}",
+        **_resizing(training.params.get("images", {})),
         "Weights reported": "last epoch" if training.selected == "last" else f"best on validation{epoch}",
+        **({"Weights of loss terms": str(training.weights_source)} if has_terms(training) else {}),
     }
+
+
+def has_terms(training: Training) -> bool:
+    """Whether there is a distillation term to be weighted; not for teachers and students alone."""
+    return bool(training.params.get("method", {}).get("weights"))
+
+
+def _resizing(images: Mapping[str, Any]) -> dict[str, str]:
+    """How images come to the size that networks see; labels keep theirs where numbers are taken."""
+    if "input_scale" not in images:
+        return {}
+    factor = images["input_scale"]
+    seen = "at their own size" if factor == 1 else f"× {factor:g} (bilinear, antialiased)"
+    policy = {"Resizing": f"images {seen}; predictions upsampled to labels of their own size for evaluation"}
+    if "scale" in images:
+        low, high = images["scale"]
+        policy["Random scaling"] = f"× {low:g} to {high:g} before the crop, on top of that"
+    return policy
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -79,7 +101,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
 
 
-def _merged(values: Sequence[tuple[Run, str | None]]) -> str:
+def merged(values: Sequence[tuple[Run, str | None]]) -> str:
     """One text for the values of many runs, split by what they depend on: student, method, seed, or all."""
     if len({value for _, value in values}) == 1:
         return values[0][1] or ""

@@ -1,7 +1,7 @@
 """A whole report folder from results: tables, figures, a page for people and one for the forge."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from icsd.files import folder_written_whole, write_bytes
-from icsd.reporting import display, tables
+from icsd.reporting import display, fidelity, recipes, tables
 from icsd.reporting.answer import answer
+from icsd.reporting.health import health_sentences, loss_health
 from icsd.reporting.protocol import protocol
 from icsd.reporting.published import published_on
 from icsd.reporting.results import ALONE, Results
@@ -64,8 +65,8 @@ def write_report(
     focus = focus or ("aicsd" if "aicsd" in results.methods else results.methods[-1])
     title = title or f"Distilling segmentation networks: {results.dataset}"
     draws = tables.draw(results, resamples=resamples, seed=seed)
-    compared = tables.comparison(results, draws, seed=seed)
-    contrasted = tables.contrasts(results, draws, focus=focus, seed=seed)
+    compared = tables.comparison(results, draws)
+    contrasted = tables.contrasts(results, draws, focus=focus)
     all_tables = _tables(results, compared, contrasted)
     pictures = list(
         draw_all(
@@ -77,7 +78,10 @@ def write_report(
             focus=focus,
         )
     )
-    blocks = answer(compared, contrasted, focus=focus, num_gaps=len(results.gaps))
+    blocks = [
+        *answer(compared, contrasted, focus=focus, num_gaps=len(results.gaps)),
+        *_unhealthy(all_tables),
+    ]
     shown = {name: table.shown for name, table in all_tables.items()}
     page = to_html(
         title=title,
@@ -121,10 +125,23 @@ def summary(comparison: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
 
 def _tables(results: Results, compared: pd.DataFrame, contrasted: pd.DataFrame) -> dict[str, _Table]:
     per_class, costs = tables.per_class(results), tables.cost(results)
-    card, origin, elsewhere = protocol(results), tables.provenance(results), published_on(results.dataset)
+    card, origin = protocol(results), tables.provenance(results)
+    trained = next((run.training for run in results.runs.values() if run.training), None)
+    elsewhere = published_on(results.dataset, trained)
     found = {"comparison": _Table(compared, display.show_comparison(compared))}
     if len(contrasted):
         found["contrasts"] = _Table(contrasted, display.show_contrasts(contrasted))
+    parts = recipes.ablation(results, compared)
+    if len(parts):
+        found["ablation"] = _Table(parts, display.show_ablation(parts))
+    made = recipes.methods(results)
+    found["methods"] = _Table(made, display.show_methods(made))
+    health = loss_health(results)
+    if len(health):
+        found["health"] = _Table(health, display.show_health(health))
+    ledger = fidelity.ledger(results)
+    shown = display.show_texts("fidelity", "Fidelity ledger", ledger, fidelity.HEADERS, len(fidelity.HEADERS))
+    found["fidelity"] = _Table(ledger, replace(shown, notes=fidelity.NOTES))
     found["per_class"] = _Table(per_class, display.show_per_class(per_class))
     found["cost"] = _Table(costs, display.show_cost(costs))
     headers = ("Setting", "Teacher", "Students")
@@ -135,6 +152,12 @@ def _tables(results: Results, compared: pd.DataFrame, contrasted: pd.DataFrame) 
     shown = display.show_texts("provenance", "Provenance", origin, headers_of_origin, len(headers_of_origin))
     found["provenance"] = _Table(origin, shown)
     return found
+
+
+def _unhealthy(found: dict[str, _Table]) -> list[list[str]]:
+    """A block of the answer about loss terms that did nothing, or everything; none where all is well."""
+    remarks = health_sentences(found["health"].source) if "health" in found else []
+    return [["Loss terms to look at before their methods' rows are believed:", *remarks]] if remarks else []
 
 
 def _subtitle(results: Results) -> str:
@@ -155,12 +178,16 @@ def _readme(
     """The page a forge shows for the folder; without costs, so that identical runs write identical bytes."""
     sentences = [f"**{text}**" if text is block[0] else text for block in blocks for text in block]
     parts = [f"# {title}", *sentences, "## Comparison", to_markdown(shown["comparison"])]
-    if "contrasts" in shown:
-        parts += ["## Differences between methods", to_markdown(shown["contrasts"])]
+    for name in ("contrasts", "ablation"):
+        if name in shown:
+            parts += [f"## {shown[name].title}", to_markdown(shown[name])]
     parts += [f"![{name.replace('_', ' ')}](figures/{name}.png)" for name in figures]
     parts += [
         "## IoU per class",
         to_markdown(shown["per_class"]),
+        "## Methods",
+        to_markdown(shown["methods"]),
+        *([f"## {shown['health'].title}", to_markdown(shown["health"])] if "health" in shown else []),
         "## Protocol",
         to_markdown(shown["protocol"]),
     ]

@@ -15,6 +15,7 @@ from icsd.reporting.schema import Cost, Metrics, Training, read_record
 from icsd.runs import TEACHER, RunKey
 
 ALONE = "none"
+KD = "kd"
 
 Array = NDArray[np.generic]
 Part = TypeVar("Part")
@@ -126,6 +127,8 @@ class _Reader:
     def run(self, method: str, student: str | None, seed: int | None) -> Run:
         key = RunKey(self.dataset, method, student or TEACHER, 0 if seed is None else seed)
         results, runs = self.root / key.results, self.root / key.folder
+        if (results / "diverged.json").exists():
+            return self._diverged(key)
         metrics = self._part(results / "metrics.json", lambda path: read_record(path, Metrics))
         if metrics is not None:
             self._require_own(results / "metrics.json", metrics, method=method, student=student, seed=seed)
@@ -154,6 +157,24 @@ class _Reader:
             ids=() if confusion is None else tuple(str(name) for name in confusion["ids"]),
             ics=None if ics is None else ics[ics_name].astype(np.float64),
             panels=panels,
+        )
+
+    def _diverged(self, key: RunKey) -> Run:
+        """A student without a score: one gap, whatever of its training there is to show."""
+        self.gaps.append(f"{key.results.as_posix()}: the training diverged, its weights are not finite")
+        runs = self.root / key.folder
+        return Run(
+            method=key.method,
+            student=key.network,
+            seed=key.seed,
+            metrics=None,
+            training=self._part(runs / "train.json", lambda path: read_record(path, Training)),
+            history=self._part(runs / "history.csv", _read_history),
+            cost=self._part(self.root / key.cost, lambda path: read_record(path, Cost)),
+            confusion=None,
+            ids=(),
+            ics=None,
+            panels=None,
         )
 
     def _part(self, path: Path, read: Callable[[Path], Part]) -> Part | None:

@@ -79,6 +79,8 @@ class Training(_Record):
     num_validation_images: int
     selected: Literal["last", "best_val"]
     selected_epoch: int | None
+    weights_source: str | None = "set by hand"
+    """Where the terms' weights come from: published, tuned (and how), set by hand; None without terms."""
     params: dict[str, Any]
 
 

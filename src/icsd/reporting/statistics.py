@@ -1,9 +1,9 @@
-"""Means over seeds, paired tests and bootstrap intervals, from per-run values and per-image confusions.
+"""Means over seeds, paired tests and intervals, from per-run values and per-image confusions.
 
 Two kinds of chance are kept apart. *Training noise* (seeds) is what the mean ± std and the paired t-test
-see. *Which images were drawn for the test split* is what the bootstrap adds. Every network is evaluated on
-the same images, so images and seeds are crossed: a resample draws images once for all seeds and methods,
-and seeds once for both sides of a difference.
+see. *Which images were drawn for the test split* is what resampling the images adds. Every network is
+evaluated on the same images, so images and seeds are crossed: a resample draws images once for all seeds and
+methods, and seeds are paired on both sides of a difference.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from icsd.seeds import seed_at
 
@@ -31,7 +31,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % interval and what was resampled for it."""
+    """A 95 % interval and what chance is in it."""
 
     low: float
     high: float
@@ -56,7 +56,7 @@ def paired_p(differences: Sequence[float]) -> float | None:
     if found is None or found.std is None or found.std == 0:
         return None
     t = found.mean / (found.std / sqrt(found.n))
-    return float(2 * stats.t.sf(abs(t), df=found.n - 1))
+    return float(2 * special.stdtr(found.n - 1, -abs(t)))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -96,39 +96,70 @@ def resampled_miou(confusion: Counts, weights: Values) -> Values:
     return _mean_iou((weights @ margins).reshape(-1, 3, num_classes))
 
 
-def interval(draws: Values, *, seed: int) -> Interval:
-    """The 95 % percentile interval of the mean over seeds.
+def interval(values: Sequence[float], draws: Values, *, num_images: int) -> Interval:
+    """A 95 % interval of the mean over seeds that holds for two seeds as well.
+
+    A bootstrap of two levels, seeds and images, whose variance is taken level by level, since n seeds
+    resampled with replacement vary by (n - 1) / n too little and their percentiles know no t-distribution:
+
+    - the variance between seeds on these images, s² / n (s with ddof = 1), with n - 1 degrees of freedom;
+    - the variance of which images were drawn, the covariance of two seeds' resamples, which they have in
+      common. What is a seed's own of it is in s² already.
+
+    So does the analysis of readers who all read the same cases (Obuchowski, Rockette 1995; Hillis 2007).
+    The half widths of the two are added as squares, each with its own t quantile (Banerjee 1960, Sankhya
+    22): for normal components coverage is then never below 95 %. One quantile with Satterthwaite's degrees
+    of freedom, Hillis' choice, falls to 87 % for two seeds. The interval is never narrower than the paired
+    t-test's: where it leaves out zero, the uncorrected p is below 0.05.
 
     Args:
+        values: The measured value of each seed.
         draws: [seeds, resamples], a value per seed and image resample, which all seeds share.
-        seed: Of the seeds' own resampling.
+        num_images: How many images each resample draws.
     """
-    num_seeds, resamples = draws.shape
-    over = "images"
-    means = draws[0]
-    if num_seeds > 1:
-        over = "images and seeds"
-        generator = np.random.default_rng(seed_at(seed, "bootstrap", "seeds", num_seeds))
-        chosen = generator.integers(0, num_seeds, size=(num_seeds, resamples))
-        means = np.take_along_axis(draws, chosen, axis=0).mean(axis=0)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(low), float(high), over)
+    num_seeds = len(values)
+    covariance = np.cov(draws, ddof=0).reshape(num_seeds, num_seeds) * num_images / (num_images - 1)
+    mean = float(np.mean(values))
+    if num_seeds == 1:
+        return _around(mean, _squared_half_width(covariance[0, 0], num_images - 1), over="images")
+    between_seeds = float(np.var(values, ddof=1)) / num_seeds
+    off_diagonal = covariance.sum() - np.trace(covariance)
+    between_images = max(0.0, float(off_diagonal) / (num_seeds * (num_seeds - 1)))
+    squared = _squared_half_width(between_seeds, num_seeds - 1) + _squared_half_width(
+        between_images, num_images - 1
+    )
+    return _around(mean, squared, over="images and seeds")
 
 
 def bootstrap_interval(confusions: Sequence[Counts], *, resamples: int, seed: int) -> Interval:
     """95 % interval of the mean mIoU of one method; ``confusions`` has [images, C, C] per seed."""
-    weights = image_weights(len(confusions[0]), resamples=resamples, seed=seed)
-    return interval(np.stack([resampled_miou(each, weights) for each in confusions]), seed=seed)
+    values, draws = _resampled(confusions, resamples=resamples, seed=seed)
+    return interval(list(values), draws, num_images=len(confusions[0]))
 
 
 def bootstrap_difference(
     confusions: Sequence[Counts], references: Sequence[Counts], *, resamples: int, seed: int
 ) -> Interval:
     """95 % interval of the mean paired difference in mIoU; both sides share images and seeds."""
+    values, draws = _resampled(confusions, resamples=resamples, seed=seed)
+    base_values, base_draws = _resampled(references, resamples=resamples, seed=seed)
+    return interval(list(values - base_values), draws - base_draws, num_images=len(confusions[0]))
+
+
+def _resampled(confusions: Sequence[Counts], *, resamples: int, seed: int) -> tuple[Values, Values]:
+    """The mIoU of every seed, [seeds], and of its resamples, [seeds, resamples]."""
     weights = image_weights(len(confusions[0]), resamples=resamples, seed=seed)
-    pairs = zip(confusions, references, strict=True)
-    draws = [resampled_miou(ours, weights) - resampled_miou(theirs, weights) for ours, theirs in pairs]
-    return interval(np.stack(draws), seed=seed)
+    values = [miou(confusion.sum(axis=0)) for confusion in confusions]
+    return np.array(values), np.stack([resampled_miou(each, weights) for each in confusions])
+
+
+def _squared_half_width(variance: float, degrees: int) -> float:
+    return float(special.stdtrit(degrees, 0.975) ** 2 * variance)
+
+
+def _around(mean: float, squared: float, *, over: str) -> Interval:
+    half = sqrt(squared)
+    return Interval(mean - half, mean + half, over)
 
 
 def _margins(confusion: Counts) -> Counts:

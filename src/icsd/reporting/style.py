@@ -3,8 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+from zlib import crc32
 
 Line = Literal["-", "--", "-.", ":"]
+
+MANY = 8
+"""More methods than this cannot be told apart by their looks in one panel."""
+
+REFERENCES = ("none", "kd", "icsd")
+"""What a method in focus is measured against in a figure of many."""
 
 
 @dataclass(frozen=True)
@@ -17,37 +24,49 @@ class Look:
     line: Line
 
 
-# Okabe and Ito's palette (without its yellow, which is unreadable on white) and two darker tones; marker
-# and line differ as well, so that no figure depends on colour alone.
+# Okabe and Ito's palette (without its yellow, which is unreadable on white) gives a family its hue, tones of
+# it its members; marker and line differ as well, so that no figure depends on colour alone.
 LOOKS = {
     "teacher": Look("Teacher", "#000000", "*", "-"),
     "ce": Look("CE", "#333333", "o", "-"),
     "none": Look("Student alone", "#707070", "o", "--"),
+    # KD: blue
     "kd": Look("KD", "#0072B2", "s", "-"),
-    "at": Look("AT", "#CC79A7", "v", "-."),
-    "sp": Look("SP", "#56B4E9", "^", ":"),
-    "ickd": Look("ICKD", "#009E73", "P", "-."),
-    "cwd": Look("CWD", "#E69F00", "X", ":"),
+    "kd_alw": Look("KD (ALW)", "#4A90E2", "s", ":"),
+    # ICSD: wine
     "icsd": Look("ICSD", "#882255", "d", "--"),
+    "icsd_rows": Look("ICSD (rows)", "#B5568A", "d", ":"),
+    "icsd_released": Look("ICSD (released)", "#5C1039", "d", "-."),
+    "icsd_kd": Look("ICSD + KD", "#AA4499", "d", "-"),
+    # AICSD: vermilion
     "aicsd": Look("AICSD", "#D55E00", "D", "-"),
+    "aicsd_teacher": Look("AICSD (teacher)", "#F08A4B", "D", "--"),
+    "aicsd_cosine": Look("AICSD (cosine)", "#A34700", "D", "-."),
+    "aicsd_released": Look("AICSD (released)", "#7A3300", "D", ":"),
+    # similarities of pixels, images or classes: green
+    "sp": Look("SP", "#56B4A0", "^", ":"),
+    "ickd": Look("ICKD", "#009E73", "P", "-."),
+    "skd": Look("SKD", "#117733", "^", "-"),
+    "ifvd": Look("IFVD", "#6BAF3D", "v", "--"),
+    "cirkd": Look("CIRKD", "#00664B", "p", "-"),
+    # distributions over positions or classes: amber
+    "cwd": Look("CWD", "#E69F00", "X", ":"),
+    "cwd_features": Look("CWD (features)", "#B37700", "X", "-"),
+    "csd": Look("CSD", "#8A6D00", "H", "-."),
+    "dist": Look("DIST", "#C9A227", "h", "--"),
+    # features and attention: purple
+    "at": Look("AT", "#CC79A7", "v", "-."),
+    "fitnet": Look("FitNet", "#332288", "<", "-"),
+    "mgd": Look("MGD", "#7B61C9", ">", "--"),
+    "lad": Look("LAD", "#9B7FD1", "8", ":"),
+    "attnfd": Look("AttnFD", "#56449C", "<", "-."),
+    "overhaul": Look("Overhaul", "#A77BB8", ">", ":"),
 }
-_SPARE: list[tuple[str, str, Line]] = [
-    ("#332288", "<", "-."),
-    ("#117733", ">", ":"),
-    ("#AA4499", "h", "--"),
-    ("#999933", "p", "-"),
-    ("#661100", "H", "-."),
-    ("#44AA99", "8", ":"),
-]
+_SPARE_COLOURS = ("#661100", "#44AA99", "#999933", "#1F78B4", "#AA3377", "#4D4D00", "#005F73")
+_SPARE_MARKERS = ("<", ">", "h", "p", "H", "8")
+_SPARE_LINES: tuple[Line, ...] = ("-.", ":", "--", "-")
 _ACRONYMS = {"aicsd", "icsd", "kd", "at", "sp", "ickd", "cwd", "dsd", "skd", "ifvd", "alw", "ad", "lad"}
-_PUBLISHED_LABELS = {
-    "cirkd": "CIRKD",
-    "afdcd": "Af-DCD",
-    "maskd": "MasKD",
-    "attnfd": "AttnFD",
-    "overhaul": "Overhaul",
-    "dist": "DIST",
-}
+_PUBLISHED_LABELS = {"afdcd": "Af-DCD", "maskd": "MasKD"}
 NETWORKS = {
     "resnet18": "ResNet-18",
     "resnet34": "ResNet-34",
@@ -60,13 +79,38 @@ NETWORKS = {
 
 
 def looks(methods: Sequence[str]) -> dict[str, Look]:
-    """A look for every method; unknown ones take the spare colours in the order given."""
-    unknown = [method for method in methods if method not in LOOKS]
-    spare = {
-        method: Look(method_label(method), *_SPARE[index % len(_SPARE)])
-        for index, method in enumerate(unknown)
-    }
+    """A look for every method; that of an unknown one follows from its name, so it is the same everywhere.
+
+    Two unknown ones whose names lead to the same colour are told apart within the methods given.
+    """
+    taken: set[str] = set()
+    spare: dict[str, Look] = {}
+    for method in sorted(set(methods) - set(LOOKS)):
+        number = crc32(method.encode())
+        colours = [
+            _SPARE_COLOURS[(number + turn) % len(_SPARE_COLOURS)] for turn in range(len(_SPARE_COLOURS))
+        ]
+        colour = next((each for each in colours if each not in taken), colours[0])
+        taken.add(colour)
+        marker = _SPARE_MARKERS[number // 7 % len(_SPARE_MARKERS)]
+        spare[method] = Look(
+            method_label(method), colour, marker, _SPARE_LINES[number // 42 % len(_SPARE_LINES)]
+        )
     return {method: LOOKS.get(method) or spare[method] for method in methods}
+
+
+def emphasised(methods: Sequence[str], *, focus: str | None) -> tuple[str, ...]:
+    """The methods that a figure of many draws in colour, in their order: all of up to ``MANY``.
+
+    Of more: the focus, what it is measured against (the student alone, KD, ICSD), and its own variants, whose
+    names begin as its name does.
+    """
+    if len(methods) <= MANY:
+        return tuple(methods)
+    stem = (focus or "").partition("_")[0]
+    variants = [name for name in methods if name.partition("_")[0] == stem]
+    chosen = [name for name in dict.fromkeys([focus, *REFERENCES, *variants]) if name in methods][:MANY]
+    return tuple(name for name in methods if name in chosen)
 
 
 def method_label(method: str) -> str:

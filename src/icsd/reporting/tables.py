@@ -1,13 +1,14 @@
 """Results -> data frames of raw numbers: scores in percent and points, gaps missing, nothing formatted."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from icsd.reporting.published import published
-from icsd.reporting.results import ALONE, Results, Run
+from icsd.reporting.groups import tied_groups
+from icsd.reporting.published import beside
+from icsd.reporting.results import ALONE, KD, Results, Run
 from icsd.reporting.statistics import (
     Interval,
     Values,
@@ -33,35 +34,40 @@ def draw(results: Results, *, resamples: int, seed: int) -> Draws:
     return {_key(run): resampled_miou(run.confusion, weights) for run in runs if run.confusion is not None}
 
 
-def comparison(results: Results, draws: Draws, *, seed: int) -> pd.DataFrame:
+def comparison(results: Results, draws: Draws) -> pd.DataFrame:
     """One row for the teacher and one per student and method, in the grid's order; scores in percent.
 
-    ``delta_*`` are differences to the same student trained alone, paired by seed, in percentage points;
-    ``p_holm`` is corrected for the number of methods compared with it, per student.
+    ``delta_*`` are differences to the same student trained alone, paired by seed, in percentage points, and
+    ``kd_delta_*`` to the same student trained with KD; ``p_holm`` and ``kd_p_holm`` are corrected for the
+    number of methods compared with it, per student. ``group``: see :func:`icsd.reporting.groups.tied_groups`.
     """
-    rows = [_comparison_row(results, draws, [results.teacher], results.teacher.student, TEACHER, seed=seed)]
+    rows = [_comparison_row(results, draws, [results.teacher], results.teacher.student, TEACHER)]
     for student in results.students:
         block = [
-            _comparison_row(results, draws, results.of(student, method), student, method, seed=seed)
+            _comparison_row(results, draws, results.of(student, method), student, method)
             for method in results.methods
         ]
-        for row, p in zip(block, holm([row["p"] for row in block]), strict=True):
-            row["p_holm"] = p
-        rows += block
-    table = pd.DataFrame(rows).astype({"n_seeds": "Int64", "n_pairs": "Int64", "parameters": "Int64"})
-    texts = ("student", "method", "interval_over", "published_source")
-    numbers = [name for name in table.columns if name not in (*texts, "n_seeds", "n_pairs", "parameters")]
-    return table.astype(dict.fromkeys(numbers, float))
+        for prefix in ("", "kd_"):
+            corrected = holm([row[f"{prefix}p"] for row in block])
+            for row, p in zip(block, corrected, strict=True):
+                row[f"{prefix}p_holm"] = p
+        letters = _groups(results, student)
+        rows += [row | {"group": letters.get(row["method"])} for row in block]
+    table = pd.DataFrame(rows)
+    texts = ("student", "method", "group", "interval_over", "published_source", "published_deviations")
+    whole = ("n_seeds", "n_pairs", "kd_n_pairs", "parameters")
+    numbers = [name for name in table.columns if name not in (*texts, *whole)]
+    return table.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(numbers, float))
 
 
-def contrasts(results: Results, draws: Draws, *, focus: str, seed: int) -> pd.DataFrame:
+def contrasts(results: Results, draws: Draws, *, focus: str) -> pd.DataFrame:
     """``focus`` minus every other method, per student, paired by seed; percentage points."""
     rows = []
     for student in results.students:
         others = [method for method in results.methods if method not in (focus, ALONE)]
         block: list[dict[str, Any]] = [
             {"student": student, "method": focus, "reference": other}
-            | _difference(results.of(student, focus), results.of(student, other), draws, seed=seed)
+            | _difference(results.of(student, focus), results.of(student, other), draws)
             for other in others
             if focus in results.methods
         ]
@@ -162,45 +168,64 @@ def class_names(results: Results) -> tuple[str, ...]:
 
 
 def _comparison_row(
-    results: Results, draws: Draws, runs: list[Run], student: str, method: str, *, seed: int
+    results: Results, draws: Draws, runs: list[Run], student: str, method: str
 ) -> dict[str, Any]:
     metrics = [run.metrics for run in runs if run.metrics]
     scores = estimate([_percent(each.miou) for each in metrics])
-    span = _span([draws[_key(run)] for run in runs if _key(run) in draws], seed=seed)
+    span = _span(
+        [_percent(each.miou) for each in metrics], [_percents(draws, run) for run in runs], _num_images(runs)
+    )
     agreements = [each.agreement for each in metrics if each.agreement]
-    reference = [] if method in (TEACHER, ALONE) else results.of(student, ALONE)
-    difference = _difference(runs, reference, draws, seed=seed)
-    source = published(results.dataset, student, method) or {}
-    base = published(results.dataset, student, ALONE) or {}
-    published_mean, base_mean = source.get("mean"), base.get("mean")
-    published_delta = None
-    if method not in (TEACHER, ALONE) and isinstance(published_mean, float) and isinstance(base_mean, float):
-        published_delta = published_mean - base_mean
+    to_alone = [] if method in (TEACHER, ALONE) else results.of(student, ALONE)
+    to_kd = [] if method in (TEACHER, ALONE, KD) else results.of(student, KD)
+    against_kd = _difference(runs, to_kd, draws) | {"p_holm": None}
     return {
         "student": student,
         "method": method,
+        "group": None,
         "n_seeds": scores.n if scores else 0,
         "miou_mean": scores.mean if scores else None,
         "miou_std": scores.std if scores else None,
         "miou_low": span.low if span else None,
         "miou_high": span.high if span else None,
         "interval_over": span.over if span else None,
-        **difference,
+        **_difference(runs, to_alone, draws),
         "p_holm": None,
+        **{f"kd_{name}": value for name, value in against_kd.items()},
         "pixel_accuracy": _mean(_percent(each.pixel_accuracy) for each in metrics),
         "class_accuracy": _mean(_percent(each.class_accuracy) for each in metrics),
         "agreement_pixels": _mean(_percent(each.pixels) for each in agreements),
         "agreement_kl": _mean(each.kl for each in agreements),
         "agreement_ics_distance": _mean(each.ics_distance for each in agreements),
         "parameters": metrics[0].parameters if metrics else None,
-        "published_miou": published_mean,
-        "published_std": source.get("std"),
-        "published_delta": published_delta,
-        "published_source": source.get("source"),
+        **_published(results, student, method),
     }
 
 
-def _difference(runs: list[Run], references: list[Run], draws: Draws, *, seed: int) -> dict[str, Any]:
+def _published(results: Results, student: str, method: str) -> dict[str, Any]:
+    source = beside(results, student, method) or {}
+    base = beside(results, student, ALONE) or {}
+    mean, base_mean = source.get("mean"), base.get("mean")
+    delta = None
+    if method not in (TEACHER, ALONE) and isinstance(mean, float) and isinstance(base_mean, float):
+        delta = mean - base_mean
+    return {
+        "published_miou": mean,
+        "published_std": source.get("std"),
+        "published_delta": delta,
+        "published_source": source.get("source"),
+        "published_deviations": source.get("deviations"),
+    }
+
+
+def _groups(results: Results, student: str) -> dict[str, str]:
+    runs = {method: results.of(student, method) for method in results.methods}
+    return tied_groups(
+        {method: {run.seed: run.metrics.miou for run in own if run.metrics} for method, own in runs.items()}
+    )
+
+
+def _difference(runs: list[Run], references: list[Run], draws: Draws) -> dict[str, Any]:
     """Paired by seed: runs minus references, in percentage points, over the seeds both have."""
     by_seed = {run.seed: run for run in references}
     pairs = [(run, by_seed[run.seed]) for run in runs if run.seed in by_seed]
@@ -210,8 +235,9 @@ def _difference(runs: list[Run], references: list[Run], draws: Draws, *, seed: i
         if ours.metrics and theirs.metrics
     ]
     found = estimate(values)
-    drawn = [draws[_key(a)] - draws[_key(b)] for a, b in pairs if _key(a) in draws and _key(b) in draws]
-    span = _span(drawn, seed=seed)
+    drawn = [(_percents(draws, ours), _percents(draws, theirs)) for ours, theirs in pairs]
+    differences = [None if a is None or b is None else a - b for a, b in drawn]
+    span = _span(values, differences, _num_images(runs))
     return {
         "delta_mean": found.mean if found else None,
         "delta_std": found.std if found else None,
@@ -242,8 +268,20 @@ def _cost_row(runs: list[Run], student: str, method: str) -> dict[str, Any]:
     }
 
 
-def _span(draws: list[Values], *, seed: int) -> Interval | None:
-    return interval(100 * np.stack(draws), seed=seed) if draws else None
+def _span(values: list[float], draws: Sequence[Values | None], num_images: int) -> Interval | None:
+    """None without values, with a single image, or where the confusion matrices of a run are missing."""
+    drawn = [each for each in draws if each is not None]
+    if not drawn or len(drawn) < len(values) or num_images < 2:
+        return None
+    return interval(values, np.stack(drawn), num_images=num_images)
+
+
+def _num_images(runs: list[Run]) -> int:
+    return len(runs[0].ids) if runs else 0
+
+
+def _percents(draws: Draws, run: Run) -> Values | None:
+    return 100 * draws[_key(run)] if _key(run) in draws else None
 
 
 def _key(run: Run) -> tuple[str, str, int]:

@@ -1,0 +1,57 @@
+"""Cells of a table as people read them: rounded numbers, spreads, ranges, and – for gaps."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+GAP = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A text, and the number to sort by where it is one."""
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Display:
+    """A table ready to be written as Markdown, LaTeX or HTML."""
+
+    name: str
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = field(default=())
+    num_labels: int = 2
+    """Leading columns that name the row; the others are aligned as numbers."""
+
+
+def number(value: Any, form: str) -> Cell:  # noqa: ANN401 - a number, None, NaN or NA out of a data frame
+    """A number in a format specification; an integral one ends in ``d``."""
+    if missing(value):
+        return Cell(GAP)
+    text = format(int(value) if form.endswith("d") else float(value), form)
+    return Cell(text.replace("-", "−"), float(value))
+
+
+def spread(mean: Any, std: Any, *, signed: bool = False, digits: int = 2) -> Cell:  # noqa: ANN401 - see number
+    """``mean ± std``, or the mean alone where there is no std."""
+    sign = "+" if signed else ""
+    shown = number(mean, f"{sign}.{digits}f")
+    return shown if missing(mean) or missing(std) else Cell(f"{shown.text} ± {std:.{digits}f}", shown.value)
+
+
+def span(low: Any, high: Any, *, signed: bool = False) -> Cell:  # noqa: ANN401 - see number
+    """``low to high``, to sort by its low end."""
+    form = "+.2f" if signed else ".2f"
+    ends = number(low, form), number(high, form)
+    return Cell(GAP) if missing(low) else Cell(f"{ends[0].text} to {ends[1].text}", ends[0].value)
+
+
+def missing(value: Any) -> bool:  # noqa: ANN401 - see number
+    """Whether a data frame has a gap here: None, NaN or NA."""
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
