@@ -19,7 +19,7 @@ ALLOWED = {
     "data": {"files", "params", "seeds"},
     "models": {"files", "params"},
     "methods": {"files", "params", "similarity"},
-    "training": {"confusion", "data", "methods", "params", "seeds"},
+    "training": {"confusion", "data", "methods", "params", "seeds", "similarity"},
     "evaluation": {"confusion", "data", "methods", "similarity", "training"},
     "reporting": {"files", "metrics", "params", "runs", "seeds"},
     "assembly": {

@@ -154,9 +154,11 @@ class TeacherTraining(Training):
 
 
 class StudentTraining(Training):
-    """Every student's training, and how often the gradients of its loss terms are compared."""
+    """Every student's training, and how closely it is watched: its gradients, and its similarity matrix."""
 
     health_steps: Natural
+    similarity_every: Natural
+    similarity_images: Count
 
 
 class AlwParams(Block):

@@ -1,11 +1,13 @@
+import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from tests.project import change, outputs
 
-from icsd.assembly import train
+from icsd.assembly import evaluate, train
 from icsd.assembly.train import train_student, train_teacher
 from icsd.assembly.validate import checked_params
 from icsd.models.weights import load_network
@@ -37,7 +39,7 @@ def forget(project):
 
 def test_a_student_becomes_weights_curves_and_a_description(taught):
     files = student(taught)
-    assert set(files) == {"student.safetensors", "history.csv", "train.json"}
+    assert set(files) == {"student.safetensors", "history.csv", "similarity.npz", "train.json"}
     assert (
         load_network(taught / "runs/shapes/aicsd/resnet18-0/student.safetensors").architecture.width == 0.125
     )
@@ -148,10 +150,91 @@ def test_unknown_names_are_answered_with_known_ones(project, method, name):
         train_student(project, method=method, student=name, seed=0)
 
 
-def test_a_diverging_run_says_so(taught):
+def test_a_student_that_diverges_says_so_and_leaves_a_gap_that_stops_nobody(taught, capsys):
     change(taught, train={"lr": 1e30})
+    files = student(taught, "none")
+    assert "warning: none · resnet18 · seed 0 diverged in epoch 1: loss" in capsys.readouterr().out
+    described = json.loads(files["train.json"])
+    assert "is not finite; lower train.lr" in described["diverged"]
+    assert described["selected_epoch"] is None
+    assert files["history.csv"] == b"epoch\n"
+    assert json.loads((taught / "costs/shapes/none/resnet18-0.json").read_text())["seconds_training"] > 0
+    assert evaluate._diverged(taught, RunKey("shapes", "none", "resnet18", 0))
+    record = json.loads((taught / "results/shapes/none/resnet18-0/diverged.json").read_text())
+    assert record["loss"] == described["diverged"]
+
+
+def test_a_teacher_that_diverges_ends_its_stage(project):
+    change(project, teacher={"lr": 1e30})
     with pytest.raises(FloatingPointError, match=r"not finite; lower train.lr"):
-        student(taught, "none")
+        train_teacher(project)
+    assert not (project / "runs/shapes/teacher").exists()
+
+
+def test_a_diverged_student_is_a_failed_run_in_mlflow(taught, monkeypatch):
+    class Recorder(NullTracker):
+        def tags(self, values):
+            recorded.update(values)
+
+        def close(self, status="FINISHED"):
+            recorded["status"] = status
+
+    recorded = {}
+    monkeypatch.setattr(train, "_open_tracker", lambda *_, **__: Recorder())
+    change(taught, train={"lr": 1e30})
+    student(taught, "kd")
+    assert recorded["status"] == "FAILED"
+    assert "is not finite" in recorded["icsd.diverged"]
+
+
+@pytest.mark.parametrize("method", ["none", "aicsd"])
+def test_the_similarity_matrix_is_followed_from_before_the_first_epoch(taught, method):
+    files = student(taught, method)
+    folder = taught / f"runs/shapes/{method}/resnet18-0"
+    with np.load(folder / "similarity.npz") as course:
+        assert list(course["epochs"]) == [0, 1, 2, 3]
+        assert course["student"].shape == (4, 9, 9)
+        assert course["teacher"].shape == (9, 9)
+        assert len(course["ids"]) == 4  # of the eight asked for: there are no more validation images
+        distances = course["distance"]
+    rows = list(csv.DictReader(files["history.csv"].decode().splitlines()))
+    assert [float(row["similarity/distance"]) for row in rows] == pytest.approx(list(distances[1:]))
+
+
+def test_looking_at_the_similarity_changes_no_weight(taught):
+    watched = student(taught)
+    forget(taught)
+    change(taught, train={"similarity_every": 0})
+    plain = student(taught)
+    assert "similarity.npz" not in plain
+    assert "similarity/distance" not in columns(plain)
+    assert plain["student.safetensors"] == watched["student.safetensors"]
+
+
+def test_the_similarity_is_looked_at_every_few_epochs_and_at_the_last(taught):
+    change(taught, train={"similarity_every": 2, "similarity_images": 2})
+    student(taught, "kd")
+    with np.load(taught / "runs/shapes/kd/resnet18-0/similarity.npz") as course:
+        assert list(course["epochs"]) == [0, 2, 3]
+        assert len(course["ids"]) == 2
+
+
+def test_the_similarity_is_a_picture_with_a_step_in_mlflow(taught, monkeypatch):
+    class Recorder(NullTracker):
+        def log(self, metrics, step):
+            logged[step] = metrics.get("similarity/distance")
+
+        def image(self, picture, *, key, step):
+            pictures.append((key, step, [axis.get_title() for axis in picture.axes][:3]))
+
+    logged, pictures = {}, []
+    change(taught, tracking={"enabled": True})
+    monkeypatch.setattr(train, "_open_tracker", lambda *_, **__: Recorder())
+    student(taught, "kd")
+    assert [step for _, step, _ in pictures] == [0, 1, 2, 3]
+    assert pictures[0][0] == "similarity/ics"
+    assert set(logged) == {0, 1, 2, 3}
+    assert None not in logged.values()
 
 
 def columns(files):

@@ -78,6 +78,7 @@ def trained(*, health_steps, method=True, precision="32-true", clip_norm=0.0):
         batches=batches,
         weights=lambda epoch: {"ce": 1.0, "icsd": 0.1, "kd": float(epoch)},
         validate=None,
+        probe=lambda finished: {},
         on_epoch=lambda progress: None,
     )
     return copy.deepcopy(distiller.state_dict()), optimizer.state_dict()["state"], progress.history

@@ -140,10 +140,11 @@ def _evaluate(root: Path, params: Params, keys: list[RunKey], *, with_teacher: b
 
 
 def _diverged(root: Path, key: RunKey) -> bool:
-    """Whether a network's weights are not finite, which is recorded."""
+    """Whether a network's training did not end with a finite loss and finite weights, which is recorded."""
     state = load_network(root / key.weights).state_dict()
     broken = [name for name, value in state.items() if not value.isfinite().all()]
-    if not broken:
+    loss = json.loads((root / key.folder / "train.json").read_text(encoding="utf-8")).get("diverged")
+    if not (broken or loss):
         return False
     advice = "lower the learning rate or the weights of its losses, or set clip_norm, and train it again"
     if key.is_teacher:
@@ -152,9 +153,10 @@ def _diverged(root: Path, key: RunKey) -> bool:
         )
     write_json(
         root / key.results / "diverged.json",
-        {"schema": 1, "weights_sha256": sha256_of(root / key.weights), "not_finite": broken},
+        {"schema": 1, "weights_sha256": sha256_of(root / key.weights), "not_finite": broken, "loss": loss},
     )
-    print(f"{key.title}: diverged, {len(broken)} of its tensors are not finite: {advice}", flush=True)
+    reason = loss or f"{len(broken)} of its tensors are not finite: {advice}"
+    print(f"{key.title}: diverged, {reason}", flush=True)
     return True
 
 

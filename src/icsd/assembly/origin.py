@@ -22,7 +22,8 @@ CARRIERS = frozenset(
     f"icsd.{name}"
     for name in (
         *("params", "files", "runs", "tracking", "data", "methods", "methods.blocks", "methods.sources"),
-        *("assembly.device", "assembly.grid", "assembly.origin", "assembly.tuned", "assembly.validate"),
+        *("assembly.device", "assembly.grid", "assembly.origin", "assembly.pictures"),
+        *("assembly.tuned", "assembly.validate"),
     )
 )
 """Modules that carry numbers and make none, as dvc.yaml has it; they are neither hashed nor followed."""

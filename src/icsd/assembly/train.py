@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -20,8 +22,10 @@ from icsd import metrics, tracking
 from icsd.assembly.device import accelerator, device_name
 from icsd.assembly.grid import teacher_key
 from icsd.assembly.origin import origin_of
+from icsd.assembly.pictures import ics_picture
 from icsd.assembly.tuned import weights_source
 from icsd.assembly.validate import checked_params
+from icsd.data import DATASETS
 from icsd.data.loaders import EvalBatches, TrainBatches
 from icsd.data.shards import ShardedSplit, read_manifest
 from icsd.data.transforms import augment, prepare
@@ -37,6 +41,7 @@ from icsd.training.distiller import Distiller
 from icsd.training.health import health_warnings, keep_compiled_graphs
 from icsd.training.loop import Progress, Schedule, fit
 from icsd.training.optim import build_sgd
+from icsd.training.probe import SimilarityCourse, SimilarityProbe
 from icsd.training.validation import validation_confusion
 from icsd.weighting import Alw, term_weights
 
@@ -68,6 +73,11 @@ class Job:
     def health_steps(self) -> int:
         """Steps of an epoch on which the gradients of the loss terms are compared."""
         return self.training.health_steps if isinstance(self.training, StudentTraining) else 0
+
+    @property
+    def similarity_every(self) -> int:
+        """Epochs between two looks at the student's similarity matrix; 0 for none."""
+        return self.training.similarity_every if isinstance(self.training, StudentTraining) else 0
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -177,6 +187,8 @@ class _Loop:
     batches: TrainBatches
     schedule: Schedule
     progress: Progress
+    probe: SimilarityProbe | None
+    """On the first rank of a student, where ``train.similarity_every`` asks for it."""
 
 
 def _train(root: Path, job: Job) -> None:
@@ -203,13 +215,24 @@ def _train_in(run: _Run) -> None:
     root, job, fabric = run.root, run.job, run.fabric
     loop = _set_up(run)
     with _open_tracker(root, job, run.state, active=fabric.is_global_zero) as tracker:
-        _fit(run, loop, tracker)
+        try:
+            _fit(run, loop, tracker)
+            diverged = None
+        except FloatingPointError as error:
+            if job.key.is_teacher:
+                raise
+            diverged = str(error)
         if fabric.is_global_zero:
-            _warn_of_health(job, loop.progress, tracker)
-            _write_outputs(run, loop.distiller, loop.progress, loop.schedule)
-            _write_cost(run, loop.distiller, loop.progress, loop.schedule, tracker, started)
-            for file in ("history.csv", "train.json", job.key.weights.name):
-                tracker.artifact(root / job.key.folder / file)
+            if diverged:
+                _warn_of_divergence(job, diverged, tracker)
+            else:
+                _warn_of_health(job, loop.progress, tracker)
+            _write_outputs(run, loop, diverged)
+            _write_cost(run, loop, tracker, started)
+            for path in sorted((root / job.key.folder).iterdir()):
+                tracker.artifact(path)
+            if diverged:
+                tracker.close("FAILED")
     fabric.barrier()
 
 
@@ -231,7 +254,8 @@ def _set_up(run: _Run) -> _Loop:
     progress = _restore(load_state(run.checkpoint), distiller, optimizer)
     batches = _train_batches(root / data_folder(job.params.dataset), job, fabric)
     schedule = _schedule(job, steps=batches.steps_per_epoch, fabric=fabric)
-    return _Loop(distiller, optimizer, (module, wrapped_optimizer), batches, schedule, progress)
+    probe = _probe(run, distiller.teacher)
+    return _Loop(distiller, optimizer, (module, wrapped_optimizer), batches, schedule, progress, probe)
 
 
 def _fit(run: _Run, loop: _Loop, tracker: tracking.Tracker) -> None:
@@ -264,8 +288,52 @@ def _fit(run: _Run, loop: _Loop, tracker: tracking.Tracker) -> None:
             alw=job.alw,
         ),
         validate=_validation(data, job, distiller.student, fabric),
+        probe=partial(_look, run, loop, tracker),
         on_epoch=on_epoch,
     )
+
+
+def _look(run: _Run, loop: _Loop, tracker: tracking.Tracker, finished: int) -> dict[str, float]:
+    """After ``finished`` epochs: the similarity's distance to the teacher's where this epoch is looked at."""
+    job = run.job
+    due = loop.probe and (finished % job.similarity_every == 0 or finished == job.training.epochs)
+    if loop.probe is None or not due or (found := loop.probe.measure(loop.distiller.student)) is None:
+        return {}
+    matrix, distance = found
+    course = loop.progress.similarity
+    course.epochs.append(finished)
+    course.matrices.append(matrix)
+    course.distances.append(distance)
+    row = {"similarity/distance": distance}
+    if job.params.tracking.enabled:
+        if finished == 0:  # no row of the history is of this time
+            tracker.log(row, 0)
+        picture = ics_picture(
+            matrix.numpy(),
+            cast(torch.Tensor, loop.probe.teacher_matrix).numpy(),
+            DATASETS[job.params.data.reader].classes,
+            title=f"{job.key.title} · epoch {finished} · distance {distance:.3g}",
+        )
+        tracker.image(picture, key="similarity/ics", step=finished)
+    return row
+
+
+def _probe(run: _Run, teacher: nn.Module | None) -> SimilarityProbe | None:
+    """Over validation images, which train no weight and give no reported score, where there are any."""
+    job, fabric = run.job, run.fabric
+    if not (job.similarity_every and fabric.is_global_zero):
+        return None
+    if teacher is None:  # the student alone is compared with the teacher that it does not see
+        teacher = load_network(run.root / teacher_key(job.params).weights).to(fabric.device).eval()
+    split = ShardedSplit(run.root / data_folder(job.params.dataset), _probe_split(run))
+    batches = EvalBatches(split, partial(prepare, input_scale=job.params.images.input_scale))
+    images = islice(batches, cast(StudentTraining, job.training).similarity_images)
+    return SimilarityProbe(images, teacher=teacher, device=fabric.device)
+
+
+def _probe_split(run: _Run) -> str:
+    splits = read_manifest(run.root / data_folder(run.job.params.dataset))["splits"]
+    return "validation" if "validation" in splits else "train"
 
 
 def _start_fabric(runtime: Runtime) -> Fabric:
@@ -340,7 +408,7 @@ def _restore(saved: dict[str, Any] | None, distiller: Distiller, optimizer: torc
         return Progress()
     distiller.load_state_dict(saved["distiller"])
     optimizer.load_state_dict(saved["optimizer"])
-    progress = Progress(**saved["progress"])
+    progress = Progress(**saved["progress"] | {"similarity": SimilarityCourse(**saved["similarity"])})
     progress.resumed += 1
     print(f"going on after epoch {progress.epoch}", flush=True)
     return progress
@@ -350,7 +418,8 @@ def _state_of(distiller: Distiller, optimizer: torch.optim.SGD, progress: Progre
     return {
         "distiller": distiller.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "progress": vars(progress),
+        "progress": {name: value for name, value in vars(progress).items() if name != "similarity"},
+        "similarity": vars(progress.similarity),
     }
 
 
@@ -462,16 +531,27 @@ def _warn_of_health(job: Job, progress: Progress, tracker: tracking.Tracker) -> 
         tracker.tags({"icsd.loss_health": "; ".join(sentences)})
 
 
-def _write_outputs(run: _Run, distiller: Distiller, progress: Progress, schedule: Schedule) -> None:
-    """Weights, curves and description: the same bytes whenever the run is repeated."""
-    root, job = run.root, run.job
+def _warn_of_divergence(job: Job, message: str, tracker: tracking.Tracker) -> None:
+    print(f"warning: {job.key.title} diverged in {message}; the report will show a gap", flush=True)
+    tracker.tags({"icsd.diverged": message})
+
+
+def _write_outputs(run: _Run, loop: _Loop, diverged: str | None) -> None:
+    """Weights, curves and description: the same bytes whenever the run is repeated.
+
+    A student that ``diverged`` keeps what it ended with, no epoch of it selected; its evaluation sees that.
+    """
+    root, job, progress, schedule = run.root, run.job, loop.progress, loop.schedule
     key, params = job.key, job.params
-    student = cast(DeepLabV3Plus, distiller.student)
-    selected = progress.best_epoch if schedule.select == "best_val" else progress.epoch
-    if schedule.select == "best_val":
+    student = cast(DeepLabV3Plus, loop.distiller.student)
+    selected: int | None = progress.best_epoch if schedule.select == "best_val" else progress.epoch
+    if diverged:
+        selected = None
+    elif schedule.select == "best_val":
         student.load_state_dict(cast(dict[str, torch.Tensor], progress.best_weights))
     save_weights(student, root / key.weights)
     _write_history(root / key.folder / "history.csv", progress.history)
+    _write_similarity(run, loop)
     splits = read_manifest(root / data_folder(params.dataset))["splits"]
     kind: Literal["teacher", "student"] = "teacher" if key.is_teacher else "student"
     write_json(
@@ -495,6 +575,7 @@ def _write_outputs(run: _Run, distiller: Distiller, progress: Progress, schedule
             "num_validation_images": len(splits["validation"]["ids"]) if "validation" in splits else 0,
             "selected": schedule.select,
             "selected_epoch": selected,
+            "diverged": diverged,
             "weights_source": job.weights_source,
             "params": job.numbers,
             "hashes": run.origin,
@@ -503,38 +584,49 @@ def _write_outputs(run: _Run, distiller: Distiller, progress: Progress, schedule
 
 
 def _write_history(path: Path, history: list[dict[str, float]]) -> None:
-    columns = list(dict.fromkeys(key for row in history for key in row))
+    # A run that diverged in its first epoch has the column and no row.
+    columns = list(dict.fromkeys(["epoch", *(key for row in history for key in row)]))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
 
 
-def _write_cost(
-    run: _Run,
-    distiller: Distiller,
-    progress: Progress,
-    schedule: Schedule,
-    tracker: tracking.Tracker,
-    started: datetime,
-) -> None:
+def _write_similarity(run: _Run, loop: _Loop) -> None:
+    """The student's similarity matrices over its training; docs/results.md describes the arrays."""
+    course, probe = loop.progress.similarity, loop.probe
+    if probe is None or probe.teacher_matrix is None:
+        return
+    data = run.root / data_folder(run.job.params.dataset)
+    num_images = cast(StudentTraining, run.job.training).similarity_images
+    np.savez_compressed(
+        run.root / run.job.key.folder / "similarity.npz",
+        epochs=np.array(course.epochs, np.int64),
+        student=torch.stack(course.matrices).numpy(),
+        teacher=probe.teacher_matrix.numpy(),
+        distance=np.array(course.distances),
+        ids=np.array(ShardedSplit(data, _probe_split(run)).ids[:num_images]),
+    )
+
+
+def _write_cost(run: _Run, loop: _Loop, tracker: tracking.Tracker, started: datetime) -> None:
     """What is never the same twice, apart from the outputs that others depend on."""
     root, job, device = run.root, run.job, run.fabric.device
+    progress, method = loop.progress, loop.distiller.method
     git = tracking.git_state(root)
-    images = schedule.epochs * schedule.steps * job.training.batch
+    epochs = min(progress.epoch + 1, loop.schedule.epochs)  # where it diverged, that one was begun
+    images = epochs * loop.schedule.steps * job.training.batch
     write_json(
         root / job.key.cost,
         {
             "seconds_training": progress.seconds,
-            "seconds_per_epoch": progress.seconds / schedule.epochs,
+            "seconds_per_epoch": progress.seconds / epochs,
             "images_per_second": images / progress.seconds,
             "peak_memory_mb": _peak_memory_mb(device),
             "device": device_name(device),
             "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
             "torch": torch.__version__,
-            "extra_parameters": sum(p.numel() for p in distiller.method.parameters())
-            if distiller.method
-            else 0,
+            "extra_parameters": sum(p.numel() for p in method.parameters()) if method else 0,
             "started": started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "resumed": progress.resumed,

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from icsd.seeds import seed_at
 from icsd.training.health import HealthMeter, measured_steps
 from icsd.training.optim import poly_lr, set_lr
+from icsd.training.probe import SimilarityCourse
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 Row = dict[str, float]
@@ -55,6 +56,7 @@ class Progress:
     resumed: int = 0
     best_epoch: int = 0
     best_weights: dict[str, Tensor] | None = None
+    similarity: SimilarityCourse = field(default_factory=SimilarityCourse)
 
 
 def fit(
@@ -68,6 +70,7 @@ def fit(
     batches: Callable[[int], Batches],
     weights: Callable[[int], dict[str, float]],
     validate: Callable[[], Mapping[str, float]] | None,
+    probe: Callable[[int], Mapping[str, float]],
     on_epoch: Callable[[Progress], None],
 ) -> Progress:
     """Train from wherever ``progress`` stands to the last epoch.
@@ -82,14 +85,27 @@ def fit(
         batches: Epoch (from 0) -> its micro-batches.
         weights: Epoch (from 0) -> weight of each term.
         validate: Gives mIoU and accuracies (fractions) on images that are not reported; None without them.
+        probe: Number of finished epochs -> what else the row of that epoch holds; called before the first
+            epoch too.
         on_epoch: Called after each epoch, on every rank: log first, then write the checkpoint.
+
+    Raises:
+        FloatingPointError: A loss is not finite; ``progress`` then stands at the last epoch before.
     """
+    if progress.epoch == 0:
+        probe(0)
     for epoch in range(progress.epoch, schedule.epochs):
         started = time.perf_counter()
         torch.manual_seed(seed_at(schedule.seed, "dropout", epoch, fabric.global_rank))
         term_weights = weights(epoch)
         health = HealthMeter(student, measured_steps(schedule.steps, schedule.health_steps))
-        losses = train_epoch(fabric, module, optimizer, batches(epoch), epoch, schedule, term_weights, health)
+        try:
+            losses = train_epoch(
+                fabric, module, optimizer, batches(epoch), epoch, schedule, term_weights, health
+            )
+        except FloatingPointError:
+            progress.seconds += time.perf_counter() - started  # what the failure cost is a cost
+            raise
         row: Row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
         row |= {f"loss/{name}": value for name, value in losses.items()}
         row |= {f"weight/{name}": value for name, value in term_weights.items()}
@@ -97,6 +113,7 @@ def fit(
         if validate is not None and is_validated(epoch + 1, schedule):
             row |= {f"val/{name}": value for name, value in validate().items()}
             _keep_best(progress, row, student, schedule)
+        row |= probe(epoch + 1)
         progress.epoch = epoch + 1
         progress.history.append(row)
         progress.seconds += time.perf_counter() - started

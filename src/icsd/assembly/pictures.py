@@ -1,0 +1,52 @@
+"""Pictures of a run while it trains. They show its numbers and make none: no stage depends on this file."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Matrix = NDArray[np.float32]
+
+
+def ics_picture(student: Matrix, teacher: Matrix, classes: Sequence[str], *, title: str) -> "Figure":
+    """Student, teacher, and their difference, on scales that the teacher sets, so that epochs compare.
+
+    Args:
+        student: [C, C], row i, column j: KL(class i ‖ class j) of the spatial distributions, in nats.
+        teacher: [C, C].
+        classes: Names of the C classes.
+        title: What and when it is.
+    """
+    from icsd.reporting.drawing import drawn, sheet, titled
+
+    @drawn
+    def draw() -> "Figure":
+        top = float(teacher.max()) or 1.0
+        side = max(3.6, 0.2 * len(classes) + 1.6)
+        figure = sheet(3 * side + 1.2, side + 0.6)
+        panels = (
+            ("Student", student, "viridis", 0.0),
+            ("Teacher", teacher, "viridis", 0.0),
+            ("Student − teacher", student - teacher, "PuOr", -top),
+        )
+        for index, (name, matrix, cmap, low) in enumerate(panels):
+            axis = figure.add_subplot(1, 3, index + 1)
+            shown = axis.imshow(matrix, cmap=cmap, vmin=low, vmax=top)
+            axis.set_title(name)
+            axis.grid(visible=False)
+            ticks = range(len(classes))
+            axis.set_xticks(ticks, classes, rotation=90, fontsize=8)
+            axis.set_yticks(ticks, classes if index == 0 else [], fontsize=8)
+            if index:
+                label = "difference, nats" if index == 2 else "KL(row ‖ column), nats"
+                figure.colorbar(
+                    shown, ax=axis, shrink=0.8, label=label, extend="both" if index == 2 else "max"
+                )
+        titled(figure, title)
+        return figure
+
+    return draw()
