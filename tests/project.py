@@ -62,7 +62,7 @@ def environment(project: Path) -> dict[str, str]:
     }
     return kept | {
         "DVC_NO_ANALYTICS": "1",
-        "DVC_SITE_CACHE_DIR": str(project / ".dvc/tmp/site"),  # ignored by git, as it is with DVC's own default
+        "DVC_SITE_CACHE_DIR": str(project / ".dvc/tmp/site"),  # where git ignores it
         "OMP_NUM_THREADS": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         **{

@@ -172,7 +172,28 @@ class Tree:
         if self.blocks.get(method, {}).get("alw"):
             train["params"]["alw"] = {"decay": "linear", "scope": "paper", "power": 2.0}
         write_json(folder / "train.json", train)
-        self.history(method, draws).to_csv(folder / "history.csv", index=False)
+        history = self.history(method, draws)
+        if student is not None:
+            history["similarity/distance"] = self.write_similarity(folder, method)[1:]
+        history.to_csv(folder / "history.csv", index=False)
+
+    def write_similarity(self, folder: Path, method: str) -> np.ndarray:
+        """The student's matrix comes closer to the teacher's with every epoch; returns the distances."""
+        num_classes = len(self.classes)
+        teacher = np.random.default_rng(5).gamma(2.0, 1.5, (num_classes, num_classes))
+        np.fill_diagonal(teacher, 0)
+        left = np.linspace(1, 1 - self.quality[method], self.epochs + 1)
+        student = teacher * (1 + left[:, None, None])
+        distance = ((student - teacher) ** 2).mean(axis=(1, 2))
+        np.savez(
+            folder / "similarity.npz",
+            epochs=np.arange(self.epochs + 1),
+            student=student.astype(np.float32),
+            teacher=teacher.astype(np.float32),
+            distance=distance,
+            ids=np.array(["a", "b"]),
+        )
+        return distance
 
     def history(self, method: str, draws: np.random.Generator) -> pd.DataFrame:
         epochs = np.arange(1, self.epochs + 1)

@@ -39,6 +39,26 @@ def answer(
     return blocks
 
 
+def cost_sentences(costs: pd.DataFrame, *, focus: str) -> list[list[str]]:
+    """A block about what training with ``focus`` costs beside the student alone; none without a measurement.
+
+    Args:
+        costs: From :func:`icsd.reporting.tables.cost`.
+        focus: The method the report is about.
+    """
+    sentences: list[str] = []
+    for row in _rows(costs[costs["method"] == focus]):
+        if pd.isna(row["relative_time"]):
+            continue
+        extra = 0 if pd.isna(row["extra_parameters"]) else int(row["extra_parameters"])
+        added = f"{extra:,} parameters train beside it" if extra else "no parameters are added"
+        sentences.append(
+            f"Cost: with {method_label(focus)}, an epoch of {network_label(row['student'])} takes "
+            f"{row['relative_time']:.2f} times as long as alone, and {added}; the result is of the same size."
+        )
+    return [sentences] if sentences else []
+
+
 def verdict(row: Row) -> str:
     """How sure a difference is, from its interval (images and seeds) and its corrected p (seeds).
 

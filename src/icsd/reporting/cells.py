@@ -11,10 +11,12 @@ GAP = "–"
 
 @dataclass(frozen=True)
 class Cell:
-    """A text, and the number to sort by where it is one."""
+    """A text, the number to sort by where it is one, and where on the page it comes from."""
 
     text: str
     value: float | None = None
+    link: str | None = None
+    """Id of an element of report.html."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class Display:
     notes: tuple[str, ...] = field(default=())
     num_labels: int = 2
     """Leading columns that name the row; the others are aligned as numbers."""
+    ids: tuple[str | None, ...] = field(default=())
+    """Of the rows, for links to them; none where empty."""
+    text_columns: tuple[str, ...] = field(default=())
+    """Headers of later columns that hold texts."""
 
 
 def number(value: Any, form: str) -> Cell:  # noqa: ANN401 - a number, None, NaN or NA out of a data frame

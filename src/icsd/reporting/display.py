@@ -1,6 +1,7 @@
 """Data frames -> tables as people read them: rounded texts, symbols, and notes on what they mean."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -194,7 +195,8 @@ def show_health(table: pd.DataFrame) -> Display:
         "A term with less than 1 % does nothing, and a comparison of its method says nothing about it; with "
         "more than 90 % the labels hardly count. Weights are found with python -m pipeline.tune.",
     ]
-    return _display("health", "What each loss term did", table, columns, notes, num_labels=3)
+    shown = _display("health", "What each loss term did", table, columns, notes, num_labels=3)
+    return replace(shown, text_columns=("Remark",))
 
 
 def show_published(table: pd.DataFrame) -> Display:
@@ -210,6 +212,28 @@ def show_published(table: pd.DataFrame) -> Display:
         ("Source", lambda row: Cell(row["source"])),
     ]
     return _display("published", "Published on this dataset", table, columns, [])
+
+
+def show_provenance(table: pd.DataFrame) -> Display:
+    """Where each row comes from; the first run of a method is what other tables link to."""
+    headers = [str(name).replace("_", " ") for name in table.columns]
+    first = ~table.duplicated(["student", "method"])
+    ids = tuple(
+        run_id(row["student"], row["method"]) if is_first else None
+        for row, is_first in zip(table.to_dict("records"), first, strict=True)
+    )
+    notes = (
+        "A run in MLflow: search its list for attributes.run_id = '…' (README, MLflow). Is a row still what "
+        "it was made of? python -m pipeline.verify --method … --student … --seed …",
+        "The digests of code, data and teacher are in runs/<dataset>/<run>/train.json.",
+    )
+    shown = show_texts("provenance", "Provenance", table, headers, len(headers))
+    return replace(shown, ids=ids, notes=notes)
+
+
+def run_id(student: str, method: str) -> str:
+    """Id of the first run of a method in report.html."""
+    return f"run-{student}-{method}"
 
 
 def show_texts(
@@ -290,7 +314,9 @@ def _network(row: Row) -> Cell:
 
 
 def _method(row: Row) -> Cell:
-    return Cell(method_label(row["method"]))
+    """The method, with a link to where its runs and their digests stand."""
+    link = run_id(row["student"], row["method"]) if "student" in row else None
+    return Cell(method_label(row["method"]), link=link)
 
 
 def _method_and_variant(row: Row) -> Cell:

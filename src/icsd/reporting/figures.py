@@ -13,6 +13,7 @@ from icsd.reporting.style import Look, emphasised, looks, method_label, network_
 from icsd.runs import TEACHER
 
 MIOU = "val/miou"
+DISTANCE = "similarity/distance"
 PALE = "#c4c4c4"
 
 
@@ -81,6 +82,33 @@ def validation_by_method(histories: pd.DataFrame, *, student: str) -> Figure:
         axis.sharey(axes[0])
         axis.tick_params(labelsize=9)
     titled(figure, f"Validation mIoU in % by epoch, {network_label(student)}: each method over all others")
+    return figure
+
+
+@drawn
+def similarity_distance(histories: pd.DataFrame, *, student: str, focus: str | None = None) -> Figure:
+    """Distance of the student's similarity matrix to the teacher's by epoch; as :func:`training_curves`.
+
+    Args:
+        histories: Columns method, seed, epoch, ``similarity/distance`` (nats²).
+        student: Backbone, for the title.
+        focus: The method the report is about.
+    """
+    every = list(histories["method"].unique())
+    styles = looks(emphasised(every, focus=focus))
+    coloured = histories["method"].isin(list(styles))
+    figure, (axis,) = grid(1, columns=1, width=8.0, height=3.6)
+    if (~coloured).any():
+        _pale_means(axis, _means_by_epoch(histories[~coloured], DISTANCE), scale=1)
+    for method, look in styles.items():
+        _seed_curves(axis, histories[histories["method"] == method], DISTANCE, look, scale=1)
+    axis.set(xlabel="epoch", ylabel="mean squared difference, nats²")
+    _log_where_wide(axis, histories[DISTANCE])
+    titled(figure, f"How far the similarity matrix of {network_label(student)} is from the teacher's")
+    handles = [_handle(look) for look in styles.values()]
+    if len(every) > len(styles):
+        handles.append(Line2D([], [], color=PALE, linewidth=1.2, label="other methods"))
+    legend_below(figure, handles, columns=5)
     return figure
 
 

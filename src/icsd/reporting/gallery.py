@@ -92,6 +92,14 @@ def _of_student(
                 "Share of each weighted term in the gradients that the student was trained with.",
                 loss_shares(history, student=student),
             )
+        if figures.DISTANCE in history and history[figures.DISTANCE].notna().any():
+            yield _picture(
+                f"similarity_distance_{student}",
+                f"Similarity while learning, {name}",
+                "Mean squared difference of the similarity matrices of student and teacher on a few fixed "
+                "images, what ICSD minimises: lower is closer, and closer is not by itself better.",
+                figures.similarity_distance(history, student=student, focus=focus),
+            )
         varying = figures.varying_weights(history)
         if varying:
             shown = focus if focus in varying else varying[0]

@@ -1,8 +1,9 @@
-"""One self-contained page: no request leaves it, and without JavaScript only sorting is missing."""
+"""One self-contained page: no request leaves it; without JavaScript, sorting and the slider are missing."""
 
 from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -17,6 +18,7 @@ def to_html(
     answer: Sequence[Sequence[str]],
     tables: dict[str, Display],
     pictures: Sequence[Picture],
+    courses: dict[str, Any] | None,
     gaps: Sequence[str],
 ) -> str:
     """The page as text.
@@ -26,8 +28,10 @@ def to_html(
         subtitle: One line below it.
         answer: Blocks of sentences that come before everything else; the first of each stands out.
         tables: By name; ``comparison``, ``methods``, ``fidelity``, ``per_class``, ``cost``, ``protocol`` and
-            ``provenance`` always; ``contrasts``, ``ablation``, ``health`` and ``published`` where given.
+            ``provenance`` always; ``contrasts``, ``ablation``, ``health``, ``pairs`` and ``published`` where
+            given.
         pictures: In the order of the page.
+        courses: From :func:`icsd.reporting.course.courses`.
         gaps: Paths that were expected and are missing.
     """
     environment = Environment(
@@ -46,5 +50,6 @@ def to_html(
         tables=tables,
         pictures=pictures,
         images=images,
+        courses=courses,
         gaps=gaps,
     )

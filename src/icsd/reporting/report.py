@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from icsd.files import folder_written_whole, write_bytes
-from icsd.reporting import display, fidelity, recipes, tables
-from icsd.reporting.answer import answer
+from icsd.reporting import display, fidelity, pairs, recipes, tables
+from icsd.reporting.answer import answer, cost_sentences
 from icsd.reporting.health import health_sentences, loss_health
 from icsd.reporting.protocol import protocol
 from icsd.reporting.published import published_on
@@ -42,7 +42,8 @@ def write_report(
 ) -> dict[str, Any]:
     """Writes the folder ``destination`` anew, all or nothing, and returns a summary.
 
-    Everything is equal in identical runs except cost.*, provenance.csv and their sections of report.html.
+    Everything is equal in identical runs except cost.*, provenance.csv, and of report.html their sections and
+    the answer's last block.
 
     Args:
         results: From :func:`icsd.reporting.results.load_results`.
@@ -59,6 +60,7 @@ def write_report(
         "delta": …}}}``, fractions rounded to four decimals, null for gaps.
     """
     # Matplotlib and seaborn take a second to import: only here, so that reading results costs nothing.
+    from icsd.reporting.course import courses
     from icsd.reporting.gallery import draw_all
     from icsd.reporting.html import to_html
 
@@ -67,7 +69,7 @@ def write_report(
     draws = tables.draw(results, resamples=resamples, seed=seed)
     compared = tables.comparison(results, draws)
     contrasted = tables.contrasts(results, draws, focus=focus)
-    all_tables = _tables(results, compared, contrasted)
+    all_tables = _tables(results, compared, contrasted, focus=focus)
     pictures = list(
         draw_all(
             results,
@@ -86,9 +88,10 @@ def write_report(
     page = to_html(
         title=title,
         subtitle=_subtitle(results),
-        answer=blocks,
+        answer=[*blocks, *cost_sentences(all_tables["cost"].source, focus=focus)],
         tables=shown,
         pictures=pictures,
+        courses=courses(results, classes),
         gaps=results.gaps,
     )
     files: dict[str, bytes] = {"report.html": page.encode()}
@@ -123,7 +126,9 @@ def summary(comparison: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
     return found
 
 
-def _tables(results: Results, compared: pd.DataFrame, contrasted: pd.DataFrame) -> dict[str, _Table]:
+def _tables(
+    results: Results, compared: pd.DataFrame, contrasted: pd.DataFrame, *, focus: str
+) -> dict[str, _Table]:
     per_class, costs = tables.per_class(results), tables.cost(results)
     card, origin = protocol(results), tables.provenance(results)
     trained = next((run.training for run in results.runs.values() if run.training), None)
@@ -142,15 +147,16 @@ def _tables(results: Results, compared: pd.DataFrame, contrasted: pd.DataFrame) 
     ledger = fidelity.ledger(results)
     shown = display.show_texts("fidelity", "Fidelity ledger", ledger, fidelity.HEADERS, len(fidelity.HEADERS))
     found["fidelity"] = _Table(ledger, replace(shown, notes=fidelity.NOTES))
+    mixed_up = pairs.class_pairs(results, focus=focus)
+    if len(mixed_up):
+        found["pairs"] = _Table(mixed_up, pairs.show_pairs(mixed_up))
     found["per_class"] = _Table(per_class, display.show_per_class(per_class))
     found["cost"] = _Table(costs, display.show_cost(costs))
     headers = ("Setting", "Teacher", "Students")
     found["protocol"] = _Table(card, display.show_texts("protocol", "Protocol", card, headers, 3))
     if len(elsewhere):
         found["published"] = _Table(elsewhere, display.show_published(elsewhere))
-    headers_of_origin = [str(name).replace("_", " ") for name in origin.columns]
-    shown = display.show_texts("provenance", "Provenance", origin, headers_of_origin, len(headers_of_origin))
-    found["provenance"] = _Table(origin, shown)
+    found["provenance"] = _Table(origin, display.show_provenance(origin))
     return found
 
 

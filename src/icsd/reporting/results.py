@@ -22,6 +22,20 @@ Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, eq=False)
+class Course:
+    """A student's inter-class similarity on a few fixed images while it learnt."""
+
+    epochs: NDArray[np.int64]
+    """[E]; 0 is before training."""
+    student: NDArray[np.float64]
+    """[E, classes, classes]."""
+    teacher: NDArray[np.float64]
+    """[classes, classes], on the same images."""
+    distance: NDArray[np.float64]
+    """[E]."""
+
+
+@dataclass(frozen=True, eq=False)
 class Run:
     """One trained network; a part is None when its file is missing."""
 
@@ -38,6 +52,8 @@ class Run:
     ics: NDArray[np.float64] | None
     """[classes, classes], the network's own matrix, mean over images."""
     panels: Path | None
+    similarity: Course | None = None
+    """None, and no gap, where ``train.similarity_every`` is 0."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +173,7 @@ class _Reader:
             ids=() if confusion is None else tuple(str(name) for name in confusion["ids"]),
             ics=None if ics is None else ics[ics_name].astype(np.float64),
             panels=panels,
+            similarity=_read_course(runs / "similarity.npz"),
         )
 
     def _diverged(self, key: RunKey) -> Run:
@@ -204,6 +221,26 @@ def _read_history(path: Path) -> pd.DataFrame:
     if "epoch" not in history.columns:
         raise UserError(f"{path}: column epoch is missing; delete the run's folder and train it again")
     return history.astype({"epoch": int})
+
+
+def _read_course(path: Path) -> Course | None:
+    if not path.exists():
+        return None
+    arrays = _read_npz(path, ("epochs", "student", "teacher", "distance"))
+    epochs, student, teacher, distance = (
+        arrays[name] for name in ("epochs", "student", "teacher", "distance")
+    )
+    if student.shape != (len(epochs), *teacher.shape) or distance.shape != epochs.shape:
+        raise UserError(
+            f"{path}: epochs {epochs.shape}, student {student.shape}, teacher {teacher.shape} and distance"
+            f" {distance.shape} differ in size; delete the run's folder and train it again"
+        )
+    return Course(
+        epochs.astype(np.int64),
+        student.astype(np.float64),
+        teacher.astype(np.float64),
+        distance.astype(np.float64),
+    )
 
 
 def _read_npz(path: Path, names: Sequence[str]) -> dict[str, Array]:
