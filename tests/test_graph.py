@@ -21,6 +21,7 @@ CARRIERS = {
     "src/icsd/assembly/device.py",
     "src/icsd/assembly/origin.py",
     "src/icsd/assembly/pictures.py",
+    "src/icsd/assembly/registry.py",
     "src/icsd/assembly/grid.py",
     "src/icsd/assembly/tuned.py",
     "src/icsd/assembly/validate.py",

@@ -4,11 +4,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from icsd.data.transforms import prepare
 from icsd.models import Architecture, DeepLabV3Plus
 from icsd.tracking import Tracker
 from icsd.tracking.store import open_client
@@ -33,10 +35,16 @@ class Net(nn.Module):
         return {"stage1": stage1, "logits": self.classifier(stage1)}
 
 
-def expected(network: nn.Module, images: Tensor) -> Tensor:
+IMAGE = np.random.default_rng(0).integers(0, 256, (80, 100, 3)).astype(np.uint8)
+STATISTICS = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.25, 0.3)}
+
+
+def expected(network: nn.Module, images: Tensor, *, scale: float) -> Tensor:
+    """What the evaluation computes: each image prepared on its own."""
+    prepared = [prepare(image.numpy(), input_scale=scale, **STATISTICS) for image in images]
     with torch.no_grad():
-        logits = network.eval()(images)["logits"]
-    return functional.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=True)
+        logits = network.eval()(torch.stack(prepared))["logits"]
+    return functional.interpolate(logits, images.shape[1:3], mode="bilinear", align_corners=True)
 
 
 def network_named(name: str) -> nn.Module:
@@ -45,9 +53,9 @@ def network_named(name: str) -> nn.Module:
     return DeepLabV3Plus(Architecture(backbone=name, num_classes=5, width=0.25, output_stride=16))
 
 
-@pytest.mark.parametrize("name", ["smallest", "resnet18"])
-def test_a_logged_model_loads_and_predicts_any_batch_and_size(
-    name: str, track: Callable[..., Tracker], root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("name", "scale"), [("smallest", 1.0), ("smallest", 0.5), ("resnet18", 1.0)])
+def test_a_logged_model_loads_and_predicts_images_of_any_number_and_size(
+    name: str, scale: float, track: Callable[..., Tracker], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow
 
@@ -55,7 +63,14 @@ def test_a_logged_model_loads_and_predicts_any_batch_and_size(
     network = network_named(name).train()
     with track() as tracker:
         tracker.log({"loss": 1.0}, 7)
-        tracker.model(network, name="student", input_shape=(3, 96, 96), metadata={"classes": ["sky", "road"]})
+        tracker.model(
+            network,
+            name="student",
+            image=IMAGE,
+            input_scale=scale,
+            **STATISTICS,
+            metadata={"classes": ["sky", "road"]},
+        )
     assert network.training
 
     client = open_client(root)
@@ -66,14 +81,23 @@ def test_a_logged_model_loads_and_predicts_any_batch_and_size(
     mlflow.set_tracking_uri(client.tracking_uri)
     for uri in (f"models:/{output.model_id}", f"runs:/{tracker.run_id}/student"):
         loaded = mlflow.pytorch.load_model(uri)
-        for size in ((1, 96, 96), (2, 64, 64), (5, 45, 70)):
-            images = torch.randn(size[0], 3, *size[1:])
-            torch.testing.assert_close(loaded(images), expected(network, images), rtol=1e-4, atol=1e-4)
+        for size in ((1, 96, 96), (2, 64, 64), (5, 46, 70)):
+            images = torch.randint(0, 256, (*size, 3), dtype=torch.uint8)
+            # Scaled images are rounded in the evaluation, not in the program: half a grey level at most.
+            tolerance = 1e-4 if scale == 1 else 0.05
+            torch.testing.assert_close(
+                loaded(images), expected(network, images, scale=scale), rtol=1e-4, atol=tolerance
+            )
     description = mlflow.models.get_model_info(f"models:/{output.model_id}")
-    assert description.metadata["input_shape"] == [3, 96, 96]
+    assert description.metadata == {"classes": ["sky", "road"]}
     assert [spec["tensor-spec"]["shape"] for spec in json.loads(description.signature.inputs.to_json())] == [
-        [-1, 3, -1, -1]
+        [-1, -1, -1, 3]
     ]
+    as_function = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
+    picture = IMAGE[None]
+    np.testing.assert_allclose(
+        as_function.predict(picture), loaded(torch.from_numpy(picture)).detach().numpy(), rtol=1e-4, atol=1e-4
+    )
     assert list((root / ".state").rglob("*.pt2")) == []
 
 
@@ -81,6 +105,6 @@ def test_a_network_that_cannot_be_exported_does_not_fail_the_training(
     track: Callable[..., Tracker], root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with track() as tracker:
-        tracker.model(nn.Identity(), name="student", input_shape=(3, 96, 96), metadata={})
+        tracker.model(nn.Identity(), name="student", image=IMAGE, input_scale=1.0, **STATISTICS, metadata={})
     assert open_client(root).get_run(str(tracker.run_id)).info.status == "FINISHED"
     assert "cannot be exported" in caplog.text

@@ -135,7 +135,7 @@ def _evaluate(root: Path, params: Params, keys: list[RunKey], *, with_teacher: b
         measured = measure(bench, key)
         found = measured.metrics
         _write(root / key.results, found, measured.arrays, bench.split, bench.kept)
-        _track(root, params, key, measured.network, found)
+        _track(root, params, key, measured.network, found, example=bench.split[0][0])
         print(f"{key.title}: mIoU {100 * found['miou']:.2f} % on {found['num_images']} images", flush=True)
 
 
@@ -243,7 +243,15 @@ def _write_panels(
     )
 
 
-def _track(root: Path, params: Params, key: RunKey, network: DeepLabV3Plus, found: dict[str, Any]) -> None:
+def _track(
+    root: Path,
+    params: Params,
+    key: RunKey,
+    network: DeepLabV3Plus,
+    found: dict[str, Any],
+    *,
+    example: NDArray[np.uint8],
+) -> None:
     """Add the result, and the network as a loadable model, to the MLflow run that trained it."""
     if not params.tracking.enabled:
         return
@@ -271,14 +279,11 @@ def _track(root: Path, params: Params, key: RunKey, network: DeepLabV3Plus, foun
             tracker.model(
                 network,
                 name="network",
-                input_shape=tuple(found["flops_input"]),
-                metadata={
-                    "classes": list(classes),
-                    "mean": list(IMAGENET_MEAN),
-                    "std": list(IMAGENET_STD),
-                    "input_scale": params.images.input_scale,
-                    "weights_sha256": found["weights_sha256"],
-                },
+                image=example,
+                input_scale=params.images.input_scale,
+                mean=IMAGENET_MEAN,
+                std=IMAGENET_STD,
+                metadata={"classes": list(classes), "weights_sha256": found["weights_sha256"]},
             )
 
 

@@ -10,12 +10,14 @@ import numpy as np
 
 from icsd import tracking
 from icsd.assembly.grid import student_keys, teacher_key
+from icsd.assembly.registry import register_students
 from icsd.assembly.validate import checked_params
 from icsd.data import DATASETS
 from icsd.files import write_json
 from icsd.params import Params
 from icsd.reporting.report import write_report
 from icsd.reporting.results import load_results
+from icsd.reporting.tables import read_table
 from icsd.runs import main_root, state_root
 
 
@@ -45,6 +47,7 @@ def report(root: Path) -> None:
     costs = _costs(root, params)
     if params.tracking.enabled:
         _track(root, params, destination, summary, costs)
+        register_students(root, params, results, read_table(destination / "comparison.csv"))
     if not params.tracking.enabled or tracking.deliver_pending(root) == 0:
         _forget_states(costs)
     print(f"reports/{params.dataset}/report.html", flush=True)

@@ -1,6 +1,7 @@
 """Results -> data frames of raw numbers: scores in percent and points, gaps missing, nothing formatted."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,11 @@ def histories(results: Results, student: str) -> pd.DataFrame:
         pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["epoch", "method", "seed"])
     )
     return table[["method", "seed", *(name for name in table.columns if name not in ("method", "seed"))]]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table of the report as it was written; empty cells are gaps, and no name of a method is one."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 def provenance(results: Results) -> pd.DataFrame:

@@ -7,14 +7,18 @@ to MLflow, so a lost server stops nothing and loses nothing, and a killed traini
 from icsd.tracking.base import NullTracker, Status, Tracker
 from icsd.tracking.git import GitState, git_state
 from icsd.tracking.opening import open_parent, open_tracker
+from icsd.tracking.registry import CHAMPION, Registry, Version
 from icsd.tracking.store import group_id, run_id_in, store_location
-from icsd.tracking.upkeep import close_stale, deliver_pending, tag_reused
+from icsd.tracking.upkeep import close_stale, deliver_pending, tag_reused, when_reachable
 
 __all__ = [
+    "CHAMPION",
     "GitState",
     "NullTracker",
+    "Registry",
     "Status",
     "Tracker",
+    "Version",
     "close_stale",
     "deliver_pending",
     "git_state",
@@ -24,4 +28,5 @@ __all__ = [
     "run_id_in",
     "store_location",
     "tag_reused",
+    "when_reachable",
 ]

@@ -1,6 +1,6 @@
 """What the stages know of experiment tracking: one interface, and the tracker that does nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -54,16 +54,22 @@ class Tracker(Protocol):
         network: "nn.Module",
         *,
         name: str,
-        input_shape: tuple[int, int, int],
+        image: npt.NDArray[np.uint8],
+        input_scale: float,
+        mean: Sequence[float],
+        std: Sequence[float],
         metadata: Mapping[str, Any],
     ) -> None:
-        """Store a network as a program that maps images [B, 3, H, W] to logits [B, C, H, W].
+        """Store a network as a program from RGB images, uint8 [B, H, W, 3], to logits [B, C, H, W].
 
         Args:
             network: Its forward returns a dict of taps with ``logits``.
             name: The model's name in MLflow.
-            input_shape: (3, H, W) of the images it was made for; the program takes other sizes too.
-            metadata: Kept with the model: classes, mean and standard deviation of the input, and so on.
+            image: uint8 [H, W, 3], one that it was made for: the input example. Other sizes work too.
+            input_scale: Size of an image as the network sees it, relative to its own.
+            mean: Of the channels of images in 0..1; subtracted by the program.
+            std: Of the channels of images in 0..1; the program divides by it.
+            metadata: Kept with the model: its classes, and so on.
         """
 
     def rewind(self, step: int) -> None:
@@ -113,7 +119,10 @@ class NullTracker:
         network: "nn.Module",
         *,
         name: str,
-        input_shape: tuple[int, int, int],
+        image: npt.NDArray[np.uint8],
+        input_scale: float,
+        mean: Sequence[float],
+        std: Sequence[float],
         metadata: Mapping[str, Any],
     ) -> None:
         """Nothing."""

@@ -6,7 +6,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -138,7 +138,10 @@ class MlflowTracker:
         network: "nn.Module",
         *,
         name: str,
-        input_shape: tuple[int, int, int],
+        image: npt.NDArray[np.uint8],
+        input_scale: float,
+        mean: Sequence[float],
+        std: Sequence[float],
         metadata: Mapping[str, Any],
     ) -> None:
         """Store a network as a torch.export program."""
@@ -147,7 +150,9 @@ class MlflowTracker:
         key = uuid4().hex
         path = self._copy_of(Path("models") / key)
         try:
-            save_model(network, path, input_shape=input_shape, metadata=metadata)
+            save_model(
+                network, path, image=image, input_scale=input_scale, mean=mean, std=std, metadata=metadata
+            )
         except (
             Exception
         ) as error:  # the weights are an output of the stage anyway; hours of training are not lost

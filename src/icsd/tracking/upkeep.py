@@ -70,7 +70,7 @@ def close_stale(
                 client.set_terminated(run.info.run_id, "KILLED")
                 closed.append(run.info.run_id)
 
-    _try(root, close)
+    when_reachable(root, close)
     return closed
 
 
@@ -84,7 +84,7 @@ def tag_reused(root: Path, run_ids: Iterable[str], *, group: str) -> None:
             if group not in (*users, tags.get("icsd.group")):
                 client.set_tag(run_id, "icsd.reused_by", ", ".join([*users, group]))
 
-    _try(root, tag)
+    when_reachable(root, tag)
 
 
 def _deliver(root: Path, folder: Path) -> bool:
@@ -118,7 +118,13 @@ def _is_live(root: Path, tags: Mapping[str, str]) -> bool:
     return False
 
 
-def _try(root: Path, work: "Callable[[MlflowClient], None]") -> None:
+def when_reachable(root: Path, work: "Callable[[MlflowClient], None]") -> None:
+    """Run ``work`` with the store's client; a store that cannot be reached, or refuses, is a warning.
+
+    Args:
+        root: The repository.
+        work: What is to be done there; a courtesy that no stage depends on.
+    """
     try:
         with store_lock(root):
             client = open_client(root)

@@ -1,0 +1,105 @@
+"""MLflow's model registry: each network once, and aliases that say which to use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+CHAMPION = "champion"
+_DESCRIPTION_LENGTH = 5000
+_WEIGHTS = "icsd.weights_sha256"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered network."""
+
+    number: str
+    tags: Mapping[str, str]
+
+
+class Registry:
+    """The registered models of one store.
+
+    Args:
+        client: Of the store.
+    """
+
+    def __init__(self, client: "MlflowClient") -> None:
+        self._client = client
+
+    def describe(self, name: str, description: str) -> None:
+        """Make the registered model ``name``, or give it this description."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(name, description=description)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            self._client.update_registered_model(name, description)
+
+    def put(
+        self, name: str, *, run_id: str, weights_sha256: str, tags: Mapping[str, str], card: str
+    ) -> Version | None:
+        """Register the model that a run logged; weights that are there already get these tags and this card.
+
+        Args:
+            name: The registered model.
+            run_id: The run; its last logged model is meant.
+            weights_sha256: What tells networks apart.
+            tags: Of the version.
+            card: The model card, Markdown; cut at what MLflow's database takes.
+
+        Returns:
+            None when the run logged no model.
+        """
+        card = card[:_DESCRIPTION_LENGTH]
+        tags = {**tags, _WEIGHTS: weights_sha256}
+        known = self._client.search_model_versions(f"name = '{name}'")
+        same = next((each for each in known if each.tags.get(_WEIGHTS) == weights_sha256), None)
+        if same is None:
+            outputs = self._client.get_run(run_id).outputs
+            models = outputs.model_outputs if outputs else []
+            if not models:
+                return None
+            model_id = models[-1].model_id
+            made = self._client.create_model_version(
+                name, self._source(model_id), run_id, tags=dict(tags), description=card, model_id=model_id
+            )
+            return Version(str(made.version), tags)
+        for key, value in tags.items():
+            if same.tags.get(key) != value:
+                self._client.set_model_version_tag(name, same.version, key, value)
+        if same.description != card:
+            self._client.update_model_version(name, same.version, card)
+        return Version(str(same.version), tags)
+
+    def alias(self, name: str, alias: str, number: str) -> None:
+        """Let ``models:/<name>@<alias>`` mean this version."""
+        self._client.set_registered_model_alias(name, alias, number)
+
+    def champion(self, name: str) -> Version | None:
+        """The version that ``models:/<name>@champion`` means."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found: Any = self._client.get_model_version_by_alias(name, CHAMPION)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+        return Version(str(found.version), dict(found.tags))
+
+    def note(self, name: str, key: str, text: str) -> None:
+        """Tag the registered model."""
+        self._client.set_registered_model_tag(name, key, text)
+
+    def _source(self, model_id: str) -> str:
+        """Where a logged model lies: by its id for a server, which knows it."""
+        # A database would look the id up in the process's default store instead of the client's.
+        if self._client.tracking_uri.startswith("http"):
+            return f"models:/{model_id}"
+        return str(self._client.get_logged_model(model_id).artifact_location)
