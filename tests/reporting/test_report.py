@@ -65,7 +65,8 @@ def test_the_folder_holds_tables_figures_and_pages(made: tuple[Path, dict[str, A
         *("ics_matrices", "confusion", "panels"),
     )
     pictures = {f"figures/{kind}_resnet18.png" for kind in kinds} | {"figures/miou_by_method.png"}
-    assert found == written | pictures | {"provenance.csv", "README.md", "report.html"}
+    plots = {f"plots/{name}.csv" for name in ("curves", "weights", "confusion")}
+    assert found == written | pictures | plots | {"provenance.csv", "README.md", "report.html"}
 
 
 def test_loss_health_is_shown_where_it_was_measured(tree: Tree, tmp_path: Path):
@@ -115,6 +116,8 @@ def test_the_summary_holds_fractions(made: tuple[Path, dict[str, Any]]):
     aicsd, alone = found["resnet18"]["aicsd"], found["resnet18"]["none"]
     assert aicsd["delta"] == pytest.approx(aicsd["miou"] - alone["miou"], abs=1e-4)
     assert 0 < aicsd["std"] < 0.1
+    assert aicsd["low"] < aicsd["delta"] < aicsd["high"]
+    assert set(alone) == {"miou", "std"}
 
 
 def test_the_readme_shows_tables_and_three_figures_without_costs(made: tuple[Path, dict[str, Any]]):
@@ -183,7 +186,7 @@ def test_gaps_are_null_in_the_summary(tmp_path: Path):
     results = tree.load()
     compared = tables.comparison(results, tables.draw(results, resamples=20, seed=0))
     found = summary(compared, dataset="shapes")
-    assert found["resnet18"]["aicsd"] == {"miou": None, "std": None, "delta": None}
+    assert found["resnet18"]["aicsd"] == dict.fromkeys(("miou", "std", "delta", "low", "high"))
     assert found["resnet18"]["none"]["std"] is None
 
 

@@ -47,7 +47,7 @@ def write_report(
 
     Args:
         results: From :func:`icsd.reporting.results.load_results`.
-        destination: Replaced as a whole; gets report.html, README.md, tables (csv, md, tex), figures/*.png.
+        destination: Replaced as a whole; gets report.html, README.md, tables, figures/, plots/.
         classes: Names of the C classes.
         palette: [C, 3] colours, 0..255.
         resamples: Of the bootstrap.
@@ -57,12 +57,14 @@ def write_report(
 
     Returns:
         ``{"dataset": …, "teacher": {"miou": …}, "<student>": {"<method>": {"miou": …, "std": …,
-        "delta": …}}}``, fractions rounded to four decimals, null for gaps.
+        "delta": …, "low": …, "high": …}}}``, fractions rounded to four decimals, null for gaps; ``low`` and
+        ``high`` are the 95 % interval of ``delta``.
     """
     # Matplotlib and seaborn take a second to import: only here, so that reading results costs nothing.
     from icsd.reporting.course import courses
     from icsd.reporting.gallery import draw_all
     from icsd.reporting.html import to_html
+    from icsd.reporting.plots import plot_tables
 
     focus = focus or ("aicsd" if "aicsd" in results.methods else results.methods[-1])
     title = title or f"Distilling segmentation networks: {results.dataset}"
@@ -101,6 +103,10 @@ def write_report(
             files[f"{name}.md"] = to_markdown(table.shown).encode()
             files[f"{name}.tex"] = to_latex(table.shown).encode()
     files |= {f"figures/{picture.name}.png": picture.png for picture in pictures}
+    files |= {
+        f"plots/{name}.csv": to_csv(table).encode()
+        for name, table in plot_tables(results, focus=focus).items()
+    }
     chosen = [_first(kind, [picture.name for picture in pictures]) for kind in README_FIGURES]
     files["README.md"] = _readme(
         title, blocks, shown, [name for name in chosen if name], results.gaps
@@ -121,7 +127,10 @@ def summary(comparison: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
             continue
         numbers["std"] = _fraction(row["miou_std"])
         if row["method"] != ALONE:
-            numbers["delta"] = _fraction(row["delta_mean"])
+            numbers |= {
+                name: _fraction(row[f"delta_{column}"])
+                for name, column in (("delta", "mean"), ("low", "low"), ("high", "high"))
+            }
         found.setdefault(row["student"], {})[row["method"]] = numbers
     return found
 
