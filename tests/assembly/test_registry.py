@@ -43,11 +43,11 @@ def test_what_passes_alone_may_fail_among_many():
     assert decide("none", ALONE, {"kd": close, **many}).method is None
 
 
-@pytest.mark.parametrize("other", [{0: 0.9}, {7: 0.9, 8: 0.9, 9: 0.9}])
-def test_without_two_common_seeds_nothing_is_decided(other):
+@pytest.mark.parametrize("other", [{0: 0.9}, {7: 0.9, 8: 0.9, 9: 0.9}, ALONE])
+def test_without_two_common_seeds_or_any_difference_nothing_is_decided(other):
     decision = decide("none", ALONE, {"kd": other})
     assert decision.method is None
-    assert "stays" in decision.reason
+    assert "no challenger can be tested" in decision.reason
 
 
 @pytest.fixture

@@ -87,11 +87,14 @@ def decide(champion: str, incumbent: Scores, challengers: Mapping[str, Scores]) 
             f"seeds, p = {corrected[best]:.3g}, corrected for {len(corrected)} challengers",
         )
     if not corrected:
-        return Decision(None, f"{name} stays: no challenger shares two seeds with it to be tested on")
+        return Decision(
+            None,
+            f"{name} stays: no challenger can be tested, for want of two common seeds or of any difference",
+        )
     least = min(corrected, key=lambda method: corrected[method])
     return Decision(
         None,
-        f"{name} stays: of {len(corrected)} challengers none is better by a paired test at {LEVEL:.0%} "
+        f"{name} stays: of {len(corrected)} tested none is better by a paired test at {LEVEL:.0%} "
         f"(smallest corrected p = {corrected[least]:.2f}, {method_label(least)}, "
         f"{100 * gains[least]:+.2f} points)",
     )
