@@ -5,11 +5,14 @@ import json
 import re
 
 import mlflow
+import numpy as np
 import pytest
 from tests.project import run
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::FutureWarning"),  # what torch.export's loader says of itself
+    pytest.mark.filterwarnings("ignore::UserWarning:mlflow"),
     # SQLAlchemy deprecates a loader strategy that MLflow 3.17 uses on every start.
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
 ]
@@ -68,6 +71,20 @@ def test_mlflow_shows_one_family_whose_members_are_named_and_complete(reproduced
     assert parent.data.metrics["resnet18/aicsd/miou"] == pytest.approx(measured["miou"], abs=1e-4)
     stored = [artifact.path for artifact in client.list_artifacts(parent.info.run_id, "figures")]
     assert any("ics_matrices" in path for path in stored)
+
+
+def test_a_registered_student_is_loaded_in_three_lines_without_pickle(reproduced, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    mlflow.set_tracking_uri(f"sqlite:///{reproduced}/.mlflow/mlflow.db")
+    client = mlflow.MlflowClient()
+    aliases = client.get_registered_model("icsd-shapes-resnet18").aliases
+    assert set(aliases) == {"none", "kd", "aicsd", "champion"}
+    assert aliases["champion"] == aliases["none"]  # one seed establishes nothing
+    model = mlflow.pyfunc.load_model("models:/icsd-shapes-resnet18@aicsd")
+    image = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8)
+    assert model.predict(image[None]).argmax(1)[0].shape == (40, 56)
+    card = client.get_model_version_by_alias("icsd-shapes-resnet18", "aicsd").description
+    assert "AICSD · ResNet-18 on shapes" in card
 
 
 def test_an_experiment_with_another_decay_runs_only_what_depends_on_it(reproduced):

@@ -5,7 +5,9 @@ from tests.project import commit, make_project, run
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory):
     """A tiny project after its first ``dvc repro``, committed; every test leaves it as it was."""
-    project = make_project(tmp_path_factory.mktemp("pipeline") / "project")
+    project = make_project(
+        tmp_path_factory.mktemp("pipeline") / "project", tracking={"models": True, "system_metrics": True}
+    )
     commit(project)
     run(project, "dvc", "repro")
     run(project, "git", "add", "-A")
