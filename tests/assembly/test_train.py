@@ -219,6 +219,18 @@ def test_the_similarity_is_looked_at_every_few_epochs_and_at_the_last(taught):
         assert len(course["ids"]) == 2
 
 
+def test_the_parameters_in_mlflow_are_those_that_people_compare(taught):
+    params = checked_params(taught)
+    numbers = train.student_job(params, RunKey("shapes", "aicsd", "resnet18", 0)).numbers
+    shown = train._shown(numbers)
+    assert shown["alw"] == {"decay": "linear", "scope": "paper"}
+    assert "data" not in shown
+    assert "similarity_every" not in shown["training"]
+    assert shown["training"]["lr"] == numbers["training"]["lr"]
+    assert shown["method"] == numbers["method"]
+    assert "similarity_every" in numbers["training"]
+
+
 def test_the_similarity_is_a_picture_with_a_step_in_mlflow(taught, monkeypatch):
     class Recorder(NullTracker):
         def log(self, metrics, step):

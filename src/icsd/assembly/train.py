@@ -45,6 +45,13 @@ from icsd.training.probe import SimilarityCourse, SimilarityProbe
 from icsd.training.validation import validation_confusion
 from icsd.weighting import Alw, term_weights
 
+ALW_ARGUMENTS = {
+    "exponential": ("rate",),
+    "polynomial": ("power",),
+    "step": ("steps",),
+    "constant": ("constant",),
+}
+"""Decay -> the keys of ``alw`` that it uses beside ``scope``."""
 CHECKPOINT = "checkpoint.pt"
 """What an interrupted run goes on from, in its state folder."""
 
@@ -516,9 +523,24 @@ def _open_tracker(root: Path, job: Job, state: Path, *, active: bool) -> trackin
 
 
 def _describe(tracker: tracking.Tracker, job: Job, data: Path) -> None:
-    tracker.params(job.numbers)
+    tracker.params(_shown(job.numbers))
     digest = sha256_of(data / "manifest.json")[:32]
     tracker.dataset(job.params.dataset, digest=digest, source=job.params.data.reader, context="training")
+
+
+def _shown(numbers: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that people compare runs by: MLflow prints all of a run's above each of its pictures.
+
+    Without what defines the dataset (its digest is the run's input), what only watches, and what the decay
+    does not use; train.json has every one.
+    """
+    found = {name: block for name, block in numbers.items() if name != "data"}
+    watching = ("health_steps", "similarity_every", "similarity_images")
+    found["training"] = {key: value for key, value in found["training"].items() if key not in watching}
+    if "alw" in found:
+        used = {"decay", "scope", *ALW_ARGUMENTS.get(found["alw"]["decay"], ())}
+        found["alw"] = {key: value for key, value in found["alw"].items() if key in used}
+    return found
 
 
 def _tracked(row: dict[str, float]) -> dict[str, float]:
