@@ -111,7 +111,7 @@ def _flat(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _changed(own: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    return {key: own.get(key) for key in (*own, *(base.keys() - own.keys())) if own.get(key) != base.get(key)}
+    return {key: own.get(key) for key in sorted(own.keys() | base.keys()) if own.get(key) != base.get(key)}
 
 
 def _metrics(entry: Tree) -> Tree:
