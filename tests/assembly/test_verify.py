@@ -154,7 +154,7 @@ def other_weights(path):
     network = load_network(path)
     with torch.no_grad():
         bias = list(network.parameters())[-1]
-        bias += 10 * torch.eye(len(bias))[-1]  # the last class everywhere
+        bias += 1000 * torch.eye(len(bias))[-1]  # the last class everywhere, however large the others' logits
     save_weights(network, path)
 
 
