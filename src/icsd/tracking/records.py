@@ -58,8 +58,11 @@ def to_image(picture: "Figure | npt.NDArray[np.uint8]") -> "Image":
     return PIL.Image.open(buffer).convert("RGB")
 
 
-def thumbnail(image: "Image", side: int = 256) -> "Image":
-    """A copy whose longer side is at most ``side``: what MLflow shows while one moves through the steps."""
+def thumbnail(image: "Image", side: int = 1024) -> "Image":
+    """A copy whose longer side is at most ``side``: what MLflow shows while one moves through the steps.
+
+    Not smaller: MLflow draws it in its own size in the middle of a square as wide as the window.
+    """
     small = image.copy()
     small.thumbnail((side, side))
     return small
