@@ -9,7 +9,8 @@ from icsd.reporting.course import courses
 
 
 def test_every_method_has_its_matrices_as_means_over_the_seeds(tree: Tree):
-    found = courses(tree.load(), CLASSES)
+    found = courses(tree.load(), CLASSES, focus="none")
+    assert found["focus"] == "Student alone"
     (network,) = found["networks"]
     assert [method["label"] for method in network["methods"]] == ["Student alone", "AICSD"]
     aicsd = network["methods"][1]
@@ -29,7 +30,7 @@ def test_a_seed_that_stopped_early_is_not_in_the_mean(tree: Tree):
         **{name: arrays[name][:3] for name in ("epochs", "student", "distance")},
         teacher=arrays["teacher"],
     )
-    (network,) = courses(tree.load(), CLASSES)["networks"]
+    (network,) = courses(tree.load(), CLASSES, focus="none")["networks"]
     assert [method["seeds"] for method in network["methods"]] == [2, 1]
     assert len(network["methods"][1]["student"]) == 7
 
@@ -39,7 +40,7 @@ def test_without_any_matrices_there_is_no_slider(tree: Tree):
         for seed in tree.seeds:
             (tree.folder("runs", method, "resnet18", seed) / "similarity.npz").unlink()
     results = tree.load()
-    assert courses(results, CLASSES) is None
+    assert courses(results, CLASSES, focus="none") is None
     assert results.gaps == ()
 
 

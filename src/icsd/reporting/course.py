@@ -14,7 +14,7 @@ Matrix = NDArray[np.float64]
 _STOPS = 9
 
 
-def courses(results: Results, classes: Sequence[str]) -> dict[str, Any] | None:
+def courses(results: Results, classes: Sequence[str], *, focus: str) -> dict[str, Any] | None:
     """The matrices of every student and method over its epochs, means over the seeds, ready for JSON.
 
     Numbers are rounded to three digits: they become colours and a sentence, and the exact ones are in
@@ -23,9 +23,10 @@ def courses(results: Results, classes: Sequence[str]) -> dict[str, Any] | None:
     Args:
         results: Runs without similarity.npz are left out.
         classes: Names of the C classes.
+        focus: The method that is shown first.
 
     Returns:
-        ``classes``, ``colours`` (stops of both scales, #rrggbb), and ``networks``: per student its label, the
+        ``classes``, ``focus`` (its label), ``colours`` (stops of both scales, #rrggbb), and ``networks``: per student its label, the
         teacher's matrix (C rows of C), the scale's upper end, and per method its label, seeds, epochs,
         distances and matrices; None when no run has any.
     """
@@ -36,7 +37,8 @@ def courses(results: Results, classes: Sequence[str]) -> dict[str, Any] | None:
         "value": _stops("viridis"),
         "difference": _stops("PuOr"),  # told apart by people who do not see red and green
     }
-    return {"classes": list(classes), "colours": colours, "networks": networks}
+    shown = {"classes": list(classes), "focus": method_label(focus)}
+    return {**shown, "colours": colours, "networks": networks}
 
 
 def _of_student(results: Results, student: str) -> dict[str, Any] | None:

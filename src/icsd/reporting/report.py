@@ -93,7 +93,7 @@ def write_report(
         answer=[*blocks, *cost_sentences(all_tables["cost"].source, focus=focus)],
         tables=shown,
         pictures=pictures,
-        courses=courses(results, classes),
+        courses=courses(results, classes, focus=focus),
         gaps=results.gaps,
     )
     files: dict[str, bytes] = {"report.html": page.encode()}
