@@ -26,9 +26,9 @@ def courses(results: Results, classes: Sequence[str], *, focus: str) -> dict[str
         focus: The method that is shown first.
 
     Returns:
-        ``classes``, ``focus`` (its label), ``colours`` (stops of both scales, #rrggbb), and ``networks``: per student its label, the
-        teacher's matrix (C rows of C), the scale's upper end, and per method its label, seeds, epochs,
-        distances and matrices; None when no run has any.
+        ``classes``, ``focus`` (its label), ``colours`` (stops of both scales, #rrggbb), and ``networks``: per
+        student its label, the teacher's matrix (C rows of C), the scale's upper end, and per method label,
+        seeds, epochs, distances and matrices; None when no run has any.
     """
     networks = [found for student in results.students if (found := _of_student(results, student))]
     if not networks:
