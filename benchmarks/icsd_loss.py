@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from icsd.core.similarity import ics_matrix
 from icsd.methods.icsd import released_loss
-from icsd.similarity import ics_matrix
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -22,7 +22,7 @@ except ModuleNotFoundError:
 
 def run(main: Callable[[], None]) -> None:
     """Run an entry: a user's mistake is a message and exit code 2, divergence 1, interruption 130."""
-    from icsd.params import UserError
+    from icsd.errors import UserError
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that runs are closed as killed
     try:

@@ -23,7 +23,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
-    from icsd.assembly.train import train_student
+    from icsd.stages.training.run import train_student
 
     train_student(Path.cwd(), method=arguments.method, student=arguments.student, seed=arguments.seed)
 

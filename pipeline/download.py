@@ -17,7 +17,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args()
 
-    from icsd.assembly.download import download
+    from icsd.stages.download import download
 
     download(Path.cwd())
 

@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--method", required=True, help="`teacher`, or a method of the grid in params.yaml")
     arguments = parser.parse_args()
 
-    from icsd.assembly.evaluate import evaluate_students, evaluate_teacher
+    from icsd.stages.evaluation.run import evaluate_students, evaluate_teacher
 
     if arguments.method == "teacher":
         evaluate_teacher(Path.cwd())

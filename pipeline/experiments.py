@@ -30,7 +30,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
-    from icsd.assembly.experiments import show_experiments
+    from icsd.commands.experiments import show_experiments
 
     print(
         show_experiments(

@@ -17,7 +17,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args()
 
-    from icsd.assembly.preprocess import preprocess
+    from icsd.stages.preprocess import preprocess
 
     preprocess(Path.cwd())
 

@@ -17,7 +17,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args()
 
-    from icsd.assembly.report import report
+    from icsd.stages.report import report
 
     report(Path.cwd())
 

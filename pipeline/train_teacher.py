@@ -17,7 +17,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args()
 
-    from icsd.assembly.train import train_teacher
+    from icsd.stages.training.run import train_teacher
 
     train_teacher(Path.cwd())
 

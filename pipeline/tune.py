@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--student", help="a block of `networks.students` (default: the grid's first)")
     arguments = parser.parse_args()
 
-    from icsd.assembly.tune import tune
+    from icsd.commands.tune import tune
 
     tune(Path.cwd(), methods=arguments.methods, trials=arguments.trials, student=arguments.student)
 

@@ -21,7 +21,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
-    from icsd.assembly.validate import validate
+    from icsd.stages.validate import validate
 
     validate(Path.cwd(), show=arguments.show)
 

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="a seed of the grid")
     arguments = parser.parse_args()
 
-    from icsd.assembly.verify import verify
+    from icsd.commands.verify import verify
 
     sys.exit(verify(Path.cwd(), method=arguments.method, student=arguments.student, seed=arguments.seed))
 

@@ -13,3 +13,17 @@ def reproduced(tmp_path_factory):
     run(project, "git", "add", "-A")
     run(project, "git", "commit", "-q", "-m", "results")
     return project
+
+
+@pytest.fixture
+def prepared_project(tmp_path, monkeypatch):
+    """The working directory is a tiny project with its data prepared, tracking off."""
+    from icsd.stages.download import download
+    from icsd.stages.preprocess import preprocess
+
+    folder = make_project(tmp_path / "project", tracking={"enabled": False})
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DVC_ROOT", str(folder))
+    download(folder)
+    preprocess(folder)
+    return folder

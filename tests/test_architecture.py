@@ -67,8 +67,8 @@ def test_nobody_imports_the_entries():
 @pytest.mark.parametrize(
     "module",
     [
-        *("icsd.params", "icsd.runs", "icsd.data", "icsd.tracking", "icsd.assembly.validate"),
-        *("icsd.assembly.download", "icsd.assembly.preprocess", "icsd.assembly.report"),
+        *("icsd.params", "icsd.runs", "icsd.datasets", "icsd.tracking", "icsd.stages.validate"),
+        *("icsd.stages.download", "icsd.stages.preprocess", "icsd.stages.report"),
     ],
 )
 def test_stages_that_train_nothing_start_without_torch(module):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from icsd.errors import UserError
 from icsd.files import (
     check_disk_space,
     copy_file,
@@ -14,7 +15,6 @@ from icsd.files import (
     write_bytes,
     write_json,
 )
-from icsd.params import UserError
 
 
 def test_a_folder_appears_only_when_it_is_complete(tmp_path):

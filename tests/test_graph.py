@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.imports import ROOT, SOURCE, reached_from
 
-from icsd.data import DATASETS
+from icsd.datasets import DATASETS
 from icsd.methods.sources import sources_of
 from icsd.params import PRESET_ONLY, Params, read_yaml
 

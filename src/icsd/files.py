@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from icsd.params import UserError
+from icsd.errors import UserError
 
 
 def sha256_of(path: Path) -> str:

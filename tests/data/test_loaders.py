@@ -7,7 +7,7 @@ import torch
 from icsd.data.loaders import EvalBatches, TrainBatches, epoch_order
 from icsd.data.shards import ShardedSplit, write_manifest, write_shards
 from icsd.data.transforms import augment, prepare
-from icsd.params import UserError
+from icsd.errors import UserError
 
 TRANSFORM = partial(augment, crop=(12, 12), colour=0.2)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from icsd.data.shards import ShardedSplit, write_manifest, write_shards
-from icsd.params import UserError
+from icsd.errors import UserError
 
 SIZES = [(4, 6), (5, 3), (7, 7), (1, 9)]
 

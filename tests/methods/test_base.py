@@ -2,12 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from icsd.data import base as data
-from icsd.methods.base import IGNORE, at_resolution, counted, valid_positions
-
-
-def test_the_project_has_one_ignored_label() -> None:
-    assert data.IGNORE == IGNORE
+from icsd.core.logits import valid_positions
+from icsd.methods.base import at_resolution, counted
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@ from typing import Any, ClassVar
 import pytest
 
 from icsd import methods
+from icsd.errors import UserError
 from icsd.methods import build_method, parse_block
 from icsd.methods.aicsd import AICSD
 from icsd.methods.base import Method
 from icsd.methods.icsd import ICSD
 from icsd.methods.kd import KD
-from icsd.params import UserError
 
 BLOCK: dict[str, Any] = {
     "alw": True,

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icsd.core.similarity import ics_matrix
 from icsd.methods.base import Ignored, Resolution
 from icsd.methods.icsd import ICSD, Rows, released_loss, released_matrix
-from icsd.similarity import ics_matrix
 
 Array = NDArray[np.float64]
 

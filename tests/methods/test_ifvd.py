@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from icsd.methods.base import valid_positions
+from icsd.core.logits import valid_positions
 from icsd.methods.ifvd import IFVD, class_members
 
 

@@ -3,9 +3,9 @@
 import pytest
 from tests.imports import SOURCE
 
+from icsd.errors import UserError
 from icsd.files import sha256_of
 from icsd.methods.sources import sources_of
-from icsd.params import UserError
 
 BLOCK = {"alw": False, "weights": {}}
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from icsd.errors import UserError
 from icsd.models import BACKBONES, build_network
 from icsd.models.cost import parameters
 from icsd.models.deeplab import PooledBatchNorm
-from icsd.params import UserError
 
 TINY = 0.125
 

@@ -5,10 +5,10 @@ import torch
 from safetensors.torch import save_file
 from torchvision import models
 
+from icsd.errors import UserError
 from icsd.models import build_network
 from icsd.models.backbones import BACKBONES
 from icsd.models.imagenet import WEIGHTS
-from icsd.params import UserError
 
 
 @pytest.fixture(scope="module")

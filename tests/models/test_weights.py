@@ -5,9 +5,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from icsd.errors import UserError
 from icsd.models import Architecture, build_network
 from icsd.models.weights import load_network, save_weights
-from icsd.params import UserError
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, "src")
-from icsd.assembly.evaluate import evaluate_students
-from icsd.assembly.train import train_student
+from icsd.stages.evaluation.run import evaluate_students
+from icsd.stages.training.run import train_student
 
 for name in sys.argv[1:]:
     train_student(Path.cwd(), method=name, student="resnet18", seed=0)

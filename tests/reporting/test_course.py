@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.reporting.tree import CLASSES, Tree
 
-from icsd.params import UserError
+from icsd.errors import UserError
 from icsd.reporting.course import courses
 
 

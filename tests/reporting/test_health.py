@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from tests.reporting.tree import Tree
 
+from icsd.monitoring import health as training
 from icsd.reporting import health, shares, tables
 from icsd.reporting.drawing import to_png
-from icsd.training import health as training
 
 
 def measure(tree, method, seed, *, shares, cosines, weights=None):

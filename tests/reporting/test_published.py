@@ -2,8 +2,8 @@ import pandas as pd
 import pytest
 from tests.reporting.tree import Tree
 
+from icsd.records import TrainRecord
 from icsd.reporting.published import beside, deviations, printed, protocols, published, published_on
-from icsd.reporting.schema import Training
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_every_row_is_named_once_and_plausible():
     assert set(rows["protocol"]) == set(protocols())
 
 
-def training(**changes: object) -> Training:
+def training(**changes: object) -> TrainRecord:
     record = {
         "schema": 1,
         "kind": "student",
@@ -143,7 +143,7 @@ def training(**changes: object) -> Training:
         "selected_epoch": 120,
         "params": {},
     }
-    return Training.model_validate(record | changes)
+    return TrainRecord.model_validate(record | changes)
 
 
 def test_the_published_settings_deviate_only_where_every_run_of_ours_does():

@@ -150,7 +150,7 @@ class Tree:
     ) -> None:
         folder.mkdir(parents=True)
         train: dict[str, Any] = {
-            "schema": 1,
+            "schema": 2,
             "kind": "teacher" if student is None else "student",
             "dataset": self.dataset,
             "method": method,
@@ -164,6 +164,9 @@ class Tree:
             "num_validation_images": 80,
             "selected": "last",
             "selected_epoch": self.epochs,
+            "diverged": None,
+            "weights_source": "set by hand",
+            "provenance": {"code": {}, "data": "0" * 64, "teacher": None, "pretrained": None},
             "params": {
                 "train": {"lr": 0.05, "momentum": 0.9},
                 "method": self.blocks.get(method, {"alw": method == "aicsd"}),
@@ -230,6 +233,7 @@ class Tree:
             "started": "2026-01-01T00:00:00+00:00",
             "finished": "2026-01-01T00:01:00+00:00",
             "resumed": 0,
+            "state": ".state/runs/run",
             "mlflow": {
                 "experiment": self.dataset,
                 "run_id": f"run-{method}-{student}-{seed}",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from icsd.params import UserError
+from icsd.errors import UserError
 from icsd.tracking import NullTracker, Tracker, open_parent, open_tracker
 from icsd.tracking import opening as opening_module
 from icsd.tracking.folders import journal_lock

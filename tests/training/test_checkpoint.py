@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from icsd.params import UserError
+from icsd.errors import UserError
 from icsd.training.checkpoint import exclusive, load_state, save_state
 
 

@@ -3,9 +3,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from icsd.data.base import IGNORE
+from icsd.core.labels import IGNORE
+from icsd.core.logits import cross_entropy
 from icsd.methods import AICSD, KD
-from icsd.training.distiller import Distiller, cross_entropy
+from icsd.training.distiller import Distiller
 
 
 class Net(nn.Module):

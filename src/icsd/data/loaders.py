@@ -16,9 +16,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from icsd.data.base import Pixels
-from icsd.params import UserError
-from icsd.seeds import seed_at
+from icsd.core.labels import Pixels
+from icsd.core.seeds import seed_at
+from icsd.errors import UserError
 
 
 class Split(Protocol):

@@ -14,9 +14,9 @@ from typing import TypedDict
 
 import numpy as np
 
-from icsd.data.base import IGNORE, Pixels
+from icsd.core.labels import IGNORE, Pixels
+from icsd.errors import UserError
 from icsd.files import sha256_of, write_json
-from icsd.params import UserError
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -177,13 +177,14 @@ class ShardedSplit:
     Args:
         folder: what ``preprocess`` wrote.
         split: a key of the manifest's splits ("train", "validation", "report").
+        manifest: of the folder, where it has been read already.
 
     Raises:
         UserError: no such split, or a shard whose size is not what the manifest says.
     """
 
-    def __init__(self, folder: Path, split: str) -> None:
-        manifest = read_manifest(folder)
+    def __init__(self, folder: Path, split: str, *, manifest: Manifest | None = None) -> None:
+        manifest = manifest or read_manifest(folder)
         if split not in manifest["splits"]:
             raise UserError(f"{folder.name}/ has no split {split!r}; it has {', '.join(manifest['splits'])}")
         self.folder = folder

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from icsd.errors import UserError, did_you_mean
 from icsd.methods.aicsd import AICSD
 from icsd.methods.at import AttentionTransfer
 from icsd.methods.attnfd import AttnFD
@@ -23,7 +24,6 @@ from icsd.methods.none import NO_METHOD
 from icsd.methods.overhaul import Overhaul
 from icsd.methods.skd import SKD
 from icsd.methods.sp import SimilarityPreserving
-from icsd.params import UserError, did_you_mean
 
 METHODS: dict[str, type[Method] | None] = {
     "none": NO_METHOD,

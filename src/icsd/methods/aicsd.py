@@ -1,6 +1,6 @@
 """Adaptive inter-class similarity distillation: ICSD and pixel-wise KD together (arXiv 2308.04243).
 
-"Adaptive" is the weighting of the terms over the epochs, which is not here: see ``icsd.weighting``.
+"Adaptive" is the weighting of the terms over the epochs, which is not here: see ``icsd.core.weighting``.
 """
 
 from collections.abc import Mapping

@@ -14,10 +14,10 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icsd.core.similarity import full_precision
 from icsd.methods.base import Method, Taps, Terms
 from icsd.methods.lad import DIMENSIONS, angular_distance
 from icsd.methods.overhaul import connector
-from icsd.similarity import full_precision
 
 TeacherAttention = Literal["frozen", "pooled"]
 REDUCTION = 16  # of the channels inside the channel attention, as in CBAM

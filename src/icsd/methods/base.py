@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from jaxtyping import Bool, Float, Integer
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-IGNORE = 255  # the label of pixels that belong to no class
+from icsd.core.logits import upsample, valid_positions
 
 Taps = Mapping[str, Tensor]
 Terms = dict[str, Tensor]
@@ -47,26 +45,13 @@ class Method(nn.Module):
         raise NotImplementedError
 
 
-def valid_positions(labels: Integer[Tensor, "B H W"], size: tuple[int, int]) -> Bool[Tensor, "B h w"]:
-    """Where a map of ``size`` lies on a pixel that has a class.
-
-    Nearest neighbour on the grid that bilinear upsampling with ``align_corners=True`` uses: corners lie on
-    corners.
-    """
-    rows, columns = (
-        (2 * torch.arange(n, device=labels.device) * (N - 1) + max(n - 1, 1)) // (2 * max(n - 1, 1))
-        for n, N in zip(size, labels.shape[-2:], strict=True)
-    )
-    return labels[:, rows[:, None], columns] != IGNORE
-
-
 def at_resolution(
     logits: Float[Tensor, "B C h w"], labels: Integer[Tensor, "B H W"], resolution: Resolution
 ) -> Float[Tensor, "B C _ _"]:
     """The logits as they are, or upsampled bilinearly to the size of the labels."""
     if resolution == "logits":
         return logits
-    return F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=True)
+    return upsample(logits, labels.shape[-2:])
 
 
 def counted(

@@ -9,8 +9,8 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
+from icsd.errors import UserError, did_you_mean
 from icsd.methods.base import Method
-from icsd.params import UserError, did_you_mean
 
 GIVEN = ("student_channels", "teacher_channels", "num_classes")  # by the builder, never by the YAML
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -14,9 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icsd.core.similarity import full_precision
 from icsd.methods.base import Method, Taps, Temperature, Terms
 from icsd.methods.ifvd import class_members
-from icsd.similarity import full_precision
 
 Tap = Literal["stage1", "stage2", "stage3", "stage4", "aspp", "decoder", "logits"]
 Positive = Annotated[int, Field(ge=1)]

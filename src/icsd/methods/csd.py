@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from icsd.core.similarity import full_precision
 from icsd.methods.base import Ignored, Method, Taps, Temperature, Terms, counted
-from icsd.similarity import full_precision
 
 Pool = Annotated[int, Field(ge=1)]
 

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icsd.core.similarity import full_precision
 from icsd.methods.base import Ignored, Method, Taps, Temperature, Terms, counted
-from icsd.similarity import full_precision
 
 Tap = Literal["logits", "stage4", "aspp", "decoder"]
 

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
+from icsd.core.similarity import full_precision
 from icsd.methods.base import Ignored, Method, Taps, Temperature, Terms, counted
-from icsd.similarity import full_precision
 
 EPSILON = 1e-8  # the least product of norms that a correlation divides by
 

@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icsd.core.similarity import full_precision
 from icsd.methods.base import Method, Taps, Terms
-from icsd.similarity import full_precision
 
 Tap = Literal["logits", "stage1", "stage2", "stage3", "stage4", "aspp", "decoder"]
 Grid = Annotated[int, Field(ge=1)]

@@ -14,6 +14,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
+from icsd.core.similarity import full_precision, ics_matrix
 from icsd.methods.base import (
     Ignored,
     Method,
@@ -24,7 +25,6 @@ from icsd.methods.base import (
     at_resolution,
     counted,
 )
-from icsd.similarity import full_precision, ics_matrix
 
 Variant = Literal["paper", "released"]
 Rows = Literal["raw", "l2"]

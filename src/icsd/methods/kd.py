@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
+from icsd.core.similarity import full_precision
 from icsd.methods.base import (
     Ignored,
     Method,
@@ -21,7 +22,6 @@ from icsd.methods.base import (
     at_resolution,
     counted,
 )
-from icsd.similarity import full_precision
 
 
 class KD(Method):

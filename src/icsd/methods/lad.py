@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
+from icsd.core.similarity import full_precision
 from icsd.methods.base import Method, Taps, Terms
 from icsd.methods.overhaul import connector
-from icsd.similarity import full_precision
 
 Normalise = Literal["layer", "pixel", "channel"]
 DIMENSIONS: dict[Normalise, tuple[int, ...]] = {"layer": (1, 2, 3), "pixel": (1,), "channel": (2, 3)}

@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icsd.core.similarity import full_precision
 from icsd.methods.base import Method, Taps, Terms
-from icsd.similarity import full_precision
 
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
+from icsd.core.similarity import full_precision
 from icsd.methods.base import Method, Taps, Terms
-from icsd.similarity import full_precision
 
 DIVISORS = {"stage1": 8, "stage2": 4, "stage3": 2, "stage4": 1, "aspp": 1, "decoder": 16}
 

@@ -10,7 +10,7 @@ from icsd.methods import class_of
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # They check parameters; they make no number.
-_CARRIERS = frozenset({"params", "methods", "methods.blocks"})
+_CARRIERS = frozenset({"errors", "params", "methods", "methods.blocks"})
 
 
 def sources_of(name: str, block: Mapping[str, Any]) -> dict[str, str]:

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icsd.errors import UserError, did_you_mean
 from icsd.models.backbones import BACKBONES, scaled
 from icsd.models.imagenet import load_imagenet
-from icsd.params import UserError, did_you_mean
 
 RATES = {16: (6, 12, 18), 8: (12, 24, 36)}
 

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torchvision import models
 
+from icsd.errors import UserError
 from icsd.models.backbones import Backbone
-from icsd.params import UserError
 
 # The first version of each: what the published networks started from.
 WEIGHTS = {

@@ -7,9 +7,9 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from icsd.errors import UserError
 from icsd.files import write_bytes
 from icsd.models.deeplab import Architecture, DeepLabV3Plus
-from icsd.params import UserError
 
 KEY = "architecture"
 

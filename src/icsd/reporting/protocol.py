@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from icsd.records import TrainRecord
 from icsd.reporting.results import Results, Run
-from icsd.reporting.schema import Training
 from icsd.reporting.style import method_label, network_label
 
 
@@ -54,7 +54,7 @@ def _described(run: Run) -> dict[str, str]:
     return described | {"Seeds": str(run.seed)} if record else {}
 
 
-def _trained(training: Training) -> dict[str, str]:
+def _trained(training: TrainRecord) -> dict[str, str]:
     network = training.network
     initial = {True: "ImageNet weights", False: "from scratch"}
     pretrained = training.pretrained
@@ -75,7 +75,7 @@ def _trained(training: Training) -> dict[str, str]:
     }
 
 
-def has_terms(training: Training) -> bool:
+def has_terms(training: TrainRecord) -> bool:
     """Whether there is a distillation term to be weighted; not for teachers and students alone."""
     return bool(training.params.get("method", {}).get("weights"))
 

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from icsd.params import read_yaml
+from icsd.records import TrainRecord
 from icsd.reporting.results import Results
-from icsd.reporting.schema import Training
 
 # The paper whose method this is, then its authors' follow-up, which reuses the same networks and baselines.
 OWN_PAPERS = ("AICSD", "AttnFD")
@@ -103,7 +103,7 @@ def beside(results: Results, student: str, method: str, metric: str = "miou") ->
     return row | {"deviations": "; ".join(deviations(row, training))} if same else None
 
 
-def published_on(dataset: str, training: Training | None = None) -> pd.DataFrame:
+def published_on(dataset: str, training: TrainRecord | None = None) -> pd.DataFrame:
     """Every published row of a dataset, other architectures and protocols included, in the file's order.
 
     Args:
@@ -123,7 +123,7 @@ def published_on(dataset: str, training: Training | None = None) -> pd.DataFrame
     return rows.assign(protocol=joined, deviations=pd.Series(named, dtype=object)).drop(columns="note")
 
 
-def deviations(row: Row, training: Training | None = None) -> list[str]:
+def deviations(row: Row, training: TrainRecord | None = None) -> list[str]:
     """Where the protocol of a row of published.csv differs from ours.
 
     Args:
@@ -137,7 +137,7 @@ def deviations(row: Row, training: Training | None = None) -> list[str]:
     return [*named, *protocol.deviations, *(_settings(protocol, training) if training else [])]
 
 
-def _settings(protocol: Protocol, training: Training) -> list[str]:
+def _settings(protocol: Protocol, training: TrainRecord) -> list[str]:
     height, width = training.crop
     pairs = (
         ("{} training images, here {}", protocol.train_images, training.num_train_images),

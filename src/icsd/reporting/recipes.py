@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from icsd.records import TrainRecord
 from icsd.reporting.protocol import has_terms, merged
 from icsd.reporting.results import KD, Results, Run
-from icsd.reporting.schema import Training
 
 FAMILY = (KD, "icsd", "aicsd")
 """Methods of which AICSD is made, so that their differences say what each part of it is worth."""
@@ -72,7 +72,7 @@ def _kind(method: str, runs: list[Run]) -> str:
     return next((_recipe(run.method, run.training).kind for run in runs if run.training), method)
 
 
-def _recipe(method: str, training: Training) -> _Recipe:
+def _recipe(method: str, training: TrainRecord) -> _Recipe:
     block = dict(training.params.get("method", {}))
     kind, under_alw = str(block.pop("method", method)), bool(block.pop("alw", False))
     weights = block.pop("weights", {})

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from icsd.params import UserError
-from icsd.reporting.schema import Cost, Metrics, Training, read_record
+from icsd.errors import UserError
+from icsd.records import CostRecord, MetricsRecord, TrainRecord, read_record
 from icsd.runs import TEACHER, RunKey
 
 ALONE = "none"
@@ -42,10 +42,10 @@ class Run:
     method: str
     student: str
     seed: int
-    metrics: Metrics | None
-    training: Training | None
+    metrics: MetricsRecord | None
+    training: TrainRecord | None
     history: pd.DataFrame | None
-    cost: Cost | None
+    cost: CostRecord | None
     confusion: NDArray[np.int64] | None
     """[images, classes, classes], rows = truth, columns = prediction."""
     ids: tuple[str, ...]
@@ -145,12 +145,12 @@ class _Reader:
         results, runs = self.root / key.results, self.root / key.folder
         if (results / "diverged.json").exists():
             return self._diverged(key)
-        metrics = self._part(results / "metrics.json", lambda path: read_record(path, Metrics))
+        metrics = self._part(results / "metrics.json", lambda path: read_record(path, MetricsRecord))
         if metrics is not None:
             self._require_own(results / "metrics.json", metrics, method=method, student=student, seed=seed)
-        training = self._part(runs / "train.json", lambda path: read_record(path, Training))
+        training = self._part(runs / "train.json", lambda path: read_record(path, TrainRecord))
         history = self._part(runs / "history.csv", _read_history)
-        cost = self._part(self.root / key.cost, lambda path: read_record(path, Cost))
+        cost = self._part(self.root / key.cost, lambda path: read_record(path, CostRecord))
         confusion = self._part(results / "confusion.npz", lambda path: _read_npz(path, ("confusion", "ids")))
         ics_name = "teacher" if student is None else "student"
         ics = self._part(results / "ics.npz", lambda path: _read_npz(path, (ics_name,)))
@@ -185,9 +185,9 @@ class _Reader:
             student=key.network,
             seed=key.seed,
             metrics=None,
-            training=self._part(runs / "train.json", lambda path: read_record(path, Training)),
+            training=self._part(runs / "train.json", lambda path: read_record(path, TrainRecord)),
             history=self._part(runs / "history.csv", _read_history),
-            cost=self._part(self.root / key.cost, lambda path: read_record(path, Cost)),
+            cost=self._part(self.root / key.cost, lambda path: read_record(path, CostRecord)),
             confusion=None,
             ids=(),
             ics=None,
@@ -202,7 +202,7 @@ class _Reader:
             return None
 
     def _require_own(
-        self, path: Path, metrics: Metrics, *, method: str, student: str | None, seed: int | None
+        self, path: Path, metrics: MetricsRecord, *, method: str, student: str | None, seed: int | None
     ) -> None:
         expected = {"dataset": self.dataset, "method": method, "student": student, "seed": seed}
         for name, value in expected.items():

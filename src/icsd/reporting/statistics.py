@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from icsd.seeds import seed_at
+from icsd.core.seeds import seed_at
 
 Counts = NDArray[np.int64]
 Values = NDArray[np.float64]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from icsd.params import UserError
+from icsd.errors import UserError
 from icsd.tracking.base import NullTracker, Tracker
 from icsd.tracking.folders import journal_lock, main_root
 from icsd.tracking.git import git_state

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from icsd.params import UserError
+from icsd.errors import UserError
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:

@@ -2,9 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from icsd.data.base import IGNORE
+from icsd.core.logits import cross_entropy
 from icsd.methods.base import Method
 
 
@@ -55,19 +54,3 @@ class Distiller(nn.Module):
                     labels,
                 )
         return terms
-
-
-def upsample(logits: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
-    """Logits [B, C, h, w] at [H, W], bilinear with aligned corners as in the published networks."""
-    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=True)
-
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the pixels that are not ignored, at the labels' resolution, in float32.
-
-    Zero where every pixel is ignored (torch's own mean would be NaN).
-    """
-    with torch.autocast(logits.device.type, enabled=False):
-        full = upsample(logits.float(), labels.shape[-2:])
-        total = F.cross_entropy(full, labels, ignore_index=IGNORE, reduction="sum")
-        return total / (labels != IGNORE).sum().clamp(min=1)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from tqdm import tqdm
 
-from icsd.seeds import seed_at
-from icsd.training.health import HealthMeter, measured_steps
+from icsd.core.seeds import seed_at
+from icsd.monitoring.health import HealthMeter, measured_steps
+from icsd.monitoring.probe import SimilarityCourse
 from icsd.training.optim import poly_lr, set_lr
-from icsd.training.probe import SimilarityCourse
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 Row = dict[str, float]

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from icsd.confusion import confusion_counts
-from icsd.training.distiller import upsample
+from icsd.core.confusion import confusion_counts
+from icsd.core.logits import upsample
 
 Images = Iterable[tuple[int, Tensor, Tensor]]
 """Triples of index, image [1, 3, H, W] as the network sees it, labels [1, h, w] at their own size."""

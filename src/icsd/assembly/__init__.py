@@ -1,1 +1,0 @@
-"""One module per stage: the only places that know all the parts and the parameter tree."""

@@ -1,0 +1,37 @@
+"""Logits against labels: upsampling, the positions that carry a class, and cross-entropy."""
+
+import torch
+from jaxtyping import Bool, Integer
+from torch import Tensor
+from torch.nn import functional as F
+
+from icsd.core.labels import IGNORE
+
+
+def upsample(logits: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
+    """Logits [B, C, h, w] at [H, W], bilinear with aligned corners as in the published networks."""
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=True)
+
+
+def valid_positions(labels: Integer[Tensor, "B H W"], size: tuple[int, int]) -> Bool[Tensor, "B h w"]:
+    """Where a map of ``size`` lies on a pixel that has a class.
+
+    Nearest neighbour on the grid that bilinear upsampling with ``align_corners=True`` uses: corners lie on
+    corners.
+    """
+    rows, columns = (
+        (2 * torch.arange(n, device=labels.device) * (N - 1) + max(n - 1, 1)) // (2 * max(n - 1, 1))
+        for n, N in zip(size, labels.shape[-2:], strict=True)
+    )
+    return labels[:, rows[:, None], columns] != IGNORE
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the pixels that are not ignored, at the labels' resolution, in float32.
+
+    Zero where every pixel is ignored (torch's own mean would be NaN).
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        full = upsample(logits.float(), labels.shape[-2:])
+        total = F.cross_entropy(full, labels, ignore_index=IGNORE, reduction="sum")
+        return total / (labels != IGNORE).sum().clamp(min=1)

@@ -1,0 +1,52 @@
+"""The prepared data of a dataset, opened once: its splits, their sizes, and the digest of all of it."""
+
+from functools import cached_property
+from pathlib import Path
+
+from icsd.data.shards import MANIFEST, Manifest, ShardedSplit, read_manifest
+from icsd.files import sha256_of
+
+TRAIN, VALIDATION, REPORT = "train", "validation", "report"
+"""The roles of the splits: what trains, what selects and tunes, and what is reported."""
+
+
+class PreparedData:
+    """What the stage ``preprocess`` wrote.
+
+    Args:
+        folder: With the shards and their manifest.
+
+    Raises:
+        UserError: The folder holds no prepared data, or data of another version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._manifest: Manifest = read_manifest(folder)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the manifest, which holds the digest of every shard: it stands for all of the data."""
+        return sha256_of(self.folder / MANIFEST)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The roles that there are images for."""
+        return tuple(self._manifest["splits"])
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are images that neither train nor are reported."""
+        return VALIDATION in self._manifest["splits"]
+
+    def num_images(self, split: str) -> int:
+        """The images of a split; 0 for one that does not exist."""
+        return len(self._manifest["splits"][split]["ids"]) if split in self._manifest["splits"] else 0
+
+    def split(self, name: str) -> ShardedSplit:
+        """A split's images and labels.
+
+        Raises:
+            UserError: There is no such split, or a shard is not as the manifest says.
+        """
+        return ShardedSplit(self.folder, name, manifest=self._manifest)

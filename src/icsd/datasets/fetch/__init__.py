@@ -1,0 +1,1 @@
+"""Getting a dataset's archives: where they are, and how they come here whole."""

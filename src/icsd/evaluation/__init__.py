@@ -1,0 +1,1 @@
+"""Networks measured on a split: confusion, similarity, agreement with the teacher."""

@@ -1,0 +1,43 @@
+"""params.yaml and the dataset's preset as one frozen, strict tree."""
+
+from icsd.params.schema import (
+    PRESET_ONLY,
+    Block,
+    Count,
+    MethodBlock,
+    Name,
+    Natural,
+    NonNegative,
+    Params,
+    Positive,
+    Runtime,
+    StudentTraining,
+    Training,
+    digest_of,
+    has_validation,
+    load_params,
+    merge,
+    parse_params,
+    read_yaml,
+)
+
+__all__ = [
+    "PRESET_ONLY",
+    "Block",
+    "Count",
+    "MethodBlock",
+    "Name",
+    "Natural",
+    "NonNegative",
+    "Params",
+    "Positive",
+    "Runtime",
+    "StudentTraining",
+    "Training",
+    "digest_of",
+    "has_validation",
+    "load_params",
+    "merge",
+    "parse_params",
+    "read_yaml",
+]

@@ -1,0 +1,196 @@
+"""One type per result file, for those who write it and those who read it; docs/results.md describes them.
+
+A file begins with the version of its layout, ``schema``. A reader takes files that later versions have
+extended (unknown keys are ignored) and refuses those in which something that it needs is missing or wrong.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from icsd.errors import UserError
+from icsd.files import write_json
+
+
+class Record(BaseModel):
+    """The content of a JSON file, or a part of one: strict, frozen, finite numbers only."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Agreement(Record):
+    """How closely a student follows its teacher on the reported split.
+
+    Attributes:
+        pixels: Fraction of labelled pixels on which both predict the same class.
+        kl: Mean over labelled pixels (of the logits' grid) of KL(teacher ‖ student), τ = 1, in nats.
+        ics_distance: Mean over images of the similarity matrices' mean squared difference: the ICSD loss.
+    """
+
+    pixels: float = Field(ge=0, le=1)
+    kl: float
+    ics_distance: float
+
+
+class MetricsRecord(Record):
+    """results/.../metrics.json: what one network reaches on the reported split; scores are fractions."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    dataset: str
+    method: str
+    student: str
+    seed: int
+    split: str
+    num_images: int = Field(gt=0)
+    classes: tuple[str, ...]
+    miou: float = Field(ge=0, le=1)
+    pixel_accuracy: float = Field(ge=0, le=1)
+    class_accuracy: float = Field(ge=0, le=1)
+    iou_per_class: tuple[float | None, ...]
+    """None for a class that the labels do not have."""
+    absent_classes: tuple[str, ...]
+    agreement: Agreement | None
+    """None for the teacher."""
+    parameters: int
+    flops: int | None
+    flops_input: tuple[int, ...] | None
+    weights_sha256: str
+    teacher_sha256: str | None = None
+
+    @model_validator(mode="after")
+    def _one_iou_per_class(self) -> Self:
+        if len(self.iou_per_class) != len(self.classes):
+            raise ValueError(
+                f"iou_per_class has {len(self.iou_per_class)} values for {len(self.classes)} classes"
+            )
+        return self
+
+
+class DivergedRecord(Record):
+    """results/.../diverged.json: why a student has no metrics."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    weights_sha256: str
+    not_finite: tuple[str, ...]
+    """Names of the tensors that hold NaN or infinity."""
+    loss: str | None
+    """What training said of the loss that was not finite; None where only weights are not."""
+
+
+class NetworkRecord(Record):
+    """What was built."""
+
+    backbone: str
+    width: float
+    output_stride: int
+
+
+class Provenance(Record):
+    """What determines a network besides the parameters, as SHA-256 digests.
+
+    Attributes:
+        code: Path in ``src`` -> digest, of every source file that can change the result.
+        data: Of the prepared data's manifest, which holds the digest of every shard.
+        teacher: Of the teacher's weights; None for the teacher itself.
+        pretrained: Of a local file of initial weights; None without one.
+    """
+
+    code: dict[str, str]
+    data: str
+    teacher: str | None
+    pretrained: str | None
+
+
+class TrainRecord(Record):
+    """runs/.../train.json: how one network was trained; the same bytes in every identical run."""
+
+    schema_version: Literal[1, 2] = Field(default=2, alias="schema")
+    """1 had no provenance under this name."""
+    kind: Literal["student", "teacher"]
+    dataset: str
+    method: str | None
+    """None for the teacher."""
+    network: NetworkRecord
+    seed: int
+    pretrained: bool | str
+    epochs: int
+    batch: int
+    crop: tuple[int, int]
+    num_train_images: int
+    num_validation_images: int
+    selected: Literal["last", "best_val"]
+    selected_epoch: int | None
+    """None for a run that diverged."""
+    diverged: str | None = None
+    """Which loss was not finite, and when; None for a run that ended well."""
+    weights_source: str | None = "set by hand"
+    """Where the terms' weights come from: published, tuned (and how), set by hand; None without terms."""
+    params: dict[str, Any]
+    """The parameter blocks that determine the run."""
+    provenance: Provenance | None = None
+    """None in files of older versions."""
+
+
+class MlflowRecord(Record):
+    """Where the run's curves and artifacts are."""
+
+    experiment: str
+    run_id: str | None
+    uri: str | None = None
+
+
+class GitRecord(Record):
+    """The code that trained the network."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+class CostRecord(Record):
+    """costs/*.json: what a run cost and where it ran; never the same twice, so no result depends on it."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    seconds_training: float
+    seconds_per_epoch: float
+    images_per_second: float
+    peak_memory_mb: float | None
+    device: str
+    machine: str
+    torch: str
+    extra_parameters: int
+    """Of the method's own modules, which train beside the student."""
+    started: str
+    finished: str
+    resumed: int
+    """How often training was resumed."""
+    mlflow: MlflowRecord | None
+    git: GitRecord | None
+    state: str
+    """The run's resume state, from the main repository's root."""
+
+
+Kind = TypeVar("Kind", bound=Record)
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record atomically; equal records are equal bytes."""
+    write_json(path, record.model_dump(mode="json", by_alias=True))
+
+
+def read_record(path: Path, kind: type[Kind]) -> Kind:
+    """One JSON file as a record.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UserError: The file is not valid JSON or a field is missing or wrong; names the file and the field.
+    """
+    text = path.read_bytes()
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise UserError(
+            f"{path}: {field}: {first['msg']}; delete the file and run the stage that writes it again"
+        ) from error

@@ -1,0 +1,30 @@
+"""Where networks run: one decision for training, for evaluation and for checking either of them again."""
+
+from typing import Literal
+
+import torch
+
+from icsd.errors import UserError
+from icsd.params import Runtime
+
+
+def accelerator(runtime: Runtime) -> Literal["cpu", "cuda"]:
+    """``auto`` means CUDA or the CPU, never Apple's MPS, which has no float64 for the sums of an epoch.
+
+    Raises:
+        UserError: CUDA is asked for by name, and there is none.
+    """
+    available = torch.cuda.is_available()
+    if runtime.accelerator == "auto":
+        return "cuda" if available else "cpu"
+    if runtime.accelerator == "cuda" and not available:
+        raise UserError(
+            "runtime.accelerator: is cuda, but torch sees no CUDA device here; set it to auto or cpu in "
+            "params.yaml, or look at `nvidia-smi` and CUDA_VISIBLE_DEVICES"
+        )
+    return runtime.accelerator
+
+
+def device_name(device: torch.device) -> str:
+    """``cpu``, or the model of the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

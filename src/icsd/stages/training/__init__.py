@@ -1,0 +1,1 @@
+"""The stages ``train_teacher``, ``distill`` and ``baselines``: one network from data to weights."""

@@ -1,0 +1,67 @@
+"""Stage ``validate``: every mistake in the parameters ends here, in seconds, before any work."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from icsd.datasets import DATASETS
+from icsd.errors import UserError, did_you_mean
+from icsd.files import folder_written_whole, write_json
+from icsd.params import Params, load_params
+from icsd.stages.tuned_weights import chosen_params, reaches_runs, tuned_methods
+
+
+def checked_params(root: Path, *, given: bool = False) -> Params:
+    """The tree of ``root``, checked as far as is possible without torch: every stage begins with this.
+
+    Args:
+        root: The repository.
+        given: Leave the methods' weights as they stand in params.yaml, also where tuned ones are asked for.
+
+    Raises:
+        UserError: A mistake in params.yaml, the preset or the tuned weights.
+    """
+    params = load_params(root) if given else chosen_params(root)
+    if params.data.reader not in DATASETS:
+        raise UserError(
+            f"data.reader: no dataset {params.data.reader!r}"
+            f"{did_you_mean(params.data.reader, sorted(DATASETS))}"
+        )
+    classes = DATASETS[params.data.reader].classes
+    if params.data.classes != len(classes):
+        raise UserError(
+            f"data.classes: is {params.data.classes}, but {params.data.reader} has {len(classes)} classes "
+            f"({', '.join(classes)}); set it to {len(classes)}"
+        )
+    if (params.data.reader == "shapes") != (params.data.generated is not None):
+        raise UserError("data.generated: belongs to the reader `shapes`, and only to it")
+    return params
+
+
+def validate(root: Path, *, show: bool) -> None:
+    """Check everything, the methods' blocks against their classes included, and write the stage's outputs.
+
+    ``params.json`` has the same bytes whatever the values are, so that a valid change makes no other stage
+    stale. ``methods/<name>.json`` names the source files of a method with their digests: the one thing by
+    which training depends on them, so that editing one method leaves the others' students alone. Under
+    ``weights: tuned`` the same holds for a method's tuned weights, which stand there too.
+    """
+    params = checked_params(root)
+
+    # They import torch: only once the rest is known to be right.
+    from icsd.methods import parse_block
+    from icsd.methods.sources import sources_of
+
+    for name, method in params.methods.items():
+        parse_block(name, method.block)
+    if show:
+        print(yaml.safe_dump(params.model_dump(), sort_keys=False, allow_unicode=True), end="")
+    tuned = tuned_methods(root, params)
+    with folder_written_whole(root / "data" / params.dataset / "validated") as folder:
+        write_json(folder / "params.json", {"valid": True})
+        for name, method in params.methods.items():
+            content: dict[str, Any] = {"sources": sources_of(name, method.block)}
+            if name in tuned:
+                content["tuned"] = reaches_runs(tuned[name])
+            write_json(folder / "methods" / f"{name}.json", content)

@@ -1,0 +1,364 @@
+import csv
+import json
+import math
+import shutil
+from itertools import groupby, pairwise
+
+import pytest
+from dvc.utils.serialize import modify_yaml
+from tests.project import change, make_project, outputs, write_yaml
+
+from icsd.commands import tune as tuning
+from icsd.commands.tune import best_factor, factors, scaled, tune
+from icsd.errors import UserError
+from icsd.files import sha256_of
+from icsd.methods.kd import KD
+from icsd.params import read_yaml
+from icsd.stages.download import download
+from icsd.stages.preprocess import preprocess
+from icsd.stages.training import run as train
+from icsd.stages.training.run import train_student, train_teacher
+from icsd.stages.tuned_weights import chosen_params, read_tuned
+from icsd.stages.validate import validate
+
+FILES = ("configs/tuned/shapes.yaml", "configs/tuned/shapes.csv")
+
+
+class Killed(Exception):
+    """Stands for the end of the process at the point where it is raised."""
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A tiny project after a search over two methods; the images of the reported split are gone by then."""
+    folder = make_project(
+        tmp_path_factory.mktemp("tune") / "project",
+        tracking={"enabled": False},
+        tuning={"trials": 3, "epochs": 2},
+    )
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DVC_ROOT", str(folder))
+        download(folder)
+        preprocess(folder)
+        train_teacher(folder)
+        reported = list((folder / "data/shapes/processed").glob("report-*"))
+        assert reported
+        for path in reported:
+            path.unlink()
+        tune(folder, methods=[], trials=None, student=None)
+    return folder
+
+
+@pytest.fixture
+def project(searched, tmp_path, monkeypatch):
+    """A copy of it, as the working directory."""
+    folder = tmp_path / "copy"
+    shutil.copytree(searched, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DVC_ROOT", str(folder))
+    return folder
+
+
+def trials_of(folder):
+    with (folder / FILES[1]).open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {method: list(found) for method, found in groupby(rows, key=lambda row: row["method"])}
+
+
+def trained(monkeypatch):
+    """The trials that are trained from now on."""
+    calls = []
+
+    def remember(root, job, *, open_tracker):
+        calls.append((job.key.method, job.block["weights"]))
+        return train.train_trial(root, job, open_tracker=open_tracker)
+
+    monkeypatch.setattr(tuning, "train_trial", remember)
+    return calls
+
+
+def contents(folder):
+    return [(folder / name).read_bytes() for name in FILES]
+
+
+@pytest.mark.parametrize("trials", [1, 2, 7, 12, 31])
+@pytest.mark.parametrize("largest", [3.0, 10.0, 1000.0])
+def test_factors_begin_with_the_weights_as_they_are_and_stay_in_their_range(trials, largest):
+    found = factors(trials, largest)
+    assert found[0] == 1
+    assert len(set(found)) == trials
+    assert all(1 / largest < factor < largest for factor in found)
+    assert factors(trials + 5, largest)[:trials] == found
+
+
+@pytest.mark.parametrize("trials", [3, 7, 15])
+def test_full_sets_of_factors_are_evenly_spaced(trials):
+    found = sorted(math.log(factor) for factor in factors(trials, 10.0))
+    steps = [after - before for before, after in pairwise(found)]
+    assert steps == pytest.approx([2 * math.log(10) / (trials + 1)] * (trials - 1), rel=0.02)
+
+
+def test_a_factor_applies_to_every_weight_and_1_changes_no_digit():
+    given = {"icsd": 0.1 + 0.2, "kd": 1.0}
+    assert scaled(given, 1.0) == given
+    assert scaled(given, 0.316) == {"icsd": 0.0948, "kd": 0.316}
+
+
+@pytest.mark.parametrize(
+    ("miou", "best"),
+    [
+        ({1.0: 0.4, 0.316: 0.6, 3.16: 0.5}, 0.316),
+        ({1.0: 0.6, 0.316: 0.6, 3.16: 0.5}, 1.0),
+        ({5.62: 0.6, 0.316: 0.6}, 0.316),
+        ({5.62: 0.6, 0.316: 0.0}, 5.62),
+    ],
+)
+def test_the_highest_score_wins_and_among_equals_the_smallest_change(miou, best):
+    assert best_factor(miou) == best
+
+
+def test_every_method_has_the_same_trials(searched):
+    found = trials_of(searched)
+    assert set(found) == {"none", "kd", "aicsd"}
+    assert [row["factor"] for row in found["kd"]] == ["1.0", "0.316", "3.16"]
+    assert [row["factor"] for row in found["aicsd"]] == ["1.0", "0.316", "3.16"]
+    assert len(found["none"]) == 1
+
+
+def test_the_best_trial_on_validation_gives_the_weights(searched):
+    tuned, found = read_tuned(searched, "shapes"), trials_of(searched)
+    given = read_yaml(searched / "params.yaml")["methods"]
+    assert set(tuned) == {"kd", "aicsd"}
+    for name, entry in tuned.items():
+        scores = {float(row["factor"]): float(row["miou"]) for row in found[name]}
+        assert entry.provenance.miou == scores[entry.provenance.factor] == max(scores.values())
+        assert entry.weights == scaled(given[name]["weights"], entry.provenance.factor)
+        assert entry.block == given[name]
+
+
+def test_the_file_says_how_the_weights_were_found(searched):
+    origin, found = read_tuned(searched, "shapes")["kd"].provenance, trials_of(searched)
+    assert (origin.trials, origin.diverged, origin.range) == (3, 0, 10.0)
+    assert (origin.epochs, origin.seed, origin.student, origin.split) == (2, 1000, "resnet18", "validation")
+    assert origin.miou_given == float(found["kd"][0]["miou"])
+    assert origin.miou_alone == float(found["none"][0]["miou"])
+    assert origin.teacher_sha256 == sha256_of(searched / "runs/shapes/teacher/teacher.safetensors")
+    assert origin.data_sha256 == sha256_of(searched / "data/shapes/processed/manifest.json")
+
+
+def test_the_file_has_the_layout_that_dvc_would_give_it(project):
+    before = contents(project)
+    with modify_yaml(project / FILES[0]):
+        pass
+    assert contents(project) == before
+
+
+def test_nothing_of_the_pipeline_is_written_and_no_state_is_left(searched):
+    assert [path.name for path in (searched / "runs/shapes").iterdir()] == ["teacher"]
+    assert [path.name for path in (searched / "costs/shapes").iterdir()] == ["teacher.json"]
+    assert not list((searched / ".state/runs").glob("shapes-*-1000-*"))
+
+
+def test_a_trial_is_what_the_pipeline_would_train(project):
+    change(project, methods={"kd": {"weights": {"kd": 0.316}}}, train={"epochs": 2})
+    train_student(project, method="kd", student="resnet18", seed=1000)
+    with (project / "runs/shapes/kd/resnet18-1000/history.csv").open(encoding="utf-8") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert last["val/miou"] == trials_of(project)["kd"][1]["miou"]
+
+
+def test_a_second_search_trains_nothing_and_changes_nothing(project, monkeypatch):
+    before, calls = contents(project), trained(monkeypatch)
+    tune(project, methods=[], trials=None, student=None)
+    assert calls == []
+    assert contents(project) == before
+
+
+def test_more_trials_add_to_those_that_there_are(project, monkeypatch):
+    calls = trained(monkeypatch)
+    tune(project, methods=["kd"], trials=4, student=None)
+    assert calls == [("kd", {"kd": 0.178})]
+    assert len(trials_of(project)["kd"]) == 4
+
+
+def test_tuning_one_method_keeps_the_others(project):
+    before = read_tuned(project, "shapes")
+    tune(project, methods=["kd"], trials=1, student=None)
+    after = read_tuned(project, "shapes")
+    assert after["aicsd"] == before["aicsd"]
+    assert after["kd"].provenance.trials == 1
+    assert trials_of(project)["aicsd"]
+
+
+def test_an_interrupted_search_ends_as_if_it_had_not_been(project, monkeypatch):
+    before = read_tuned(project, "shapes")
+    for name in FILES:
+        (project / name).unlink()
+    shutil.rmtree(project / ".state")
+    save, saved = train.save_state, []
+
+    def save_and_die(state, path):
+        save(state, path)
+        saved.append(path)
+        if len(saved) == 5:  # two epochs each: the student alone, kd as it is, and half of the next
+            raise Killed
+
+    monkeypatch.setattr(train, "save_state", save_and_die)
+    with pytest.raises(Killed):
+        tune(project, methods=["kd"], trials=None, student=None)
+    monkeypatch.setattr(train, "save_state", save)
+    calls = trained(monkeypatch)
+    tune(project, methods=["kd"], trials=None, student=None)
+    assert calls == [("kd", {"kd": 0.316}), ("kd", {"kd": 3.16})]
+    assert read_tuned(project, "shapes")["kd"] == before["kd"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"train": {"lr": 0.02}}, {"methods": {"kd": {"temperature": 2.0}}}, {"tuning": {"seed": 77}}]
+)
+def test_another_setup_begins_anew(project, monkeypatch, changes):
+    calls = trained(monkeypatch)
+    change(project, **changes)
+    tune(project, methods=["kd"], trials=1, student=None)
+    assert ("kd", {"kd": 1.0}) in calls
+
+
+def test_a_trial_that_diverges_counts_and_is_not_chosen(project):
+    change(project, tuning={"factor": 1e60}, methods={"kd": {"weights": {"kd": 1e30}}})
+    tune(project, methods=["kd"], trials=2, student=None)
+    assert [row["miou"] == "" for row in trials_of(project)["kd"]] == [True, False]
+    entry = read_tuned(project, "shapes")["kd"]
+    assert entry.weights == {"kd": 1.0}
+    assert (entry.provenance.trials, entry.provenance.diverged) == (2, 1)
+    assert entry.provenance.miou_given is None
+
+
+def test_a_method_that_always_diverges_is_named(project):
+    change(project, methods={"kd": {"weights": {"kd": 1e30}}})
+    with pytest.raises(UserError, match=r"kd: every trial diverged"):
+        tune(project, methods=["kd"], trials=2, student=None)
+    assert read_tuned(project, "shapes")["kd"].provenance.trials == 3  # as it was
+
+
+def test_the_epochs_of_a_trial_are_those_of_training_unless_they_are_given(project):
+    written = read_yaml(project / "params.yaml")
+    written["tuning"]["epochs"] = None
+    write_yaml(project / "params.yaml", written)
+    tune(project, methods=["kd"], trials=1, student=None)
+    assert read_tuned(project, "shapes")["kd"].provenance.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"methods": ["kdd"]}, "did you mean 'kd'"),
+        ({"methods": ["none"]}, "none has no weights"),
+        ({"student": "resnet19"}, "did you mean 'resnet18'"),
+        ({"trials": 0}, "at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(project, arguments, words):
+    with pytest.raises(UserError, match=words):
+        tune(project, **({"methods": [], "trials": None, "student": None} | arguments))
+
+
+def test_a_reported_seed_is_refused(project):
+    change(project, grid={"seeds": [0, 1000]})
+    with pytest.raises(UserError, match=r"tuning.seed: 1000 is one of grid.seeds"):
+        tune(project, methods=[], trials=None, student=None)
+
+
+def test_without_validation_images_there_is_no_tuning(project):
+    preset = project / "configs/datasets/shapes.yaml"
+    written = read_yaml(preset)
+    written["data"]["splits"]["validation"] = None
+    write_yaml(preset, written)
+    with pytest.raises(UserError, match=r"data.holdout"):
+        tune(project, methods=[], trials=None, student=None)
+
+
+def described(project, method):
+    train_student(project, method=method, student="resnet18", seed=0)
+    return json.loads((project / f"runs/shapes/{method}/resnet18-0/train.json").read_text(encoding="utf-8"))
+
+
+def test_students_are_trained_with_the_tuned_weights_where_that_is_asked_for(project):
+    change(project, weights="tuned")
+    for method, entry in read_tuned(project, "shapes").items():
+        found = described(project, method)
+        assert found["params"]["method"]["weights"] == entry.weights
+        assert found["weights_source"] == "tuned (3 trials on validation, seed 1000)"
+    assert described(project, "none")["weights_source"] is None
+
+
+def test_weights_tuned_on_another_student_say_so(project):
+    change(project, weights="tuned", networks={"students": {"resnet34": {"width": 0.125}}})
+    train_student(project, method="kd", student="resnet34", seed=0)
+    found = json.loads((project / "runs/shapes/kd/resnet34-0/train.json").read_text(encoding="utf-8"))
+    assert found["weights_source"] == "tuned (3 trials of resnet18 on validation, seed 1000)"
+
+
+@pytest.mark.parametrize(
+    ("published", "words"),
+    [({"kd": 1.0001}, "published"), ({"kd": 10.0}, "set by hand"), ({}, "set by hand")],
+)
+def test_given_weights_are_the_published_ones_or_not(project, monkeypatch, published, words):
+    monkeypatch.setattr(KD, "published", published)
+    assert described(project, "kd")["weights_source"] == words
+
+
+def test_the_tuned_weights_are_checked_before_they_are_used(project):
+    change(project, weights="tuned")
+    assert chosen_params(project).methods["kd"].weights == read_tuned(project, "shapes")["kd"].weights
+
+    change(project, grid={"seeds": [1000]})
+    with pytest.raises(UserError, match=r"grid.seeds: 1000 is the seed"):
+        chosen_params(project)
+
+    change(project, grid={"seeds": [0], "baselines": ["none", "kd", "icsd"]})
+    with pytest.raises(UserError, match=r"not tuned yet: icsd; run `python -m pipeline.tune --methods icsd`"):
+        chosen_params(project)
+
+
+def test_a_block_that_was_changed_after_the_search_is_refused(project):
+    change(project, weights="tuned", methods={"kd": {"temperature": 4.0}})
+    with pytest.raises(UserError, match=r"methods.kd .* changed .*temperature: 1.0 then, 4.0 now"):
+        chosen_params(project)
+
+
+def test_other_budgets_for_other_methods_are_refused(project):
+    tune(project, methods=["kd"], trials=1, student=None)
+    change(project, weights="tuned")
+    with pytest.raises(UserError, match=r"trials differs among the methods \(kd 1, aicsd 3\)"):
+        chosen_params(project)
+
+
+def test_a_file_of_tuned_weights_that_was_edited_badly_is_named(project):
+    path = project / FILES[0]
+    path.write_text(path.read_text(encoding="utf-8").replace("trials: 3", "trials: three"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"configs/tuned/shapes.yaml.*\n.*methods.aicsd.provenance.trials"):
+        read_tuned(project, "shapes")
+
+
+def test_tuning_a_method_concerns_its_own_students_and_only_where_tuned_weights_are_used(project):
+    def validated():
+        validate(project, show=False)
+        return outputs(project / "data/shapes/validated")
+
+    def tune_kd_to(weight):
+        entries = read_yaml(project / FILES[0])
+        entries["methods"]["kd"]["weights"]["kd"] = weight
+        write_yaml(project / FILES[0], entries)
+
+    given = validated()
+    tune_kd_to(0.5)
+    assert validated() == given
+    change(project, weights="tuned")
+    first = validated()
+    assert {name for name in given if given[name] != first[name]} == {"methods/aicsd.json", "methods/kd.json"}
+    tune_kd_to(0.25)
+    second = validated()
+    assert {name for name in given if first[name] != second[name]} == {"methods/kd.json"}

@@ -1,0 +1,298 @@
+"""Rows that hold, and every way in which one does not."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from tests.project import change, make_project, outputs
+
+from icsd.commands.checks import differences
+from icsd.commands.verify import verify
+from icsd.errors import UserError
+from icsd.models.weights import load_network, save_weights
+
+ROW = "kd · resnet18 · seed 0"
+RESULTS = "results/shapes/kd/resnet18-0"
+RUN = "runs/shapes/kd/resnet18-0"
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A tiny project with a teacher and one student, measured and reported; no student of ``aicsd``."""
+    from icsd.stages.download import download
+    from icsd.stages.evaluation.run import evaluate_students, evaluate_teacher
+    from icsd.stages.preprocess import preprocess
+    from icsd.stages.training.run import train_student, train_teacher
+
+    folder = make_project(
+        tmp_path_factory.mktemp("verify") / "project", tracking={"enabled": False}, grid={"baselines": ["kd"]}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DVC_ROOT", str(folder))
+        download(folder)
+        preprocess(folder)
+        train_teacher(folder)
+        train_student(folder, method="kd", student="resnet18", seed=0)
+        evaluate_teacher(folder)
+        evaluate_students(folder, method="kd")
+    write_report(folder)
+    return folder
+
+
+def write_report(folder):
+    """The columns of the report's tables that a row is looked up by."""
+    found = [
+        json.loads((folder / path / "metrics.json").read_text())
+        for path in ("results/shapes/teacher", RESULTS)
+    ]
+    (folder / "reports/shapes").mkdir(parents=True)
+    for name, values in (
+        ("comparison", [{"miou_mean": f"{100 * row['miou']:.6g}"} for row in found]),
+        ("provenance", [{"seed": row["seed"], "weights_sha256": row["weights_sha256"]} for row in found]),
+    ):
+        with (folder / f"reports/shapes/{name}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["student", "method", *values[0]])
+            writer.writeheader()
+            for row, value in zip(found, values, strict=True):
+                writer.writerow({"student": row["student"], "method": row["method"], **value})
+
+
+@pytest.fixture
+def project(measured, tmp_path, monkeypatch):
+    folder = tmp_path / "project"
+    shutil.copytree(measured, folder, ignore=shutil.ignore_patterns("src", "pipeline", ".state"))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def check(project, capsys):
+    """Verify rows: exit code, {subject: (state, what was found)} and the last line."""
+
+    def check(method="kd", student="resnet18", seed=0):
+        code = verify(project, method=method, student=student, seed=seed)
+        lines = capsys.readouterr().out.splitlines()
+        found = {}
+        for line in lines:
+            if line.startswith("  ") and line[2] != " ":
+                state, subject, text = line.split(maxsplit=2)
+                found[subject] = (state, text)
+            elif line.startswith("   "):
+                found[subject] = (state, f"{found[subject][1]}\n{line.strip()}")
+        return code, found, lines[-1]
+
+    return check
+
+
+def edit_json(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_what_nobody_touched_holds_and_is_not_touched(project, check):
+    before = outputs(project)
+    code, found, last = check()
+    assert (code, last) == (0, f"{ROW}: holds")
+    assert list(found) == ["code", "parameters", "data", "teacher", "weights", "report", "numbers"]
+    assert {state for state, _ in found.values()} == {"ok"}
+    assert found["weights"][1].endswith("as in metrics.json, reports/shapes/provenance.csv")
+    assert outputs(project) == before
+
+
+def test_the_teacher_has_a_row_too(check):
+    code, found, last = check("teacher")
+    assert (code, last) == (0, "teacher · resnet18 · seed 0: holds")
+    assert "teacher" not in found
+
+
+def test_parameters_that_differ_are_named_with_both_values(project, check):
+    change(project, train={"lr": 0.5})
+    code, found, last = check()
+    assert (code, last) == (1, f"{ROW}: does not hold: parameters")
+    assert found["parameters"][1] == "training.lr: 0.1 recorded, 0.5 now"
+
+
+def test_another_methods_parameters_are_none_of_the_row(project, check):
+    change(project, methods={"icsd": {"temperature": 3.0}}, alw={"decay": "cosine"})
+    assert check()[0] == 0
+
+
+def test_source_files_that_differ_are_named(project, check):
+    path = project / RUN / "train.json"
+    hashes = json.loads(path.read_text())["provenance"]
+    hashes["code"]["icsd/methods/kd.py"] = "0" * 64
+    edit_json(path, provenance=hashes)
+    code, found, last = check()
+    assert (code, last) == (1, f"{ROW}: does not hold: code")
+    assert found["code"][1].startswith("icsd/methods/kd.py: 000000000000 recorded, ")
+
+
+def test_other_data_is_told_from_damaged_data(project, check):
+    manifest = project / "data/shapes/processed/manifest.json"
+    edit_json(manifest)  # other bytes
+    code, found, last = check()
+    assert (code, last) == (1, f"{ROW}: does not hold: data")
+    assert "\n" not in found["data"][1]
+    assert found["data"][1].startswith("manifest.json: ")
+
+
+def test_a_changed_shard_is_found_by_the_manifest(project, check):
+    path = project / "data/shapes/processed/train-00000.images"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.unlink()
+    path.write_bytes(content)
+    _, found, last = check()
+    assert last == f"{ROW}: does not hold: data"
+    assert "train-00000.images is not what preprocess wrote" in found["data"][1]
+
+
+def other_weights(path):
+    network = load_network(path)
+    with torch.no_grad():
+        bias = list(network.parameters())[-1]
+        bias += 1000 * torch.eye(len(bias))[-1]  # the last class everywhere, however large the others' logits
+    save_weights(network, path)
+
+
+def test_another_teacher_changes_the_agreement(project, check):
+    other_weights(project / "runs/shapes/teacher/teacher.safetensors")
+    code, found, last = check()
+    assert (code, last) == (1, f"{ROW}: does not hold: teacher, numbers")
+    assert "train.json: " in found["teacher"][1]
+    assert "metrics.json: " in found["teacher"][1]
+    assert "agreement.kl: " in found["numbers"][1]
+    assert "confusion.npz" not in found["numbers"][1]
+
+
+def test_another_network_changes_the_numbers(project, check):
+    other_weights(project / RUN / "student.safetensors")
+    code, found, last = check()
+    assert (code, last) == (1, f"{ROW}: does not hold: weights, numbers")
+    assert "reports/shapes/provenance.csv: " in found["weights"][1]
+    assert "are predicted otherwise, in " in found["numbers"][1]
+    assert f"trained with torch {torch.__version__} on cpu, now torch" in found["numbers"][1]
+
+
+def test_the_last_digit_of_a_score_counts(project, check):
+    path = project / RESULTS / "metrics.json"
+    agreement = json.loads(path.read_text())["agreement"]
+    agreement["kl"] = float(np.nextafter(agreement["kl"], 1))
+    edit_json(path, agreement=agreement)
+    _, found, last = check()
+    assert last == f"{ROW}: does not hold: numbers"
+    assert found["numbers"][1].startswith("agreement.kl: ")
+
+
+def test_one_pixel_in_a_stored_confusion_matrix_counts(project, check):
+    path = project / RESULTS / "confusion.npz"
+    arrays = dict(np.load(path))
+    truth, predicted = np.argwhere(arrays["confusion"][2])[0]
+    arrays["confusion"][2, truth, predicted] -= 1
+    arrays["confusion"][2, truth, (predicted + 1) % 9] += 1
+    np.savez_compressed(path, **arrays)
+    _, found, _ = check()
+    assert "confusion.npz: confusion: at least 1 of 5,120 pixels" in found["numbers"][1]
+    assert "in 1 of 5 images" in found["numbers"][1]
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [("12.3457", "12.3457 %"), ("", "no number")], ids=["another number", "a gap"]
+)
+def test_the_report_must_say_what_the_results_say(project, check, number, said):
+    path = project / "reports/shapes/comparison.csv"
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([*rows[:2], f"resnet18,kd,{number}"]))
+    _, found, last = check()
+    assert last == f"{ROW}: does not hold: report"
+    assert found["report"][1].startswith(f"reports/shapes/comparison.csv: {said}; the results of seed 0: ")
+
+
+@pytest.mark.parametrize(
+    ("file", "subject"),
+    [
+        (f"{RUN}/student.safetensors", "weights, numbers"),
+        (f"{RUN}/train.json", "files"),
+        (f"{RESULTS}/metrics.json", "files"),
+        (f"{RESULTS}/ics.npz", "numbers"),
+    ],
+)
+def test_a_damaged_file_is_a_finding_and_not_a_crash(project, check, file, subject):
+    path = project / file
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    code, _, last = check()
+    assert (code, last) == (1, f"{ROW}: does not hold: {subject}")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "data/shapes/processed/report-00000.labels",
+        "data/shapes/processed/manifest.json",
+        "runs/shapes/teacher/teacher.safetensors",
+        f"{RUN}/student.safetensors",
+        f"{RESULTS}/confusion.npz",
+    ],
+)
+def test_what_is_missing_is_named_with_what_to_do(project, check, file):
+    (project / file).unlink()
+    code, found, last = check()
+    assert code == 2
+    assert found == {"files": ("missing", file)}
+    assert "`dvc checkout`" in last
+
+
+def test_without_a_report_the_row_is_not_said_to_hold(project, check):
+    shutil.rmtree(project / "reports")
+    code, found, _ = check()
+    assert code == 2
+    assert found["report"] == ("missing", "reports/shapes/comparison.csv")
+    assert found["numbers"][0] == "ok"
+
+
+def test_a_run_that_recorded_no_hashes_is_not_said_to_hold(project, check):
+    path = project / RUN / "train.json"
+    content = json.loads(path.read_text())
+    del content["provenance"]
+    path.write_text(json.dumps(content))
+    code, found, _ = check()
+    assert code == 2
+    assert found["provenance"][0] == "missing"
+    assert found["numbers"][0] == "ok"
+
+
+def test_all_rows_are_checked_and_a_difference_weighs_more_than_a_gap(project, check):
+    change(project, teacher={"lr": 0.5})
+    code, _, last = check(None, None, None)
+    assert code == 1
+    assert last == (
+        "1 of 3 rows hold; teacher · resnet18 · seed 0 (does not hold: parameters); "
+        "aicsd · resnet18 · seed 0 (cannot be told, missing: files)"
+    )
+
+
+def test_a_row_outside_the_grid_is_answered_with_the_grid(check):
+    with pytest.raises(
+        UserError, match="no such row; methods: teacher, kd, aicsd; students: resnet18; seeds: 0"
+    ):
+        check("dk")
+
+
+def test_differences_name_keys_that_only_one_side_has():
+    assert list(differences({"a": 1, "b": {"c": [1, 2]}}, {"b": {"c": [1, 3]}, "d": None})) == [
+        "a: 1 recorded, nothing now",
+        "b.c.1: 2 recorded, 3 now",
+        "d: nothing recorded, null now",
+    ]
+
+
+def test_a_student_that_diverged_has_no_score_to_check(project, check):
+    shutil.rmtree(project / RESULTS)
+    (project / RESULTS).mkdir()
+    (project / RESULTS / "diverged.json").write_text("{}")
+    code, found, _ = check()
+    assert code == 2
+    assert found == {"numbers": ("missing", "the training diverged: there is no score to check")}

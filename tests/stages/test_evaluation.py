@@ -1,0 +1,48 @@
+"""What evaluation does with a network that has no score."""
+
+import json
+
+import pytest
+import torch
+
+from icsd.errors import UserError
+from icsd.models.weights import load_network, save_weights
+
+
+def break_weights(path):
+    network = load_network(path)
+    with torch.no_grad():
+        next(network.parameters()).view(-1)[0] = float("nan")
+    save_weights(network, path)
+
+
+def test_a_student_that_diverged_is_recorded_and_stops_nobody(project, capsys):
+    from icsd.stages.evaluation.run import evaluate_students, evaluate_teacher
+    from icsd.stages.report import report
+    from icsd.stages.training.run import train_student, train_teacher
+
+    train_teacher(project)
+    evaluate_teacher(project)
+    for method in ("none", "kd", "aicsd"):
+        train_student(project, method=method, student="resnet18", seed=0)
+        if method == "kd":
+            break_weights(project / "runs/shapes/kd/resnet18-0/student.safetensors")
+        evaluate_students(project, method=method)
+    record = json.loads((project / "results/shapes/kd/resnet18-0/diverged.json").read_text())
+    assert record["not_finite"] == ["backbone.conv1.weight"]
+    assert not (project / "results/shapes/kd/resnet18-0/metrics.json").exists()
+    assert "kd · resnet18 · seed 0: diverged" in capsys.readouterr().out
+    report(project)
+    page = (project / "reports/shapes/README.md").read_text()
+    assert "`results/shapes/kd/resnet18-0: the training diverged, its weights are not finite`" in page
+    assert "| ResNet-18 | KD | – |" in page
+
+
+def test_a_teacher_that_diverged_is_an_error(project):
+    from icsd.stages.evaluation.run import evaluate_teacher
+    from icsd.stages.training.run import train_teacher
+
+    train_teacher(project)
+    break_weights(project / "runs/shapes/teacher/teacher.safetensors")
+    with pytest.raises(UserError, match="the teacher's training diverged"):
+        evaluate_teacher(project)

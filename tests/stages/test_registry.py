@@ -1,0 +1,171 @@
+"""Registered students in a real store; the logged models in it are empty, since nobody loads them here."""
+
+from dataclasses import replace
+
+import pytest
+from tests.reporting.tree import Tree
+
+from icsd.reporting import tables
+from icsd.stages.registry import card, decide, register_students
+from icsd.stages.validate import checked_params
+from icsd.tracking import CHAMPION, Registry
+from icsd.tracking.store import open_client
+
+NAME = "icsd-shapes-resnet18"
+ALONE = {0: 0.50, 1: 0.52, 2: 0.51, 3: 0.49}
+BETTER = {seed: score + 0.05 + 0.001 * seed for seed, score in ALONE.items()}
+NOISY = {0: 0.60, 1: 0.45, 2: 0.62, 3: 0.44}
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+
+
+def test_a_challenger_that_is_surely_better_takes_over():
+    decision = decide("none", ALONE, {"aicsd": BETTER, "kd": NOISY})
+    assert decision.method == "aicsd"
+    assert "AICSD is 5.15 points above Student alone: paired t-test over 4 seeds" in decision.reason
+
+
+def test_a_higher_mean_is_not_enough():
+    decision = decide("none", ALONE, {"kd": NOISY})
+    assert sum(NOISY.values()) > sum(ALONE.values())
+    assert decision.method is None
+    assert "none is better by a paired test" in decision.reason
+
+
+def test_a_surely_worse_challenger_changes_nothing():
+    assert decide("aicsd", BETTER, {"none": ALONE}).method is None
+
+
+def test_what_passes_alone_may_fail_among_many():
+    close = {0: 0.53, 1: 0.53, 2: 0.535, 3: 0.53}
+    assert decide("none", ALONE, {"kd": close}).method == "kd"
+    many = {f"m{index}": NOISY for index in range(9)}
+    assert decide("none", ALONE, {"kd": close, **many}).method is None
+
+
+@pytest.mark.parametrize("other", [{0: 0.9}, {7: 0.9, 8: 0.9, 9: 0.9}, ALONE])
+def test_without_two_common_seeds_or_any_difference_nothing_is_decided(other):
+    decision = decide("none", ALONE, {"kd": other})
+    assert decision.method is None
+    assert "no challenger can be tested" in decision.reason
+
+
+@pytest.fixture
+def store(project, monkeypatch):
+    """The client of the project's own empty store."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (project / ".mlflow").mkdir()
+    return open_client(project)
+
+
+def grid(project, client, name, *, quality, noise=0.002):
+    """Results of a made-up grid whose first seeds' runs have logged a model each."""
+    from mlflow.entities import LoggedModelOutput
+
+    tree = Tree(project / name, seeds=(0, 1, 2), noise=noise, quality={"teacher": 0.9, **quality}).write()
+    results = tree.load()
+    experiment = client.get_experiment_by_name("x")
+    experiment_id = experiment.experiment_id if experiment else client.create_experiment("x")
+    runs = {}
+    for key, run in results.runs.items():
+        made = client.create_run(experiment_id).info.run_id
+        if run.seed == 0:
+            model = client.create_logged_model(experiment_id, "network", made)
+            client.log_outputs(made, [LoggedModelOutput(model.model_id, step=1)])
+        mlflow = run.cost.mlflow.model_copy(update={"run_id": made})
+        metrics = run.metrics.model_copy(update={"weights_sha256": f"{name}-{run.method}-{run.seed}"})
+        runs[key] = replace(run, metrics=metrics, cost=run.cost.model_copy(update={"mlflow": mlflow}))
+    results = replace(results, runs=runs)
+    return results, tables.comparison(results, tables.draw(results, resamples=50, seed=0))
+
+
+def register(project, results, compared):
+    register_students(project, models_on(project), results, compared)
+
+
+def models_on(project):
+    params = checked_params(project)
+    return params.model_copy(update={"tracking": params.tracking.model_copy(update={"models": True})})
+
+
+def test_the_champion_begins_at_the_student_alone_and_moves_when_a_method_is_better(project, store, capsys):
+    first = grid(project, store, "first", quality={"none": 0.6, "aicsd": 0.6}, noise=0.02)
+    register(project, *first)
+    registry = Registry(store)
+    assert registry.champion(NAME).tags["icsd.method"] == "none"
+    assert f"models:/{NAME}@champion is version 1" in capsys.readouterr().out
+
+    register(project, *first)
+    assert len(store.search_model_versions(f"name = '{NAME}'")) == 2  # the same weights are the same versions
+
+    second = grid(project, store, "second", quality={"none": 0.6, "aicsd": 0.8})
+    register(project, *second)
+    champion = registry.champion(NAME)
+    assert (champion.number, champion.tags["icsd.method"]) == ("4", "aicsd")
+    assert "AICSD is" in store.get_registered_model(NAME).tags["icsd.champion_reason"]
+
+    third = grid(project, store, "third", quality={"none": 0.6, "aicsd": 0.7})
+    register(project, *third)
+    assert registry.champion(NAME).number == "4"
+    assert store.get_model_version_by_alias(NAME, "aicsd").version in (6, "6")
+
+
+def test_a_champion_on_other_images_stays(project, store):
+    results, compared = grid(project, store, "first", quality={"none": 0.6, "aicsd": 0.6})
+    register(project, results, compared)
+    better, table = grid(project, store, "second", quality={"none": 0.6, "aicsd": 0.9})
+    runs = {
+        key: replace(run, ids=tuple(f"other-{name}" for name in run.ids)) for key, run in better.runs.items()
+    }
+    register(project, replace(better, runs=runs), table)
+    assert Registry(store).champion(NAME).number == "1"
+    assert "other images" in store.get_registered_model(NAME).tags["icsd.champion_reason"]
+
+
+def test_a_version_says_what_it_is(project, store):
+    results, compared = grid(project, store, "first", quality={"none": 0.6, "aicsd": 0.8})
+    register(project, results, compared)
+    version = store.get_model_version_by_alias(NAME, "aicsd")
+    assert version.run_id == results.runs["resnet18", "aicsd", 0].cost.mlflow.run_id
+    assert version.tags["icsd.seed"] == "0"
+    assert version.tags["icsd.weights_sha256"] == "first-aicsd-0"
+    for expected in (
+        "## AICSD · ResNet-18 on shapes",
+        "12 images of the split test",
+        "a clear gain",
+        "480 training images, 80 for validation; 6 epochs",
+        "from scratch",
+        "A narrow network (0.25 of the published width)",
+        f'mlflow.pyfunc.load_model("models:/{NAME}@aicsd")',
+    ):
+        assert expected in version.description
+
+
+def test_the_card_names_what_the_network_does_not_find(project, store):
+    results, compared = grid(project, store, "first", quality={"none": 0.6, "aicsd": 0.8})
+    run = results.runs["resnet18", "aicsd", 0]
+    scores = [0.01, None, *run.metrics.iou_per_class[2:]]
+    metrics = run.metrics.model_copy(update={"iou_per_class": scores, "absent_classes": ("road",)})
+    row = compared[compared["method"] == "aicsd"].to_dict("records")[0]
+    text = card(NAME, [replace(run, metrics=metrics)], row)
+    assert "Hardly finds (IoU below 5 %): sky." in text
+    assert "Never measured, absent from the labels: road." in text
+    assert "One training" in text
+
+
+def test_without_logged_models_nothing_is_registered(project, store):
+    results, compared = grid(project, store, "first", quality={"none": 0.6, "aicsd": 0.8})
+    register_students(project, checked_params(project), results, compared)
+    assert store.search_registered_models() == []
+
+
+def test_a_store_that_does_not_answer_stops_nothing(project, store, monkeypatch, caplog):
+    results, compared = grid(project, store, "first", quality={"none": 0.6, "aicsd": 0.8})
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    register(project, results, compared)
+    assert "MLflow cannot be reached" in caplog.text
+
+
+def test_the_alias_is_called_champion():
+    assert CHAMPION == "champion"

@@ -1,0 +1,295 @@
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from tests.project import change, outputs
+
+from icsd.errors import UserError
+from icsd.models.weights import load_network
+from icsd.runs import RunKey
+from icsd.stages.evaluation import run as evaluate
+from icsd.stages.training import run as train
+from icsd.stages.training.run import train_student, train_teacher
+from icsd.stages.validate import checked_params
+from icsd.tracking import NullTracker
+from icsd.training.loop import Progress
+
+
+class Killed(Exception):
+    """Stands for the end of the process at the point where it is raised."""
+
+
+@pytest.fixture
+def taught(project):
+    train_teacher(project)
+    return project
+
+
+def student(project, method="aicsd", seed=0):
+    train_student(project, method=method, student="resnet18", seed=seed)
+    return outputs(project / f"runs/shapes/{method}/resnet18-{seed}")
+
+
+def forget(project):
+    for name in ("runs/shapes/aicsd", "costs/shapes/aicsd", ".state"):
+        shutil.rmtree(project / name, ignore_errors=True)
+
+
+def test_a_student_becomes_weights_curves_and_a_description(taught):
+    files = student(taught)
+    assert set(files) == {"student.safetensors", "history.csv", "similarity.npz", "train.json"}
+    assert (
+        load_network(taught / "runs/shapes/aicsd/resnet18-0/student.safetensors").architecture.width == 0.125
+    )
+    lines = files["history.csv"].decode().splitlines()
+    assert lines[0].split(",")[:7] == [
+        *("epoch", "lr", "loss/total", "loss/ce", "loss/icsd", "loss/kd", "weight/ce")
+    ]
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3"]
+    described = json.loads(files["train.json"])
+    assert described["num_train_images"] == 12
+    assert described["params"]["alw"]["decay"] == "linear"
+    cost = json.loads((taught / "costs/shapes/aicsd/resnet18-0.json").read_text())
+    assert cost["seconds_training"] > 0
+    assert cost["mlflow"] is None
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(taught):
+    first = student(taught)
+    forget(taught)
+    assert student(taught) == first
+    assert student(taught, seed=1)["student.safetensors"] != first["student.safetensors"]
+
+
+def test_the_number_of_workers_changes_nothing(taught):
+    first = student(taught)
+    forget(taught)
+    change(taught, runtime={"workers": 2})
+    assert student(taught) == first
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(taught, monkeypatch, epoch, when):
+    whole = student(taught)
+    forget(taught)
+    save = train.save_state
+
+    def save_and_die(state, path):
+        if state["progress"]["epoch"] == epoch:
+            if when == "after":
+                save(state, path)
+            raise Killed
+        save(state, path)
+
+    monkeypatch.setattr(train, "save_state", save_and_die)
+    with pytest.raises(Killed):
+        student(taught)
+    assert not (taught / "runs/shapes/aicsd").exists()
+    monkeypatch.setattr(train, "save_state", save)
+    torch.manual_seed(123)  # nothing may depend on the state of the global generator
+    assert student(taught) == whole
+
+
+def test_other_numbers_never_go_on_from_old_state(taught, monkeypatch):
+    change(taught, train={"lr": 0.02})
+    wanted = student(taught)
+    forget(taught)
+    change(taught, train={"lr": 0.1})
+    student(taught)
+    change(taught, train={"lr": 0.02})
+    assert student(taught) == wanted
+
+
+def test_methods_share_the_initial_weights(taught, monkeypatch):
+    seen = {}
+
+    def remember(fabric, module, optimizer, progress, *, student, **_):
+        seen[len(seen)] = {name: value.clone() for name, value in student.state_dict().items()}
+        raise Killed
+
+    monkeypatch.setattr(train, "fit", remember)
+    for method in ("none", "kd", "aicsd"):
+        with pytest.raises(Killed):
+            student(taught, method)
+    assert all(torch.equal(seen[0][name], seen[2][name]) for name in seen[0])
+    assert all(torch.equal(seen[0][name], seen[1][name]) for name in seen[0])
+
+
+def test_the_best_validated_weights_are_kept_where_that_is_asked_for(taught):
+    change(taught, train={"select": "best_val", "validate_every": 1})
+    described = json.loads(student(taught, "none")["train.json"])
+    rows = (taught / "runs/shapes/none/resnet18-0/history.csv").read_text().splitlines()
+    column = rows[0].split(",").index("val/miou")
+    scores = [float(row.split(",")[column]) for row in rows[1:]]
+    assert described["selected_epoch"] == scores.index(max(scores)) + 1
+
+
+def test_gradients_can_be_accumulated(taught):
+    change(taught, runtime={"max_batch_per_device": 2})
+    rows = student(taught, "kd")["history.csv"].decode().splitlines()
+    assert len(rows) == 4
+
+
+def test_a_batch_that_cannot_be_divided_is_named(taught):
+    change(taught, runtime={"max_batch_per_device": 3}, train={"batch": 5})
+    with pytest.raises(UserError, match=r"train.batch is 5"):
+        student(taught)
+
+
+def test_a_student_needs_its_teacher(project):
+    with pytest.raises(UserError, match="there is no teacher yet"):
+        student(project)
+
+
+@pytest.mark.parametrize(("method", "name"), [("aiscd", "resnet18"), ("kd", "resnet81")])
+def test_unknown_names_are_answered_with_known_ones(project, method, name):
+    with pytest.raises(UserError, match="did you mean"):
+        train_student(project, method=method, student=name, seed=0)
+
+
+def test_a_student_that_diverges_says_so_and_leaves_a_gap_that_stops_nobody(taught, capsys):
+    change(taught, train={"lr": 1e30})
+    files = student(taught, "none")
+    assert "warning: none · resnet18 · seed 0 diverged in epoch 1: loss" in capsys.readouterr().out
+    described = json.loads(files["train.json"])
+    assert "is not finite; lower train.lr" in described["diverged"]
+    assert described["selected_epoch"] is None
+    assert files["history.csv"] == b"epoch\n"
+    assert json.loads((taught / "costs/shapes/none/resnet18-0.json").read_text())["seconds_training"] > 0
+    assert evaluate._diverged(taught, RunKey("shapes", "none", "resnet18", 0))
+    record = json.loads((taught / "results/shapes/none/resnet18-0/diverged.json").read_text())
+    assert record["loss"] == described["diverged"]
+
+
+def test_a_teacher_that_diverges_ends_its_stage(project):
+    change(project, teacher={"lr": 1e30})
+    with pytest.raises(FloatingPointError, match=r"not finite; lower train.lr"):
+        train_teacher(project)
+    assert not (project / "runs/shapes/teacher").exists()
+
+
+def test_a_diverged_student_is_a_failed_run_in_mlflow(taught, monkeypatch):
+    class Recorder(NullTracker):
+        def tags(self, values):
+            recorded.update(values)
+
+        def close(self, status="FINISHED"):
+            recorded["status"] = status
+
+    recorded = {}
+    monkeypatch.setattr(train, "_open_tracker", lambda *_, **__: Recorder())
+    change(taught, train={"lr": 1e30})
+    student(taught, "kd")
+    assert recorded["status"] == "FAILED"
+    assert "is not finite" in recorded["icsd.diverged"]
+
+
+@pytest.mark.parametrize("method", ["none", "aicsd"])
+def test_the_similarity_matrix_is_followed_from_before_the_first_epoch(taught, method):
+    files = student(taught, method)
+    folder = taught / f"runs/shapes/{method}/resnet18-0"
+    with np.load(folder / "similarity.npz") as course:
+        assert list(course["epochs"]) == [0, 1, 2, 3]
+        assert course["student"].shape == (4, 9, 9)
+        assert course["teacher"].shape == (9, 9)
+        assert len(course["ids"]) == 4  # of the eight asked for: there are no more validation images
+        distances = course["distance"]
+    rows = list(csv.DictReader(files["history.csv"].decode().splitlines()))
+    assert [float(row["similarity/distance"]) for row in rows] == pytest.approx(list(distances[1:]))
+
+
+def test_looking_at_the_similarity_changes_no_weight(taught):
+    watched = student(taught)
+    forget(taught)
+    change(taught, train={"similarity_every": 0})
+    plain = student(taught)
+    assert "similarity.npz" not in plain
+    assert "similarity/distance" not in columns(plain)
+    assert plain["student.safetensors"] == watched["student.safetensors"]
+
+
+def test_the_similarity_is_looked_at_every_few_epochs_and_at_the_last(taught):
+    change(taught, train={"similarity_every": 2, "similarity_images": 2})
+    student(taught, "kd")
+    with np.load(taught / "runs/shapes/kd/resnet18-0/similarity.npz") as course:
+        assert list(course["epochs"]) == [0, 2, 3]
+        assert len(course["ids"]) == 2
+
+
+def test_the_parameters_in_mlflow_are_those_that_people_compare(taught):
+    params = checked_params(taught)
+    numbers = train.student_job(params, RunKey("shapes", "aicsd", "resnet18", 0)).numbers
+    shown = train._shown(numbers)
+    assert shown["alw"] == {"decay": "linear", "scope": "paper"}
+    assert "data" not in shown
+    assert "similarity_every" not in shown["training"]
+    assert shown["training"]["lr"] == numbers["training"]["lr"]
+    assert shown["method"] == numbers["method"]
+    assert "similarity_every" in numbers["training"]
+
+
+def test_the_similarity_is_a_picture_with_a_step_in_mlflow(taught, monkeypatch):
+    class Recorder(NullTracker):
+        def log(self, metrics, step):
+            logged[step] = metrics.get("similarity/distance")
+
+        def image(self, picture, *, key, step):
+            pictures.append((key, step, [axis.get_title() for axis in picture.axes][:3]))
+
+    logged, pictures = {}, []
+    change(taught, tracking={"enabled": True})
+    monkeypatch.setattr(train, "_open_tracker", lambda *_, **__: Recorder())
+    student(taught, "kd")
+    assert [step for _, step, _ in pictures] == [0, 1, 2, 3]
+    assert pictures[0][0] == "similarity/ics"
+    assert set(logged) == {0, 1, 2, 3}
+    assert None not in logged.values()
+
+
+def columns(files):
+    return files["history.csv"].decode().splitlines()[0].split(",")
+
+
+def test_comparing_the_gradients_of_the_terms_adds_columns_and_changes_no_weight(taught):
+    measured = student(taught)
+    assert [name for name in columns(measured) if name.startswith("health/")] == [
+        *("health/share/ce", "health/share/icsd", "health/share/kd"),
+        *("health/cosine/icsd", "health/cosine/kd"),
+    ]
+    forget(taught)
+    change(taught, train={"health_steps": 0})
+    plain = student(taught)
+    assert plain["student.safetensors"] == measured["student.safetensors"]
+    assert columns(plain) == [name for name in columns(measured) if not name.startswith("health/")]
+
+
+def test_a_term_that_does_nothing_is_warned_of(taught, capsys):
+    change(taught, methods={"kd": {"weights": {"kd": 1e-9}}})
+    student(taught, "kd")
+    assert "warning: kd: the loss term kd does nothing" in capsys.readouterr().out
+
+
+def test_the_student_alone_is_not_warned_of(taught, capsys):
+    assert not [name for name in columns(student(taught, "none")) if name.startswith("health/")]
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_a_warning_is_a_tag_in_mlflow(taught):
+    class Recorder(NullTracker):
+        def tags(self, values):
+            recorded.update(values)
+
+    recorded = {}
+    params = checked_params(taught)
+    job = train.student_job(params, RunKey("shapes", "kd", "resnet18", 0))
+    row = {"health/share/ce": 0.5, "health/share/kd": 0.5, "weight/ce": 1.0, "weight/kd": 1.0}
+    train._warn_of_health(job, Progress(history=[row]), Recorder())
+    assert recorded == {}
+    row = row | {"health/share/ce": 1.0, "health/share/kd": 0.0}
+    train._warn_of_health(job, Progress(history=[row]), Recorder())
+    assert list(recorded) == ["icsd.loss_health"]
+    assert "kd does nothing" in recorded["icsd.loss_health"]
