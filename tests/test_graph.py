@@ -154,6 +154,7 @@ STALE = {
     "networks.students": TRAIN,
     "teacher": {"train_teacher"},
     "train": TRAIN,
+    "monitor": set(),
     "weights": set(),  # what it chooses reaches students through the output of `validate`
     "methods": TRAIN,
     "alw": {"distill"},

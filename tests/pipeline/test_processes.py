@@ -24,7 +24,7 @@ def test_two_processes_train_one_student_the_same_way_each_time(tmp_path):
     rows = trained[0]["history.csv"].decode().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3"]
     assert "health/share/kd" in rows[0].split(",")
-    change(project, train={"health_steps": 0})
+    change(project, monitor={"health_steps": 0})
     stage(project, "distill", "--method", "aicsd", "--student", "resnet18", "--seed", "0")
     unmeasured = outputs(project / "runs/shapes/aicsd/resnet18-0")
     assert unmeasured["student.safetensors"] == trained[0]["student.safetensors"]

@@ -205,7 +205,7 @@ def test_the_similarity_matrix_is_followed_from_before_the_first_epoch(taught, m
 def test_looking_at_the_similarity_changes_no_weight(taught):
     watched = student(taught)
     forget(taught)
-    change(taught, train={"similarity_every": 0})
+    change(taught, monitor={"similarity_every": 0})
     plain = student(taught)
     assert "similarity.npz" not in plain
     assert "similarity/distance" not in columns(plain)
@@ -213,7 +213,7 @@ def test_looking_at_the_similarity_changes_no_weight(taught):
 
 
 def test_the_similarity_is_looked_at_every_few_epochs_and_at_the_last(taught):
-    change(taught, train={"similarity_every": 2, "similarity_images": 2})
+    change(taught, monitor={"similarity_every": 2, "similarity_images": 2})
     student(taught, "kd")
     with np.load(taught / "runs/shapes/kd/resnet18-0/similarity.npz") as course:
         assert list(course["epochs"]) == [0, 2, 3]
@@ -226,10 +226,9 @@ def test_the_parameters_in_mlflow_are_those_that_people_compare(taught):
     shown = train._shown(numbers)
     assert shown["alw"] == {"decay": "linear", "scope": "paper"}
     assert "data" not in shown
-    assert "similarity_every" not in shown["training"]
     assert shown["training"]["lr"] == numbers["training"]["lr"]
     assert shown["method"] == numbers["method"]
-    assert "similarity_every" in numbers["training"]
+    assert "monitor" not in numbers
 
 
 def test_the_similarity_is_a_picture_with_a_step_in_mlflow(taught, monkeypatch):
@@ -261,7 +260,7 @@ def test_comparing_the_gradients_of_the_terms_adds_columns_and_changes_no_weight
         *("health/cosine/icsd", "health/cosine/kd"),
     ]
     forget(taught)
-    change(taught, train={"health_steps": 0})
+    change(taught, monitor={"health_steps": 0})
     plain = student(taught)
     assert plain["student.safetensors"] == measured["student.safetensors"]
     assert columns(plain) == [name for name in columns(measured) if not name.startswith("health/")]

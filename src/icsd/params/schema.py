@@ -151,7 +151,11 @@ class TeacherTraining(Training):
 
 
 class StudentTraining(Training):
-    """Every student's training, and how closely it is watched: its gradients, and its similarity matrix."""
+    """Every student's training, whatever its method."""
+
+
+class Monitor(Block):
+    """What is watched while a student learns: gradients and similarity. No number depends on it."""
 
     health_steps: Natural
     similarity_every: Natural
@@ -259,6 +263,7 @@ class Params(Block):
     networks: Networks
     teacher: TeacherTraining
     train: StudentTraining
+    monitor: Monitor
     weights: Literal["given", "tuned"]
     methods: dict[Name, MethodBlock]
     alw: AlwParams
@@ -270,7 +275,7 @@ class Params(Block):
 
     def digest(self) -> str:
         """Short hash of what can change a number of the pipeline: not where it runs, nor what is tracked."""
-        numbers = self.model_dump(exclude={"tuning", "runtime", "tracking"})
+        numbers = self.model_dump(exclude={"monitor", "tuning", "runtime", "tracking"})
         return digest_of(numbers)
 
 

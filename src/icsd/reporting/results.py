@@ -53,7 +53,7 @@ class Run:
     """[classes, classes], the network's own matrix, mean over images."""
     panels: Path | None
     similarity: Course | None = None
-    """None, and no gap, where ``train.similarity_every`` is 0."""
+    """None, and no gap, where ``monitor.similarity_every`` is 0."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from icsd.models import DeepLabV3Plus, build_network
 from icsd.models.weights import load_network, save_weights
 from icsd.monitoring.health import health_warnings, keep_compiled_graphs
 from icsd.monitoring.probe import SimilarityCourse, SimilarityProbe
-from icsd.params import Params, Runtime, StudentTraining, Training, digest_of
+from icsd.params import Params, Runtime, Training, digest_of
 from icsd.runs import RunKey, data_folder, main_root
 from icsd.stages.device import accelerator, device_name
 from icsd.stages.grid import teacher_key
@@ -81,12 +81,12 @@ class Job:
     @property
     def health_steps(self) -> int:
         """Steps of an epoch on which the gradients of the loss terms are compared."""
-        return self.training.health_steps if isinstance(self.training, StudentTraining) else 0
+        return 0 if self.key.is_teacher else self.params.monitor.health_steps
 
     @property
     def similarity_every(self) -> int:
         """Epochs between two looks at the student's similarity matrix; 0 for none."""
-        return self.training.similarity_every if isinstance(self.training, StudentTraining) else 0
+        return 0 if self.key.is_teacher else self.params.monitor.similarity_every
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -197,7 +197,7 @@ class _Loop:
     schedule: Schedule
     progress: Progress
     probe: SimilarityProbe | None
-    """On the first rank of a student, where ``train.similarity_every`` asks for it."""
+    """On the first rank of a student, where ``monitor.similarity_every`` asks for it."""
 
 
 def _train(root: Path, job: Job) -> None:
@@ -336,7 +336,7 @@ def _probe(run: _Run, teacher: nn.Module | None) -> SimilarityProbe | None:
         teacher = load_network(run.root / teacher_key(job.params).weights).to(fabric.device).eval()
     split = ShardedSplit(run.root / data_folder(job.params.dataset), _probe_split(run))
     batches = EvalBatches(split, partial(prepare, input_scale=job.params.images.input_scale))
-    images = islice(batches, cast(StudentTraining, job.training).similarity_images)
+    images = islice(batches, job.params.monitor.similarity_images)
     return SimilarityProbe(images, teacher=teacher, device=fabric.device)
 
 
@@ -533,12 +533,10 @@ def _describe(tracker: tracking.Tracker, job: Job, data: Path) -> None:
 def _shown(numbers: dict[str, Any]) -> dict[str, Any]:
     """The parameters that people compare runs by: MLflow prints all of a run's above each of its pictures.
 
-    Without what defines the dataset (its digest is the run's input), what only watches, and what the decay
-    does not use; train.json has every one.
+    Without what defines the dataset (its digest is the run's input), and what the decay does not use;
+    train.json has every one.
     """
     found = {name: block for name, block in numbers.items() if name != "data"}
-    watching = ("health_steps", "similarity_every", "similarity_images")
-    found["training"] = {key: value for key, value in found["training"].items() if key not in watching}
     if "alw" in found:
         used = {"decay", "scope", *ALW_ARGUMENTS.get(found["alw"]["decay"], ())}
         found["alw"] = {key: value for key, value in found["alw"].items() if key in used}
@@ -622,7 +620,7 @@ def _write_similarity(run: _Run, loop: _Loop) -> None:
     if probe is None or probe.teacher_matrix is None:
         return
     data = run.root / data_folder(run.job.params.dataset)
-    num_images = cast(StudentTraining, run.job.training).similarity_images
+    num_images = run.job.params.monitor.similarity_images
     np.savez_compressed(
         run.root / run.job.key.folder / "similarity.npz",
         epochs=np.array(course.epochs, np.int64),
