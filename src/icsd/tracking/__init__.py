@@ -6,8 +6,9 @@ to MLflow, so a lost server stops nothing and loses nothing, and a killed traini
 
 from icsd.tracking.base import NullTracker, Status, Tracker
 from icsd.tracking.git import GitState, git_state
+from icsd.tracking.names import CHAMPION, Tag, experiment_name, registered_model_name, tuning_experiment_name
 from icsd.tracking.opening import open_parent, open_tracker
-from icsd.tracking.registry import CHAMPION, Registry, Version
+from icsd.tracking.registry import Registry, Version
 from icsd.tracking.store import group_id, run_id_in, store_location
 from icsd.tracking.upkeep import close_stale, deliver_pending, tag_reused, when_reachable
 
@@ -17,16 +18,20 @@ __all__ = [
     "NullTracker",
     "Registry",
     "Status",
+    "Tag",
     "Tracker",
     "Version",
     "close_stale",
     "deliver_pending",
+    "experiment_name",
     "git_state",
     "group_id",
     "open_parent",
     "open_tracker",
+    "registered_model_name",
     "run_id_in",
     "store_location",
     "tag_reused",
+    "tuning_experiment_name",
     "when_reachable",
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icsd.tracking.journal import Journal, Record
+from icsd.tracking.names import Tag
 from icsd.tracking.records import DIGEST_LENGTH, METRICS_PER_BATCH
 from icsd.tracking.store import RunDescription, attach
 
@@ -185,12 +186,12 @@ def _send_model(client: "MlflowClient", run_id: str, record: Record, folder: Pat
 
     run = client.get_run(run_id)
     experiment_id = run.info.experiment_id
-    found = client.search_logged_models([experiment_id], f"tags.`icsd.key` = '{record['model_key']}'")
+    found = client.search_logged_models([experiment_id], f"tags.`{Tag.KEY}` = '{record['model_key']}'")
     logged = found[0] if found else None
     if logged is not None and logged.status == LoggedModelStatus.READY:
         return
     logged = logged or client.create_logged_model(
-        experiment_id, record["name"], run_id, {"icsd.key": record["model_key"]}, run.data.params
+        experiment_id, record["name"], run_id, {Tag.KEY: record["model_key"]}, run.data.params
     )
     description = Model.load(str(folder / record["path"]))
     description.artifact_path, description.run_id = logged.artifact_location, run_id

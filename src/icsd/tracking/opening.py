@@ -13,6 +13,7 @@ from icsd.errors import UserError
 from icsd.tracking.base import NullTracker, Tracker
 from icsd.tracking.folders import journal_lock, main_root
 from icsd.tracking.git import git_state
+from icsd.tracking.names import CHILD, PARENT, Tag
 from icsd.tracking.store import RunDescription
 from icsd.tracking.tracker import MlflowTracker
 
@@ -41,10 +42,10 @@ def open_tracker(
 
     Args:
         root: The repository (of the code that runs; ``DVC_ROOT`` decides where the records go).
-        experiment: MLflow's experiment, ``icsd-<dataset>``.
+        experiment: MLflow's experiment: ``experiment_name(dataset)``.
         group: ``group_id(...)``: the run becomes a child of this execution's parent run.
         name: What a person reads in the list of runs, ``aicsd · resnet18 · seed 1``.
-        tags: Coordinates of the run, such as ``icsd.method``.
+        tags: Coordinates of the run, such as ``Tag.METHOD``.
         state: Folder of the journal, this run's own, below ``<root>/.state``.
         run_id: The run to continue, for a ``state`` without journal; a journal of another run is dropped.
         amend: Only add to a run that has ended (as the evaluation does): its state and times stay.
@@ -60,17 +61,17 @@ def open_tracker(
         return NullTracker()
     git = git_state(root)
     where = {
-        "icsd.stage": os.environ.get("DVC_STAGE", ""),
-        "icsd.dvc_experiment": os.environ.get("DVC_EXP_NAME", ""),
-        "icsd.git_commit": git.commit or "",
-        "icsd.git_dirty": str(git.dirty).lower() if git.commit else "",
-        "icsd.journal": f"{socket.gethostname()}:{os.path.relpath(state.resolve(), main_root(root))}",
+        Tag.STAGE: os.environ.get("DVC_STAGE", ""),
+        Tag.DVC_EXPERIMENT: os.environ.get("DVC_EXP_NAME", ""),
+        Tag.GIT_COMMIT: git.commit or "",
+        Tag.GIT_DIRTY: str(git.dirty).lower() if git.commit else "",
+        Tag.JOURNAL: f"{socket.gethostname()}:{os.path.relpath(state.resolve(), main_root(root))}",
         "mlflow.source.git.commit": git.commit or "",
         "mlflow.source.name": os.environ.get("DVC_STAGE", ""),
         "mlflow.source.type": "LOCAL",
     }
     described = {key: value for key, value in {**where, **tags}.items() if value}
-    run = RunDescription(experiment, group, "child", name, described, run_id)
+    run = RunDescription(experiment, group, CHILD, name, described, run_id)
     tracker = _open(
         root,
         run,
@@ -96,7 +97,7 @@ def open_parent(*, root: Path, experiment: str, group: str, enabled: bool = True
         return NullTracker()
     folder = re.sub(r"[^\w\-.]", "_", f"{experiment}-{group}")
     state = main_root(root) / ".state" / "tracking-parents" / folder
-    run = RunDescription(experiment, group, "parent", group, {})
+    run = RunDescription(experiment, group, PARENT, group, {})
     return _open(root, run, state, amend=False, system_metrics=False, push_every=2.0, retry_after=30.0)
 
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from icsd.tracking.names import CHAMPION, Tag
+
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-CHAMPION = "champion"
 _DESCRIPTION_LENGTH = 5000
-_WEIGHTS = "icsd.weights_sha256"
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Registry:
             None when the run logged no model.
         """
         card = card[:_DESCRIPTION_LENGTH]
-        tags = {**tags, _WEIGHTS: weights_sha256}
+        tags = {**tags, Tag.WEIGHTS_SHA256: weights_sha256}
         known = self._client.search_model_versions(f"name = '{name}'")
-        same = next((each for each in known if each.tags.get(_WEIGHTS) == weights_sha256), None)
+        same = next((each for each in known if each.tags.get(Tag.WEIGHTS_SHA256) == weights_sha256), None)
         if same is None:
             outputs = self._client.get_run(run_id).outputs
             models = outputs.model_outputs if outputs else []

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from icsd.files import write_json
 from icsd.tracking.folders import main_root
+from icsd.tracking.names import CHILD, PARENT, Tag
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -160,12 +161,12 @@ def _is_there(client: "MlflowClient", run_id: str) -> bool:
 
 
 def _find_or_create(client: "MlflowClient", experiment_id: str, run: RunDescription) -> str:
-    if run.role == "parent":
+    if run.role == PARENT:
         return _parent(client, experiment_id, run.group, started=run.started, tags=run.tags)
-    if found := find_runs(client, experiment_id, {"icsd.key": run.key}):
+    if found := find_runs(client, experiment_id, {Tag.KEY: run.key}):
         return str(found[0].info.run_id)
     parent = _parent(client, experiment_id, run.group, started=run.started, tags={})
-    ours = {"icsd.key": run.key, "icsd.group": run.group, "icsd.role": "child", "mlflow.parentRunId": parent}
+    ours = {Tag.KEY: run.key, Tag.GROUP: run.group, Tag.ROLE: CHILD, "mlflow.parentRunId": parent}
     created = client.create_run(experiment_id, run.started, {**run.tags, **ours}, run.name)
     return str(created.info.run_id)
 
@@ -173,7 +174,7 @@ def _find_or_create(client: "MlflowClient", experiment_id: str, run: RunDescript
 def _parent(
     client: "MlflowClient", experiment_id: str, group: str, *, started: int, tags: Mapping[str, str]
 ) -> str:
-    mark = {"icsd.group": group, "icsd.role": "parent"}
+    mark = {Tag.GROUP: group, Tag.ROLE: PARENT}
     if found := find_runs(client, experiment_id, mark):
         return str(found[0].info.run_id)
     created = client.create_run(

@@ -11,6 +11,7 @@ from filelock import Timeout
 from icsd.tracking.folders import journal_lock, journals, main_root
 from icsd.tracking.journal import Journal
 from icsd.tracking.mirror import Mirror
+from icsd.tracking.names import CHILD, Tag
 from icsd.tracking.store import (
     RunDescription,
     find_runs,
@@ -64,7 +65,7 @@ def close_stale(
 
     def close(client: "MlflowClient") -> None:
         found = client.get_experiment_by_name(experiment)
-        wanted = {"icsd.group": group, "icsd.role": "child"}
+        wanted = {Tag.GROUP: group, Tag.ROLE: CHILD}
         for run in find_runs(client, found.experiment_id, wanted) if found else ():
             if run.info.status == "RUNNING" and not is_live(run.data.tags):
                 client.set_terminated(run.info.run_id, "KILLED")
@@ -80,9 +81,9 @@ def tag_reused(root: Path, run_ids: Iterable[str], *, group: str) -> None:
     def tag(client: "MlflowClient") -> None:
         for run_id in run_ids:
             tags = client.get_run(run_id).data.tags
-            users = [name for name in tags.get("icsd.reused_by", "").split(", ") if name]
-            if group not in (*users, tags.get("icsd.group")):
-                client.set_tag(run_id, "icsd.reused_by", ", ".join([*users, group]))
+            users = [name for name in tags.get(Tag.REUSED_BY, "").split(", ") if name]
+            if group not in (*users, tags.get(Tag.GROUP)):
+                client.set_tag(run_id, Tag.REUSED_BY, ", ".join([*users, group]))
 
     when_reachable(root, tag)
 
@@ -103,7 +104,7 @@ def _deliver(root: Path, folder: Path) -> bool:
 
 
 def _is_live(root: Path, tags: Mapping[str, str]) -> bool:
-    host, _, place = tags.get("icsd.journal", "").partition(":")
+    host, _, place = tags.get(Tag.JOURNAL, "").partition(":")
     if not store_location(root)[0].startswith("sqlite:") and host != socket.gethostname():
         return True
     folder = main_root(root) / place
