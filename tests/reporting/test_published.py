@@ -128,9 +128,10 @@ def test_every_row_is_named_once_and_plausible():
 
 def training(**changes: object) -> TrainRecord:
     record = {
-        "schema": 1,
+        "schema": 2,
         "kind": "student",
         "dataset": "voc2012",
+        "method": "kd",
         "network": {"backbone": "resnet18", "width": 1.0, "output_stride": 16},
         "seed": 0,
         "pretrained": True,
