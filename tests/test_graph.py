@@ -1,96 +1,105 @@
 """dvc.yaml against the code: a stage lists what can change its result, and nothing else."""
 
-import re
-from functools import cache
+import ast
 from pathlib import Path
 
 import pytest
-from tests.imports import ROOT, SOURCE, reached_from
+from tests.imports import ROOT, SOURCE
 
-from icsd.datasets import DATASETS
-from icsd.methods.sources import sources_of
 from icsd.params import PRESET_ONLY, Params, read_yaml
+from icsd.stages.code import REGISTRIES, RESULT_ROOMS, file_of, files_behind
 
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 PARAMS = read_yaml(ROOT / "params.yaml")
 PRESET = "configs/datasets/${dataset}.yaml"
-# Code that carries numbers and makes none; a change there makes no result stale.
-CARRIERS = {
-    "src/icsd/__init__.py",
-    "src/icsd/assembly/__init__.py",
-    "src/icsd/assembly/device.py",
-    "src/icsd/assembly/origin.py",
-    "src/icsd/assembly/pictures.py",
-    "src/icsd/assembly/registry.py",
-    "src/icsd/assembly/grid.py",
-    "src/icsd/assembly/tuned.py",
-    "src/icsd/assembly/validate.py",
-    "src/icsd/data/__init__.py",
-    "src/icsd/files.py",
-    "src/icsd/methods/__init__.py",
-    "src/icsd/methods/blocks.py",
-    "src/icsd/methods/sources.py",
-    "src/icsd/params.py",
-    "src/icsd/runs.py",
-    "pipeline/__init__.py",
+TRAIN = {"distill", "baselines"}
+EVALUATE = {"evaluate_teacher", "evaluate_distilled", "evaluate_baselines"}
+# Stage -> the module that its work starts from.
+START = {
+    **{stage: f"stages.{stage}" for stage in ("validate", "download", "preprocess", "report")},
+    **dict.fromkeys(["train_teacher", *sorted(TRAIN)], "stages.training.run"),
+    **dict.fromkeys(sorted(EVALUATE), "stages.evaluation.run"),
 }
-CARRIER_FILES = frozenset({ROOT / name for name in CARRIERS} | set((SOURCE / "icsd/tracking").glob("*.py")))
-READERS = {f"src/icsd/data/{name}.py" for name in DATASETS}
+# Stage -> the rooms that can change its result, where they are others than a network's.
+ROOMS = {
+    # Its outputs say that the parameters are right, and hold the digests of the methods' files.
+    "validate": ("core", "methods", "params", "stages.code", "stages.tuned_weights", "stages.validate"),
+    "download": (*RESULT_ROOMS, "stages.download"),
+    "preprocess": (*RESULT_ROOMS, "stages.preprocess"),
+    "report": ("core", "reporting", "stages.report"),
+}
 
 
-def relative(paths):
-    return {str(path.relative_to(ROOT)) for path in paths}
+def code_behind(stage):
+    """Files whose code can change the stage's result, from the imports."""
+    modules = [f"icsd.{START[stage]}"]
+    if stage == "validate":
+        modules += [f"icsd.methods.{path.stem}" for path in (SOURCE / "icsd/methods").glob("*.py")]
+    return files_behind(modules, rooms=ROOMS.get(stage, RESULT_ROOMS))
 
 
 def listed_code(stage):
-    """Source files that a stage lists one by one, and those in folders that it lists; no templates."""
-    paths = [ROOT / dep for dep in STAGES[stage].get("deps", []) if "${" not in dep]
-    paths = [path for path in paths if path.is_relative_to(SOURCE) or path.is_relative_to(ROOT / "pipeline")]
-    folders = [path for path in paths if path.is_dir()]
-    return relative(set(paths) - set(folders)), relative(
-        file for folder in folders for file in folder.rglob("*.py")
-    )
+    """Source files and folders among the stage's dependencies."""
+    return [ROOT / dep for dep in STAGES[stage].get("deps", []) if dep.startswith(("src/", "pipeline/"))]
 
 
-@cache
-def entry_of(stage):
-    return ROOT / (re.search(r"-m (pipeline\.\w+)", STAGES[stage]["cmd"])[1].replace(".", "/") + ".py")
+def lies_in(path, places):
+    return any(path.is_relative_to(place) for place in places)
+
+
+def test_every_stage_has_its_start():
+    assert set(START) == set(STAGES)
+    assert all(file_of(f"icsd.{module}") for module in START.values())
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_lists_the_code_that_it_runs(stage):
-    used = relative({entry_of(stage)} | reached_from(entry_of(stage), stop=CARRIER_FILES))
-    single, in_folders = listed_code(stage)
-    if stage == "validate":
-        # Its outputs never depend on more: the parameters are right, and these are the methods' files.
-        used = {"pipeline/validate.py", "src/icsd/params.py", "src/icsd/similarity.py"}
-    elif stage == "preprocess":
-        used |= READERS  # reached through the dict of datasets, which is not followed
-    assert not used - single - in_folders, f"{stage} runs code that it does not list"
-    assert not single - used, f"{stage} lists code that it does not run"
+def test_a_stage_lists_the_code_that_can_change_its_result(stage):
+    unlisted = [path for path in code_behind(stage) if not lies_in(path, listed_code(stage))]
+    assert not unlisted, f"{stage} runs code that it does not list"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_lists_no_code_that_it_does_not_run(stage):
+    used = code_behind(stage)
+    unused = [place for place in listed_code(stage) if not any(lies_in(path, [place]) for path in used)]
+    assert not unused, f"{stage} lists code that it does not run"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_code_is_listed_by_folder(stage):
+    """But for the stages' own files, and two of rooms on which the result otherwise does not depend."""
+    files = {path.relative_to(SOURCE / "icsd").as_posix() for path in listed_code(stage) if path.is_file()}
+    single = {path for path in files if not path.startswith("stages/")}
+    assert single <= {"data/shards.py", "datasets/archives.py"}
+
+
+@pytest.mark.parametrize("room", ["monitoring", "reporting", "stages/recording", "tracking"])
+def test_what_watches_records_or_shows_makes_no_network_stale(room):
+    files = [path for path in (SOURCE / "icsd" / room).rglob("*") if path.is_file()]
+    assert files
+    stale = {stage for stage in STAGES if any(lies_in(path, listed_code(stage)) for path in files)}
+    assert stale == ({"report"} if room == "reporting" else set())
+
+
+def test_a_package_that_runs_code_is_imported_by_its_name():
+    """Importing a module runs the packages above it: one that is not followed for itself must do nothing."""
+    followed = set().union(*map(code_behind, STAGES))
+    for room in RESULT_ROOMS:
+        for file in SOURCE.joinpath("icsd", *room.split(".")).rglob("__init__.py"):
+            module = ".".join(file.parent.relative_to(SOURCE).parts)
+            is_docstring = len(ast.parse(file.read_text(encoding="utf-8")).body) == 1
+            assert is_docstring or file in followed or module in REGISTRIES, module
 
 
 def test_a_run_depends_on_its_own_method_through_the_digests_of_its_files():
     assert "src/icsd/methods" in STAGES["validate"]["deps"]
-    for stage in ("distill", "baselines"):
+    for stage in TRAIN:
         assert "data/${dataset}/validated/methods/${item.method}.json" in STAGES[stage]["deps"]
 
 
 def test_tuned_weights_reach_students_through_validate_alone():
     listing = {stage for stage in STAGES if "configs/tuned" in str(STAGES[stage])}
     assert listing == {"validate"}
-
-
-@pytest.mark.parametrize("name", PARAMS["methods"])
-def test_the_digests_cover_all_that_a_method_imports(name):
-    block = PARAMS["methods"][name]
-    own = f"src/icsd/methods/{block.get('method', name)}.py"
-    files = {own} | relative(reached_from(ROOT / own, stop=CARRIER_FILES))
-    if "kd" in block["weights"]:
-        files.add("src/icsd/methods/kd.py")
-    found = {f"src/{path}" for path in sources_of(name, block)}
-    assert files <= found
-    assert found <= files | {"src/icsd/methods/base.py", "src/icsd/similarity.py"}  # which KD may bring
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -131,8 +140,6 @@ def covers(listed, key):
 
 
 # Block (the longest that matches) -> the stages that go stale when a key in it changes, besides `validate`.
-TRAIN = {"distill", "baselines"}
-EVALUATE = {"evaluate_teacher", "evaluate_distilled", "evaluate_baselines"}
 STALE = {
     "dataset": set(STAGES) - {"validate"},
     "grid.students": {"evaluate_distilled", "evaluate_baselines", "report"},

@@ -25,7 +25,7 @@ from icsd.errors import UserError, did_you_mean
 from icsd.files import write_bytes
 from icsd.params import MethodBlock, Params, has_validation
 from icsd.runs import RunKey, data_folder, state_root
-from icsd.stages.provenance import origin_of
+from icsd.stages.provenance import provenance_of
 from icsd.stages.training.run import CHECKPOINT, Job, identity_of, student_job, train_trial
 from icsd.stages.tuned_weights import (
     Provenance,
@@ -158,7 +158,7 @@ class _Search:
     def identity(self, method: str, factor: float = 1.0) -> str:
         """Hash of all that determines a trial."""
         job = self.job(method, factor)
-        return identity_of(job, origin_of(self.root, job.params, job.key))
+        return identity_of(job, provenance_of(self.root, job.params, job.key))
 
     @property
     def experiment(self) -> str:
@@ -269,7 +269,7 @@ def _chosen(search: _Search, method: str, found: list[tuple[float, float | None]
         raise UserError(f"{method}: every trial diverged; lower its weights in params.yaml")
     factor = best_factor(finished)
     params, job = search.params, search.job(method, factor)
-    origin = origin_of(search.root, job.params, job.key)
+    now = provenance_of(search.root, job.params, job.key)
     provenance = Provenance(
         factor=factor,
         miou=finished[factor],
@@ -282,8 +282,8 @@ def _chosen(search: _Search, method: str, found: list[tuple[float, float | None]
         epochs=params.train.epochs,
         seed=params.tuning.seed,
         student=search.student,
-        teacher_sha256=origin["teacher"],
-        data_sha256=origin["data"],
+        teacher_sha256=now.teacher or "",
+        data_sha256=now.data,
         study=search.identity(method),
     )
     weights = cast(dict[str, float], job.block["weights"])

@@ -29,7 +29,7 @@ from icsd.records import MetricsRecord, TrainRecord, read_record
 from icsd.runs import RunKey, data_folder
 from icsd.stages.device import accelerator
 from icsd.stages.grid import student_keys, teacher_key
-from icsd.stages.provenance import origin_of
+from icsd.stages.provenance import provenance_of
 from icsd.stages.validate import checked_params
 
 
@@ -109,40 +109,40 @@ def _checks(root: Path, params: Params, key: RunKey, shards: _Shards) -> Iterato
         yield Check("files", State.MISSING, tuple(file.as_posix() for file in absent))
         return
     try:
-        training = _as_written(root / key.folder / "train.json", TrainRecord)
+        training = read_record(root / key.folder / "train.json", TrainRecord)
         metrics = _as_written(root / key.results / "metrics.json", MetricsRecord)
     except UserError as error:
         yield Check("files", State.DIFFERS, (below(root, error),))
         return
-    yield from _compare_origin(root, params, key, training, metrics, shards)
+    yield from _compare_provenance(root, params, key, training, metrics, shards)
     yield compare_report(root, params, key)
     yield measure_again(root, params, key, metrics)
 
 
-def _compare_origin(
+def _compare_provenance(
     root: Path,
     params: Params,
     key: RunKey,
-    training: dict[str, Any],
+    training: TrainRecord,
     metrics: dict[str, Any],
     shards: _Shards,
 ) -> Iterator[Check]:
     """What the network was made of, and that it is the network that was measured."""
-    now = origin_of(root, params, key)
-    hashes = training.get("provenance")
-    if hashes is None:
-        yield Check("hashes", State.MISSING, ("train.json is of a version that kept none: train it again",))
-    else:
-        yield compare_code(hashes["code"], now["code"])
-    yield compare_parameters(params, key, training["params"])
-    yield compare_data(hashes["data"] if hashes else now["data"], now["data"], shards.damaged)
-    if not key.is_teacher:
-        trained_with = {"train.json": hashes["teacher"]} if hashes else {}
-        yield compare_file(
-            "teacher", now["teacher"], trained_with | {"metrics.json": metrics["teacher_sha256"]}
+    now = provenance_of(root, params, key)
+    recorded = training.provenance
+    if recorded is None:
+        yield Check(
+            "provenance", State.MISSING, ("train.json is of a version that kept none: train it again",)
         )
-    if hashes and (hashes["pretrained"] or now["pretrained"]):
-        yield compare_file("pretrained", now["pretrained"], {"train.json": hashes["pretrained"]})
+    else:
+        yield compare_code(recorded.code, now.code)
+    yield compare_parameters(params, key, training.params)
+    yield compare_data(recorded.data if recorded else now.data, now.data, shards.damaged)
+    if not key.is_teacher:
+        trained_with = {"train.json": recorded.teacher} if recorded else {}
+        yield compare_file("teacher", now.teacher, trained_with | {"metrics.json": metrics["teacher_sha256"]})
+    if recorded and (recorded.pretrained or now.pretrained):
+        yield compare_file("pretrained", now.pretrained, {"train.json": recorded.pretrained})
     yield compare_file("weights", sha256_of(root / key.weights), weights_recorded(root, key, metrics))
 
 
@@ -156,7 +156,7 @@ def _files_of(params: Params, key: RunKey) -> list[Path]:
     ]
 
 
-def _as_written(path: Path, kind: type[TrainRecord | MetricsRecord]) -> dict[str, Any]:
+def _as_written(path: Path, kind: type[MetricsRecord]) -> dict[str, Any]:
     """A result file's content, once it is known to be whole."""
     read_record(path, kind)
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

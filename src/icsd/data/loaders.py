@@ -6,7 +6,7 @@ a worker needs to know nothing about the epoch, and a sample's augmentation depe
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from multiprocessing.context import BaseContext
 from typing import Protocol, TypedDict
 
@@ -19,6 +19,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from icsd.core.labels import Pixels
 from icsd.core.seeds import seed_at
 from icsd.errors import UserError
+
+Images = Iterable[tuple[int, Tensor, Tensor]]
+"""Triples of index, image [1, 3, H, W] as the network sees it, labels [1, h, w] at their own size."""
 
 
 class Split(Protocol):

@@ -12,7 +12,7 @@ from icsd.core.confusion import confusion_counts
 from icsd.core.labels import IGNORE
 from icsd.core.logits import upsample, valid_positions
 from icsd.core.similarity import ics_matrix
-from icsd.training.validation import Images
+from icsd.data.loaders import Images
 
 
 @dataclass(frozen=True)

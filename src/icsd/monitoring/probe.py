@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from icsd.core.logits import valid_positions
 from icsd.core.similarity import ics_matrix
-from icsd.training.validation import Images
+from icsd.data.loaders import Images
 
 
 @dataclass

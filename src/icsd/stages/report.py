@@ -17,7 +17,7 @@ from icsd.reporting.results import load_results
 from icsd.reporting.tables import read_table
 from icsd.runs import main_root, state_root
 from icsd.stages.grid import student_keys, teacher_key
-from icsd.stages.registry import register_students
+from icsd.stages.recording.registry import register_students
 from icsd.stages.validate import checked_params
 
 

@@ -9,6 +9,7 @@ from icsd.datasets import DATASETS
 from icsd.errors import UserError, did_you_mean
 from icsd.files import folder_written_whole, write_json
 from icsd.params import Params, load_params
+from icsd.stages.code import code_of_method
 from icsd.stages.tuned_weights import chosen_params, reaches_runs, tuned_methods
 
 
@@ -51,7 +52,6 @@ def validate(root: Path, *, show: bool) -> None:
 
     # They import torch: only once the rest is known to be right.
     from icsd.methods import parse_block
-    from icsd.methods.sources import sources_of
 
     for name, method in params.methods.items():
         parse_block(name, method.block)
@@ -61,7 +61,7 @@ def validate(root: Path, *, show: bool) -> None:
     with folder_written_whole(root / "data" / params.dataset / "validated") as folder:
         write_json(folder / "params.json", {"valid": True})
         for name, method in params.methods.items():
-            content: dict[str, Any] = {"sources": sources_of(name, method.block)}
+            content: dict[str, Any] = {"code": code_of_method(name, method.block)}
             if name in tuned:
                 content["tuned"] = reaches_runs(tuned[name])
             write_json(folder / "methods" / f"{name}.json", content)

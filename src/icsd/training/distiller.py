@@ -1,10 +1,14 @@
 """Student and method in one module, the teacher beside it."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from icsd.core.logits import cross_entropy
-from icsd.methods.base import Method
+
+if TYPE_CHECKING:
+    from icsd.methods.base import Method
 
 
 class Distiller(nn.Module):
@@ -19,7 +23,7 @@ class Distiller(nn.Module):
         method: Compares the taps of both; None to train the student alone.
     """
 
-    def __init__(self, student: nn.Module, *, teacher: nn.Module | None, method: Method | None) -> None:
+    def __init__(self, student: nn.Module, *, teacher: nn.Module | None, method: "Method | None") -> None:
         super().__init__()
         if (teacher is None) != (method is None):
             raise ValueError("a teacher and a method come together, or neither")

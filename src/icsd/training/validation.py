@@ -1,15 +1,11 @@
 """Validation between epochs: a network's summed confusion on images that are never reported."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
 from icsd.core.confusion import confusion_counts
 from icsd.core.logits import upsample
-
-Images = Iterable[tuple[int, Tensor, Tensor]]
-"""Triples of index, image [1, 3, H, W] as the network sees it, labels [1, h, w] at their own size."""
+from icsd.data.loaders import Images
 
 
 @torch.no_grad()

@@ -34,10 +34,11 @@ from icsd.models.weights import load_network, save_weights
 from icsd.monitoring.health import health_warnings, keep_compiled_graphs
 from icsd.monitoring.probe import SimilarityCourse, SimilarityProbe
 from icsd.params import Params, Runtime, Training, digest_of
+from icsd.records import Provenance
 from icsd.runs import RunKey, data_folder, main_root
 from icsd.stages.device import accelerator, device_name
 from icsd.stages.grid import teacher_key
-from icsd.stages.provenance import origin_of
+from icsd.stages.provenance import provenance_of
 from icsd.stages.recording.pictures import ics_picture
 from icsd.stages.tuned_weights import weights_source
 from icsd.stages.validate import checked_params
@@ -176,7 +177,7 @@ class _Run:
     root: Path
     job: Job
     fabric: Fabric
-    origin: dict[str, Any]
+    provenance: Provenance
     state: Path
 
     @property
@@ -215,8 +216,8 @@ def _start(root: Path, job: Job) -> _Run:
     runtime = job.params.runtime
     torch.set_num_threads(runtime.threads)
     fabric = _start_fabric(runtime)
-    origin = origin_of(root, job.params, job.key)
-    return _Run(root, job, fabric, origin, state=job.key.state(identity_of(job, origin)))
+    provenance = provenance_of(root, job.params, job.key)
+    return _Run(root, job, fabric, provenance, state=job.key.state(identity_of(job, provenance)))
 
 
 def _train_in(run: _Run) -> None:
@@ -363,11 +364,16 @@ def _start_fabric(runtime: Runtime) -> Fabric:
     return fabric
 
 
-def identity_of(job: Job, origin: dict[str, Any]) -> str:
+def identity_of(job: Job, provenance: Provenance) -> str:
     """Hash of all that determines a run's result: it never goes on with other numbers, data or code."""
     runtime = job.params.runtime.model_dump(exclude={"workers", "compile"})
     return digest_of(
-        {"numbers": job.numbers, "runtime": runtime, "origin": origin, "torch": torch.__version__}
+        {
+            "numbers": job.numbers,
+            "runtime": runtime,
+            "provenance": provenance.model_dump(),
+            "torch": torch.__version__,
+        }
     )
 
 
@@ -600,7 +606,7 @@ def _write_outputs(run: _Run, loop: _Loop, diverged: str | None) -> None:
             "diverged": diverged,
             "weights_source": job.weights_source,
             "params": job.numbers,
-            "provenance": run.origin,
+            "provenance": run.provenance.model_dump(),
         },
     )
 

@@ -6,7 +6,7 @@ import pytest
 from tests.reporting.tree import Tree
 
 from icsd.reporting import tables
-from icsd.stages.registry import card, decide, register_students
+from icsd.stages.recording.registry import card, decide, register_students
 from icsd.stages.validate import checked_params
 from icsd.tracking import CHAMPION, Registry
 from icsd.tracking.store import open_client
