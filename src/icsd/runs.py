@@ -79,9 +79,9 @@ def raw_folder(dataset: str) -> Path:
     return Path("data") / dataset / "raw"
 
 
-def main_root() -> Path:
-    """The main repository, also inside DVC's temporary experiments; without DVC the working directory."""
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+def main_root(root: Path = Path()) -> Path:
+    """The main repository, also inside DVC's temporary experiments; without DVC ``root``."""
+    return Path(os.environ.get("DVC_ROOT") or root).resolve()
 
 
 def state_root() -> Path:

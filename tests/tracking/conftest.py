@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from icsd.tracking import Tracker, open_tracker
+from icsd.tracking import Tracker, mirror, open_tracker
 from icsd.tracking.store import open_client
 
 HERE = Path(__file__).parent
@@ -24,6 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(mirror, "PUSH_EVERY", 0.0)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +52,7 @@ def track(root: Path) -> Callable[..., Tracker]:
     def open_(
         name: str = "kd · resnet18 · seed 0", *, group: str = "workspace-1", **options: object
     ) -> Tracker:
-        settings = {"push_every": 0.0, "system_metrics": False, "tags": {"icsd.method": "kd"}, **options}
+        settings = {"system_metrics": False, "tags": {"icsd.method": "kd"}, **options}
         return open_tracker(
             root=root,
             experiment="icsd-shapes",

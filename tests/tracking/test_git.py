@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from icsd.tracking import GitState, git_state
-from icsd.tracking.git import DIFF_LIMIT
+from icsd.tracking.git import DIFF_LIMIT, GitState, git_state
 
 
 def git(root: Path, *arguments: str) -> str:

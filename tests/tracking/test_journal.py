@@ -81,13 +81,6 @@ def test_restarting_sends_everything_again(journal: Journal) -> None:
     assert steps(journal) == [1, 2, 3]
 
 
-def test_a_continued_run_has_not_ended(journal: Journal) -> None:
-    journal.append({"kind": "end", "status": "KILLED", "time": 1})
-    assert Journal(journal.folder).status == "KILLED"
-    journal.append({"kind": "resume", "time": 2})
-    assert Journal(journal.folder).status is None
-
-
 def test_every_line_is_readable_json(journal: Journal) -> None:
     lines = (journal.folder / "journal.jsonl").read_text().splitlines()
     assert [json.loads(line)["values"] for line in lines] == [{"loss": 1.0}, {"loss": 0.5}, {"loss": 1 / 3}]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import icsd
-from icsd.tracking.store import find_runs, open_client
+from icsd.tracking.run import find_runs
+from icsd.tracking.store import open_client
 
 pytestmark = pytest.mark.slow  # twenty processes
 EPOCHS = 4
@@ -30,10 +31,11 @@ POINTS = [
 TRAINING = """
 import os, signal, sys, warnings
 from pathlib import Path
-from icsd.tracking import mirror, store, open_tracker
+from icsd.tracking import mirror, run as runs, open_tracker
 from icsd.tracking.journal import Journal
 
 warnings.simplefilter("ignore")
+mirror.PUSH_EVERY = 0.0
 EPOCHS = int(sys.argv[2])
 
 def die():
@@ -44,7 +46,7 @@ def is_epoch_2(record):
 
 def arm(point):
     append, attempt, deliver, send, save = (
-        Journal.append, Journal.attempt, Journal.deliver, mirror.send, store.RunDescription.save
+        Journal.append, Journal.attempt, Journal.deliver, mirror.send, runs.RunDescription.save
     )
     seen = {"epoch": 0}
 
@@ -81,14 +83,14 @@ def arm(point):
         save(run, folder)
 
     Journal.append, Journal.attempt, Journal.deliver = dying_append, dying_attempt, dying_deliver
-    mirror.send, store.RunDescription.save = dying_send, dying_save
+    mirror.send, runs.RunDescription.save = dying_send, dying_save
 
 def train(root, point, checkpoint):
     done, run_id = checkpoint.read_text().split() if checkpoint.exists() else (0, None)
     done = int(done)
     tracker = open_tracker(
         root=root, experiment="icsd-shapes", group="workspace-1", name=point, tags={},
-        state=root / ".state" / point, run_id=run_id, push_every=0,
+        state=root / ".state" / point, run_id=run_id,
     )
     with tracker:
         tracker.rewind(done)
@@ -115,8 +117,8 @@ def in_process(work):
     return os.waitpid(child, 0)[1]
 
 root = Path(sys.argv[1])
-warm = store.RunDescription("warm", "up", "child", "", {})
-store.attach(root / "warm", warm)  # another store: this process only loads what its children need
+warm = runs.RunDescription("warm", "up", "child", "", {})
+runs.attach(root / "warm", warm)  # another store: this process only loads what its children need
 for point in sys.argv[3:]:
     checkpoint = root / (point + ".checkpoint")
     first = in_process(lambda: (arm(point), train(root, point, checkpoint)))

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from icsd.data.transforms import prepare
 from icsd.models import Architecture, DeepLabV3Plus
-from icsd.tracking import Tracker
+from icsd.tracking import ModelSpec, Tracker
 from icsd.tracking.store import open_client
 
 pytestmark = [
@@ -65,11 +65,7 @@ def test_a_logged_model_loads_and_predicts_images_of_any_number_and_size(
         tracker.log({"loss": 1.0}, 7)
         tracker.model(
             network,
-            name="student",
-            image=IMAGE,
-            input_scale=scale,
-            **STATISTICS,
-            metadata={"classes": ["sky", "road"]},
+            ModelSpec("student", IMAGE, scale, **STATISTICS, metadata={"classes": ["sky", "road"]}),
         )
     assert network.training
 
@@ -105,6 +101,6 @@ def test_a_network_that_cannot_be_exported_does_not_fail_the_training(
     track: Callable[..., Tracker], root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with track() as tracker:
-        tracker.model(nn.Identity(), name="student", image=IMAGE, input_scale=1.0, **STATISTICS, metadata={})
+        tracker.model(nn.Identity(), ModelSpec("student", IMAGE, 1.0, **STATISTICS, metadata={}))
     assert open_client(root).get_run(str(tracker.run_id)).info.status == "FINISHED"
     assert "cannot be exported" in caplog.text

@@ -8,7 +8,8 @@ import pytest
 
 import icsd
 from icsd.tracking import group_id, store_location
-from icsd.tracking.store import RunDescription, attach, find_runs, open_client
+from icsd.tracking.run import RunDescription, attach, find_runs
+from icsd.tracking.store import open_client
 
 
 def description(**changes: str) -> RunDescription:
@@ -93,7 +94,7 @@ STARTER = """
 import os, sys
 from pathlib import Path
 import mlflow.store.tracking.sqlalchemy_store  # once, before the processes part
-from icsd.tracking.store import RunDescription, attach
+from icsd.tracking.run import RunDescription, attach
 
 def start(number):
     attach(Path(sys.argv[1]), RunDescription("icsd-shapes", "workspace-1", "child", f"run {number}", {}))

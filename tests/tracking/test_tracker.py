@@ -11,9 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from icsd.errors import UserError
-from icsd.tracking import NullTracker, Tracker, open_parent, open_tracker
+from icsd.tracking import NullTracker, Tracker, mirror, open_parent, open_tracker
 from icsd.tracking import opening as opening_module
-from icsd.tracking.folders import journal_lock
+from icsd.tracking.journal import journal_lock
 from icsd.tracking.store import open_client
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ def history(root: Path, tracker: Tracker, key: str) -> list[tuple[int, float]]:
 def artifacts(root: Path, tracker: Tracker, folder: str = "") -> list[str]:
     assert tracker.run_id is not None
     return [file.path for file in open_client(root).list_artifacts(tracker.run_id, folder or None)]
+
+
+def drawn(path: Path) -> Path:
+    Figure().savefig(path)
+    return path
 
 
 def test_a_run_holds_what_was_recorded(track: Track, root: Path) -> None:
@@ -191,13 +196,14 @@ def test_a_picture_has_a_step_and_one_logged_again_replaces_the_first(track: Tra
     assert run_of(root, tracker).data.tags["mlflow.loggedImages"] == "True"
 
 
-def test_figures_files_and_folders_are_artifacts(track: Track, root: Path) -> None:
+def test_files_and_folders_are_artifacts(track: Track, root: Path) -> None:
     tables = root / "tables"
     tables.mkdir()
     (tables / "results.csv").write_text("a,b\n")
+    figure = drawn(root / "curves.png")
     with track() as tracker:
-        tracker.figure(Figure(), "figures/curves.png")
-        tracker.figure(Figure(), "overview.svg")
+        tracker.artifact(figure, folder="figures")
+        tracker.artifact(drawn(root / "overview.svg"))
         tracker.artifact(tables / "results.csv")
         tracker.artifact(tables, folder="report")
     assert artifacts(root, tracker) == ["figures", "overview.svg", "report", "results.csv"]
@@ -206,8 +212,9 @@ def test_figures_files_and_folders_are_artifacts(track: Track, root: Path) -> No
 
 
 def test_copies_do_not_stay_once_delivered(track: Track, root: Path) -> None:
+    figure = drawn(root / "curves.png")
     with track() as tracker:
-        tracker.figure(Figure(), "figures/curves.png")
+        tracker.artifact(figure, folder="figures")
         tracker.image(np.zeros((4, 4, 3), np.uint8), key="panel", step=1)
     assert list((root / ".state").rglob("*.png")) == []
 
@@ -241,8 +248,11 @@ def test_the_machines_load_is_sampled_with_each_log(track: Track, root: Path) ->
     assert history(root, tracker, "system/cpu_utilization_percentage")[0][0] == 1
 
 
-def test_many_points_arrive_in_few_requests_and_all_of_them(track: Track, root: Path) -> None:
-    with track(push_every=3600.0) as tracker:
+def test_many_points_arrive_in_few_requests_and_all_of_them(
+    track: Track, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "PUSH_EVERY", 3600.0)
+    with track() as tracker:
         for step in range(1, 31):
             tracker.log({f"term/{number}": step for number in range(50)}, step)
     assert history(root, tracker, "term/49") == [(step, step) for step in range(1, 31)]
@@ -274,7 +284,7 @@ def test_a_report_may_be_written_to_the_parent_again_and_again(track: Track, roo
     for miou in (0.5, 0.5, 0.6):
         with open_parent(root=root, experiment="icsd-shapes", group="workspace-1") as parent:
             parent.log({"aicsd.miou": miou}, 0)
-            parent.figure(Figure(), "figures/curves.png")
+            parent.artifact(drawn(root / "curves.png"), folder="figures")
     assert parent.run_id == run_of(root, child).data.tags["mlflow.parentRunId"]
     assert [value for _, value in history(root, parent, "aicsd.miou")] == [0.5, 0.6]
     assert run_of(root, parent).data.metrics == {"aicsd.miou": 0.6}

@@ -1,23 +1,23 @@
 """Experiment tracking: files first, MLflow when it answers.
 
 A stage opens a ``Tracker`` and records into it. Each record reaches a journal on disk before it is mirrored
-to MLflow, so a lost server stops nothing and loses nothing, and a killed training continues its own run.
+to MLflow, so a lost server stops nothing and loses nothing, and a killed training resumes its own run.
 """
 
-from icsd.tracking.base import NullTracker, Status, Tracker
-from icsd.tracking.git import GitState, git_state
+from icsd.tracking.base import ModelSpec, NullTracker, Tracker
+from icsd.tracking.git import git_state
 from icsd.tracking.names import CHAMPION, Tag, experiment_name, registered_model_name, tuning_experiment_name
 from icsd.tracking.opening import open_parent, open_tracker
 from icsd.tracking.registry import Registry, Version
-from icsd.tracking.store import group_id, run_id_in, store_location
+from icsd.tracking.run import group_id, run_id_in
+from icsd.tracking.store import store_location
 from icsd.tracking.upkeep import close_stale, deliver_pending, tag_reused, when_reachable
 
 __all__ = [
     "CHAMPION",
-    "GitState",
+    "ModelSpec",
     "NullTracker",
     "Registry",
-    "Status",
     "Tag",
     "Tracker",
     "Version",

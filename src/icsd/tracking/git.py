@@ -1,4 +1,4 @@
-"""Which code ran: the commit, and what was changed since."""
+"""Which code runs: the commit, and the changes since."""
 
 import subprocess
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""The journal of a run: what is recorded reaches the disk first, and the tracking server when it can.
+"""The journal of a run: every record reaches the disk first, and the tracking server when it answers.
 
 ``journal.jsonl`` holds one JSON record per line; ``delivered.json`` says how far the server has it, in
-bytes. A record is flushed before anything is sent, so a killed process loses nothing that it had logged. (A
+bytes. A record is written before anything is sent, so a killed process loses nothing that it had logged. (A
 power failure may lose the last records: the outputs of a stage are the truth, not its tracking.)
 """
 
@@ -10,18 +10,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from icsd.files import write_bytes
+from icsd.runs import main_root
 
 Record = dict[str, Any]
 # Measurements of the machine: a repeated epoch cannot reproduce them, so the first point stands.
 _VOLATILE = "system/"
 
 
+def journal_folders(root: Path) -> list[Path]:
+    """The folders of all journals below the ignored ``.state``."""
+    return sorted(path.parent for path in (main_root(root) / ".state").rglob("journal.jsonl"))
+
+
+def journal_lock(folder: Path) -> FileLock:
+    """Held by the process that records into the journal in ``folder``, or delivers it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / "lock")
+
+
 class Journal:
     """The records of one run in ``folder``, and how many of them have been delivered.
 
     Args:
-        folder: Where the journal lies; created when missing. An existing journal is continued.
+        folder: Created when missing; an existing journal is continued.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,8 +47,6 @@ class Journal:
         self._values: dict[tuple[str, int], float] = {}
         self._images: dict[tuple[str, int], Record] = {}
         self._waiting: list[tuple[Record, int]] = []
-        self.status: str | None = None
-        """FINISHED, FAILED or KILLED once the run has ended; None while it runs or may be continued."""
         self._load()
 
     def append(self, record: Record) -> None:
@@ -45,7 +57,7 @@ class Journal:
         self._notice(record, self._size + len(line))
 
     def unknown(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
-        """The points that the journal does not hold yet; a point with another value counts as unknown."""
+        """The points that the journal does not hold yet; a point with a new value counts as unknown."""
         return {key: value for key, value in metrics.items() if not self._knows(key, step, value)}
 
     def image(self, key: str, step: int) -> Record | None:
@@ -53,7 +65,7 @@ class Journal:
         return self._images.get((key, step))
 
     def waiting(self) -> list[tuple[Record, int]]:
-        """What is to be delivered, in order; with each record the position that delivers it."""
+        """The records to deliver, in order, each with the position that marks it as delivered."""
         return list(self._waiting)
 
     def attempt(self, position: int) -> None:
@@ -75,7 +87,7 @@ class Journal:
         self._load()
 
     def rewind(self, step: int) -> None:
-        """Forget points and pictures after ``step`` that no server can have: they will be logged again."""
+        """Drop points and pictures after ``step`` that no server can have: they will be logged again."""
         kept = [
             line
             for line, record, end in _lines(self._path)
@@ -88,7 +100,7 @@ class Journal:
         progress = json.loads(self._progress.read_bytes()) if self._progress.exists() else {}
         self._delivered, self._attempted = progress.get("delivered", 0), progress.get("attempted", 0)
         self._values, self._images, self._waiting = {}, {}, []
-        self.status, self._size = None, 0
+        self._size = 0
         for _, record, end in _lines(self._path):
             self._notice(record, end)
         if self._path.exists() and self._path.stat().st_size > self._size:
@@ -102,8 +114,6 @@ class Journal:
                 self._values |= {(key, record["step"]): value for key, value in record["values"].items()}
             case "image":
                 self._images[record["key"], record["step"]] = record
-            case "end" | "resume":
-                self.status = record.get("status")
         if end > self._delivered:
             self._waiting.append((record, end))
 

@@ -1,4 +1,4 @@
-"""How a run begins: found, continued or made, below the parent run of its execution."""
+"""How a run begins: resumed or made, below the parent run of its execution."""
 
 import os
 import re
@@ -10,11 +10,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from icsd.errors import UserError
+from icsd.runs import main_root
 from icsd.tracking.base import NullTracker, Tracker
-from icsd.tracking.folders import journal_lock, main_root
-from icsd.tracking.git import git_state
+from icsd.tracking.git import GitState, git_state
+from icsd.tracking.journal import journal_lock
 from icsd.tracking.names import CHILD, PARENT, Tag
-from icsd.tracking.store import RunDescription
+from icsd.tracking.run import RunDescription
 from icsd.tracking.tracker import MlflowTracker
 
 _LOCK_SECONDS = 60.0
@@ -32,27 +33,23 @@ def open_tracker(
     amend: bool = False,
     enabled: bool = True,
     system_metrics: bool = True,
-    push_every: float = 2.0,
-    retry_after: float = 30.0,
 ) -> Tracker:
     """The tracker of one trained network.
 
-    ``state`` is the run: where it holds a journal, that is continued, in the same MLflow run; deleting it
-    begins a new one. It must stay until ``deliver_pending`` has returned 0.
+    ``state`` identifies the run: a journal there is continued, in the same MLflow run; deleting it begins a
+    new one. It must stay until ``deliver_pending`` has returned 0.
 
     Args:
-        root: The repository (of the code that runs; ``DVC_ROOT`` decides where the records go).
+        root: The repository of the running code (``DVC_ROOT`` decides where the records go).
         experiment: MLflow's experiment: ``experiment_name(dataset)``.
         group: ``group_id(...)``: the run becomes a child of this execution's parent run.
         name: What a person reads in the list of runs, ``aicsd · resnet18 · seed 1``.
         tags: Coordinates of the run, such as ``Tag.METHOD``.
-        state: Folder of the journal, this run's own, below ``<root>/.state``.
+        state: Folder of this run's journal, below ``<root>/.state``.
         run_id: The run to continue, for a ``state`` without journal; a journal of another run is dropped.
-        amend: Only add to a run that has ended (as the evaluation does): its state and times stay.
+        amend: Only add to a run that has ended (as the evaluation does): its status and times stay.
         enabled: False gives a tracker that does nothing and imports nothing.
         system_metrics: Sample processor and memory with each ``log``.
-        push_every: Seconds between two deliveries at least; recording to disk does not wait.
-        retry_after: Seconds of rest after a failed delivery.
 
     Raises:
         UserError: Another process is recording into ``state``.
@@ -60,27 +57,10 @@ def open_tracker(
     if not enabled:
         return NullTracker()
     git = git_state(root)
-    where = {
-        Tag.STAGE: os.environ.get("DVC_STAGE", ""),
-        Tag.DVC_EXPERIMENT: os.environ.get("DVC_EXP_NAME", ""),
-        Tag.GIT_COMMIT: git.commit or "",
-        Tag.GIT_DIRTY: str(git.dirty).lower() if git.commit else "",
-        Tag.JOURNAL: f"{socket.gethostname()}:{os.path.relpath(state.resolve(), main_root(root))}",
-        "mlflow.source.git.commit": git.commit or "",
-        "mlflow.source.name": os.environ.get("DVC_STAGE", ""),
-        "mlflow.source.type": "LOCAL",
-    }
-    described = {key: value for key, value in {**where, **tags}.items() if value}
-    run = RunDescription(experiment, group, CHILD, name, described, run_id)
-    tracker = _open(
-        root,
-        run,
-        state,
-        amend=amend,
-        system_metrics=system_metrics,
-        push_every=push_every,
-        retry_after=retry_after,
-    )
+    described = {**_where(root, state, git), **tags}
+    given = {key: value for key, value in described.items() if value}
+    run = RunDescription(experiment, group, CHILD, name, given, run_id)
+    tracker = _open(root, run, state, amend=amend, system_metrics=system_metrics)
     if git.diff and not amend:
         path = state / "git.diff"
         path.write_text(git.diff)
@@ -98,18 +78,26 @@ def open_parent(*, root: Path, experiment: str, group: str, enabled: bool = True
     folder = re.sub(r"[^\w\-.]", "_", f"{experiment}-{group}")
     state = main_root(root) / ".state" / "tracking-parents" / folder
     run = RunDescription(experiment, group, PARENT, group, {})
-    return _open(root, run, state, amend=False, system_metrics=False, push_every=2.0, retry_after=30.0)
+    return _open(root, run, state, amend=False, system_metrics=False)
+
+
+def _where(root: Path, state: Path, git: GitState) -> dict[str, str]:
+    """Tags that say what runs where."""
+    stage = os.environ.get("DVC_STAGE", "")
+    return {
+        Tag.STAGE: stage,
+        Tag.DVC_EXPERIMENT: os.environ.get("DVC_EXP_NAME", ""),
+        Tag.GIT_COMMIT: git.commit or "",
+        Tag.GIT_DIRTY: str(git.dirty).lower() if git.commit else "",
+        Tag.JOURNAL: f"{socket.gethostname()}:{os.path.relpath(state.resolve(), main_root(root))}",
+        "mlflow.source.git.commit": git.commit or "",
+        "mlflow.source.name": stage,
+        "mlflow.source.type": "LOCAL",
+    }
 
 
 def _open(
-    root: Path,
-    run: RunDescription,
-    state: Path,
-    *,
-    amend: bool,
-    system_metrics: bool,
-    push_every: float,
-    retry_after: float,
+    root: Path, run: RunDescription, state: Path, *, amend: bool, system_metrics: bool
 ) -> MlflowTracker:
     lock = _acquired(state)
     earlier = RunDescription.load(state)
@@ -119,17 +107,8 @@ def _open(
         lock, earlier = _acquired(state), None
     current = earlier or run
     current.save(state)
-    tracker = MlflowTracker(
-        root=root,
-        run=current,
-        state=state,
-        lock=lock,
-        amend=amend,
-        system_metrics=system_metrics,
-        push_every=push_every,
-        retry_after=retry_after,
-    )
-    tracker.begin(continued=earlier is not None or run.run_id is not None)
+    tracker = MlflowTracker(root, current, state=state, lock=lock, amend=amend, system_metrics=system_metrics)
+    tracker.begin(resumed=earlier is not None or run.run_id is not None)
     return tracker
 
 
@@ -138,5 +117,7 @@ def _acquired(state: Path) -> FileLock:
     try:
         lock.acquire(timeout=_LOCK_SECONDS)
     except Timeout:
-        raise UserError(f"another process records a run in {state}; wait for it or end it") from None
+        raise UserError(
+            f"another process records a run in {state}; wait until it has ended, or end it"
+        ) from None
     return lock

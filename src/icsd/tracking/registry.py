@@ -1,4 +1,4 @@
-"""MLflow's model registry: each network once, and aliases that say which to use."""
+"""MLflow's model registry: each network once, and aliases that name the ones to use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,17 +21,13 @@ class Version:
 
 
 class Registry:
-    """The registered models of one store.
-
-    Args:
-        client: Of the store.
-    """
+    """The registered models of one store, through its ``client``."""
 
     def __init__(self, client: "MlflowClient") -> None:
         self._client = client
 
     def describe(self, name: str, description: str) -> None:
-        """Make the registered model ``name``, or give it this description."""
+        """Create the registered model ``name``, or replace its description."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -44,14 +40,14 @@ class Registry:
     def put(
         self, name: str, *, run_id: str, weights_sha256: str, tags: Mapping[str, str], card: str
     ) -> Version | None:
-        """Register the model that a run logged; weights that are there already get these tags and this card.
+        """Register the model that a run logged; weights registered before only get these tags and this card.
 
         Args:
             name: The registered model.
-            run_id: The run; its last logged model is meant.
-            weights_sha256: What tells networks apart.
-            tags: Of the version.
-            card: The model card, Markdown; cut at what MLflow's database takes.
+            run_id: The run whose last logged model becomes a version.
+            weights_sha256: Tells networks apart.
+            tags: Tags of the version.
+            card: The model card in Markdown, cut to the length that MLflow's database takes.
 
         Returns:
             None when the run logged no model.
@@ -86,12 +82,12 @@ class Registry:
         from mlflow.exceptions import MlflowException
 
         try:
-            found: Any = self._client.get_model_version_by_alias(name, CHAMPION)
+            version: Any = self._client.get_model_version_by_alias(name, CHAMPION)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
-        return Version(str(found.version), dict(found.tags))
+        return Version(str(version.version), dict(version.tags))
 
     def note(self, name: str, key: str, text: str) -> None:
         """Tag the registered model."""

@@ -278,15 +278,15 @@ def _track(
         tracker.artifact(root / key.results / "metrics.json", folder="results")
         if params.tracking.models:
             classes = DATASETS[params.data.reader].classes
-            tracker.model(
-                network,
+            spec = tracking.ModelSpec(
                 name="network",
-                image=example,
+                example=example,
                 input_scale=params.images.input_scale,
                 mean=IMAGENET_MEAN,
                 std=IMAGENET_STD,
                 metadata={"classes": list(classes), "weights_sha256": found["weights_sha256"]},
             )
+            tracker.model(network, spec)
 
 
 def _results(found: dict[str, Any]) -> Iterator[tuple[str, float]]:

@@ -2,7 +2,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from icsd.tracking.records import PARAM_LENGTH, chunks, flatten, safe_key, thumbnail, to_image
+from icsd.tracking.values import PARAM_LENGTH, chunks, flatten, safe_key, thumbnail, to_image
 
 matplotlib.use("Agg")
 

@@ -1,4 +1,4 @@
-"""Values as MLflow takes them: flat names out of its alphabet, texts of bounded length, pixels as PNG."""
+"""Values as MLflow accepts them: flat names in its alphabet, texts of bounded length, pixels as images."""
 
 import json
 import re
@@ -59,9 +59,9 @@ def to_image(picture: "Figure | npt.NDArray[np.uint8]") -> "Image":
 
 
 def thumbnail(image: "Image", side: int = 1024) -> "Image":
-    """A copy whose longer side is at most ``side``: what MLflow shows while one moves through the steps.
+    """A copy whose longer side is at most ``side``: what MLflow shows while a person moves through the steps.
 
-    Not smaller: MLflow draws it in its own size in the middle of a square as wide as the window.
+    Not smaller: MLflow shows it unscaled, in the middle of a square as wide as the window.
     """
     small = image.copy()
     small.thumbnail((side, side))

@@ -1,0 +1,144 @@
+"""One MLflow run: its description, and how it is found or made in the store exactly once."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+from uuid import uuid4
+
+from icsd.files import write_json
+from icsd.tracking.names import CHILD, PARENT, Tag
+from icsd.tracking.store import open_client, store_location, store_lock
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+_EXPERIMENT_NOTE = (
+    "One row per execution of the pipeline (open it to see one run per trained network). "
+    "The parent carries the comparison: mean scores per method, tables and figures. "
+    "The same numbers are in the files of the pipeline: history.csv, metrics.json, reports/."
+)
+_PARENT_NOTE = (
+    "One execution of the pipeline; its children are the trained networks. "
+    "The report writes the summary and the figures."
+)
+
+
+@dataclass
+class RunDescription:
+    """What the store needs to make a run, now or later; kept in ``run.json`` next to the journal.
+
+    Attributes:
+        experiment: MLflow's experiment.
+        group: The execution of the pipeline that the run belongs to.
+        role: ``PARENT`` or ``CHILD``.
+        name: What a person reads in the list of runs.
+        tags: Set when the run is made.
+        run_id: None until the store has made the run.
+        former: Ids that it had in stores which have lost it since.
+        key: Marks the run in the store: a process killed right after it made the run finds it again.
+        started: Milliseconds since 1970.
+    """
+
+    experiment: str
+    group: str
+    role: str
+    name: str
+    tags: dict[str, str]
+    run_id: str | None = None
+    former: list[str] = field(default_factory=list)
+    key: str = field(default_factory=lambda: uuid4().hex)
+    started: int = field(default_factory=lambda: int(time.time() * 1000))
+
+    def save(self, folder: Path) -> None:
+        """Write ``run.json``."""
+        write_json(folder / "run.json", asdict(self))
+
+    @staticmethod
+    def load(folder: Path) -> "RunDescription | None":
+        """Read ``run.json``; None where there is none."""
+        path = folder / "run.json"
+        return RunDescription(**json.loads(path.read_bytes())) if path.exists() else None
+
+
+def group_id(params_hash: str) -> str:
+    """What all stages of one execution share: the name of DVC's experiment, else a hash of the parameters."""
+    return os.environ.get("DVC_EXP_NAME") or f"workspace-{params_hash[:10]}"
+
+
+def run_id_in(state: Path) -> str | None:
+    """The id of the MLflow run whose records lie in ``state``; None without records, or before it has one."""
+    run = RunDescription.load(state)
+    return run.run_id if run else None
+
+
+def attach(root: Path, run: RunDescription) -> tuple["MlflowClient", bool]:
+    """A client for the store, in which ``run.run_id`` now exists.
+
+    Returns:
+        The client, and whether the store has lost an earlier run, so that everything must be sent again.
+    """
+    with store_lock(root):
+        client = open_client(root)
+        experiment_id = _experiment(client, run.experiment, store_location(root)[1])
+        before = run.run_id
+        if before is None or not _is_there(client, before):
+            run.run_id = _find_or_create(client, experiment_id, run)
+    lost = before is not None and before != run.run_id
+    run.former += [before] if before is not None and lost else []
+    return client, lost
+
+
+def find_runs(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> list["Run"]:
+    """The runs that carry all these tags, oldest first."""
+    wanted = " and ".join(f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items())
+    return list(client.search_runs([experiment_id], wanted, order_by=["attributes.start_time ASC"]))
+
+
+def _quoted(value: str) -> str:
+    return f'"{value}"' if "'" in value else f"'{value}'"
+
+
+def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        location = f"{artifacts}/{quote(name)}" if artifacts else None
+        return client.create_experiment(name, location, {"mlflow.note.content": _EXPERIMENT_NOTE})
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return experiment.experiment_id
+
+
+def _is_there(client: "MlflowClient", run_id: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id).info.lifecycle_stage == "active"
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+
+
+def _find_or_create(client: "MlflowClient", experiment_id: str, run: RunDescription) -> str:
+    if run.role == PARENT:
+        return _parent(client, experiment_id, run)
+    if twins := find_runs(client, experiment_id, {Tag.KEY: run.key}):
+        return str(twins[0].info.run_id)
+    place = {Tag.GROUP: run.group, Tag.ROLE: CHILD, "mlflow.parentRunId": _parent(client, experiment_id, run)}
+    created = client.create_run(experiment_id, run.started, {**run.tags, Tag.KEY: run.key, **place}, run.name)
+    return str(created.info.run_id)
+
+
+def _parent(client: "MlflowClient", experiment_id: str, run: RunDescription) -> str:
+    """The parent run of the group that ``run`` belongs to, made when there is none."""
+    marks = {Tag.GROUP: run.group, Tag.ROLE: PARENT}
+    if parents := find_runs(client, experiment_id, marks):
+        return str(parents[0].info.run_id)
+    tags = {"mlflow.note.content": _PARENT_NOTE, **marks}
+    return str(client.create_run(experiment_id, run.started, tags, run.group).info.run_id)
