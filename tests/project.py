@@ -94,6 +94,12 @@ def commit(project: Path) -> None:
     run(project, "git", "commit", "-q", "-m", "start")
 
 
+def stale_stages(project: Path) -> set[str]:
+    """The stages that ``dvc status`` calls changed; of those that only wait for another's result, none."""
+    lines = run(project, "dvc", "status").stdout.splitlines()
+    return {line.rstrip(":") for line in lines if line.endswith(":") and not line.startswith(("\t", " "))}
+
+
 def outputs(folder: Path) -> dict[str, bytes]:
     """Content of every file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

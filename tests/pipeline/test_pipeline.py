@@ -7,7 +7,7 @@ import re
 import mlflow
 import numpy as np
 import pytest
-from tests.project import run
+from tests.project import run, stale_stages
 
 pytestmark = [
     pytest.mark.slow,
@@ -20,14 +20,6 @@ pytestmark = [
 
 def stages_run(output):
     return re.findall(r"Running stage '([^']+)'", output)
-
-
-def status(project):
-    return {
-        line.rstrip(":")
-        for line in run(project, "dvc", "status").stdout.splitlines()
-        if line.endswith(":") and not line.startswith(("\t", " "))
-    }
 
 
 def test_the_table_holds_every_network_of_the_grid(reproduced):
@@ -137,13 +129,5 @@ def test_editing_a_block_makes_its_own_runs_stale(reproduced):
     changed = re.sub(r"(  kd:\n    alw: false\n    weights:\n      kd: )1.0", r"\g<1>2.0", text)
     assert changed != text
     path.write_text(changed, encoding="utf-8")
-    assert status(reproduced) == {"validate", "baselines@kd-resnet18-0"}
+    assert stale_stages(reproduced) == {"validate", "baselines@kd-resnet18-0"}
     path.write_text(text, encoding="utf-8")
-
-
-def test_editing_a_figure_makes_only_the_report_stale(reproduced):
-    path = reproduced / "src/icsd/reporting/figures.py"
-    source = path.read_text(encoding="utf-8")
-    path.write_text(source + "# a comment is a change\n", encoding="utf-8")
-    assert status(reproduced) == {"report"}
-    path.write_text(source, encoding="utf-8")

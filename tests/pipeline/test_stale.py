@@ -1,0 +1,49 @@
+"""What makes results stale in a reproduced project, and what does not."""
+
+import pytest
+from tests.project import change, run, stale_stages
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def edited(reproduced):
+    """Appends a comment to source files of the project, which are as they were after the test."""
+    before = {}
+
+    def edit(*folders):
+        for folder in folders:
+            for path in (reproduced / "src/icsd" / folder).rglob("*.py"):
+                before[path] = path.read_text(encoding="utf-8")
+                path.write_text(f"{before[path]}# a comment is a change\n", encoding="utf-8")
+        assert before
+        return stale_stages(reproduced)
+
+    yield edit
+    for path, source in before.items():
+        path.write_text(source, encoding="utf-8")
+
+
+def test_what_records_watches_or_is_typed_makes_nothing_stale(edited):
+    assert edited("tracking", "monitoring", "stages/recording", "commands") == set()
+
+
+def test_what_shows_makes_only_the_report_stale(edited):
+    assert edited("reporting") == {"report"}
+
+
+def test_an_edit_of_the_training_makes_every_network_stale(edited):
+    """So the tests above can fail."""
+    assert edited("training") == {
+        *("train_teacher", "baselines@none-resnet18-0", "baselines@kd-resnet18-0", "distill@aicsd-resnet18-0")
+    }
+
+
+def test_what_is_watched_makes_no_network_stale(reproduced):
+    before = (reproduced / "params.yaml").read_bytes()
+    change(reproduced, monitor={"health_steps": 0, "similarity_every": 1, "similarity_images": 3})
+    run(reproduced, "dvc", "repro", "validate")
+    stale = stale_stages(reproduced)
+    (reproduced / "params.yaml").write_bytes(before)
+    run(reproduced, "dvc", "repro", "validate")
+    assert stale == set()
