@@ -13,6 +13,10 @@ from icsd.errors import UserError, did_you_mean
 from icsd.methods.base import Method
 
 GIVEN = ("student_channels", "teacher_channels", "num_classes")  # by the builder, never by the YAML
+_OPEN_ENDED = (
+    inspect.Parameter.VAR_POSITIONAL,
+    inspect.Parameter.VAR_KEYWORD,
+)  # a class without a constructor
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -60,7 +64,7 @@ def _schema(method: type[Method] | None) -> type[BaseModel]:
     if method is not None:
         hints = get_type_hints(method.__init__, include_extras=True)
         for name, parameter in inspect.signature(method).parameters.items():
-            if name not in GIVEN:
+            if name not in GIVEN and parameter.kind not in _OPEN_ENDED:
                 fields[name] = (hints[name], parameter.default)
     return create_model("block", __config__=_STRICT, **fields)
 
