@@ -4,21 +4,17 @@
 
 Both variants of the loss, forward and backward, against the same numbers computed pair by pair: the way the
 authors' code does it (C (C + 1) / 2 calls of a KL divergence per network), and for the paper's form C² of
-them. All are timed interleaved in one run, so that the ratios mean something; absolute times belong to the
-machine that is printed. Memory is the peak above the inputs: of torch's allocator on CUDA, of the process
-(Linux, glibc) on the CPU.
+them. All are timed interleaved in one run, so that the ratios can be compared; absolute times belong to the
+machine that is printed. Memory is the peak above the inputs (``measuring.peak_megabytes``).
 """
 
 import argparse
-import ctypes
-import platform
-import re
 import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import torch
+from measuring import machine, peak_megabytes, seconds
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -80,11 +76,15 @@ def main() -> None:
     print(f"{machine(device)}, torch {torch.__version__}; logits {shape}, forward and backward")
     print("variant           ms   by pairs    ratio        MB   by pairs    ratio   difference")
     for name, losses in PAIRS.items():
-        values, memory = zip(*(peak(loss, student, teacher) for loss in losses), strict=True)
-        times: tuple[list[float], list[float]] = ([], [])
+        steps = [partial(step, loss, student, teacher) for loss in losses]
+        for loss in losses:
+            step(loss, student[:1, :2].detach(), teacher[:1, :2])  # the warm-up
+        memory = [peak_megabytes(call, device) for call in steps]
+        values = [call() for call in steps]
+        times: list[list[float]] = [[], []]
         for _ in range(arguments.repeats):
-            for record, loss in zip(times, losses, strict=True):
-                record.append(seconds(loss, student, teacher))
+            for record, call in zip(times, steps, strict=True):
+                record.append(seconds(call, device))
         ours, theirs = (1e3 * statistics.median(record) for record in times)
         difference = abs(values[0] - values[1]) / abs(values[1])
         print(
@@ -93,58 +93,11 @@ def main() -> None:
         )
 
 
-def run(loss: Loss, student: Tensor, teacher: Tensor) -> float:
-    """The value, after a backward pass and once the device is done."""
+def step(loss: Loss, student: Tensor, teacher: Tensor) -> float:
+    """The value, after a backward pass."""
     value = loss(student.requires_grad_(), teacher)
     torch.autograd.grad(value, student)
     return value.item()
-
-
-def seconds(loss: Loss, student: Tensor, teacher: Tensor) -> float:
-    """Wall-clock seconds of one forward and backward pass."""
-    if student.is_cuda:
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    run(loss, student, teacher)
-    if student.is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def peak(loss: Loss, student: Tensor, teacher: Tensor) -> tuple[float, float]:
-    """The loss and its peak memory above the inputs, in megabytes; also the warm-up."""
-    run(loss, student[:1, :2].detach(), teacher[:1, :2])
-    if student.is_cuda:
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        value = run(loss, student, teacher)
-        return value, (torch.cuda.max_memory_allocated() - before) / 1e6
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed would be used again and not show
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the kernel's peak starts anew
-    before = process_kilobytes("VmRSS")
-    value = run(loss, student, teacher)
-    return value, (process_kilobytes("VmHWM") - before) / 1e3
-
-
-def process_kilobytes(field: str) -> int:
-    """A field of this process' memory, as the kernel counts it."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
-    assert found is not None
-    return int(found[1])
-
-
-def machine(device: torch.device) -> str:
-    """What the numbers were measured on."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    path = Path("/proc/cpuinfo")
-    found = (
-        re.search(r"^model name\s*:\s*(.+)$", path.read_text(encoding="utf-8"), re.M)
-        if path.exists()
-        else None
-    )
-    return f"{found[1] if found else platform.processor()}, {torch.get_num_threads()} threads"
 
 
 if __name__ == "__main__":

@@ -1,24 +1,22 @@
-"""What every method's loss costs beside pixel-wise KD's, in time and memory.
+"""What every method's loss costs in time and memory, relative to pixel-wise KD's.
 
     PYTHONPATH=src python benchmarks/methods.py [--classes 21] [--size 129] [--batch 8] [--width 1.0]
 
 Forward and backward of each method in METHODS with its default options, on random taps of a ResNet-18 student
 and a ResNet-101 teacher (DeepLabV3+, output stride 16): without the networks, which cost the same for all of
-them. All are timed interleaved in one run, so that the ratios mean something; absolute times belong to the
-machine that is printed. Memory is the peak above taps and adapters: of torch's allocator on CUDA, of the
-process (Linux, glibc) on the CPU. On a CPU, `--size 33 --batch 4 --width 0.25` takes a minute.
+them. All are timed interleaved in one run, so that the ratios can be compared; absolute times belong to the
+machine that is printed. Memory is the peak above taps and adapters (``measuring.peak_megabytes``). On a CPU,
+`--size 33 --batch 4 --width 0.25` takes a minute.
 """
 
 import argparse
-import ctypes
 import statistics
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import torch
-from icsd_loss import machine, process_kilobytes
+from measuring import machine, peak_megabytes, seconds
 from torch import Tensor
 
 from icsd.methods import METHODS, Method, build_method
@@ -61,11 +59,15 @@ def main() -> None:
     shape = tuple(inputs.student["logits"].shape)
     print(f"{machine(device)}, torch {torch.__version__}; logits {shape}, width {arguments.width:g}")
     print("method            ms     × kd        MB     × kd   adapters  taps")
-    memory = {name: peak(method, inputs) for name, method in methods.items()}
+    steps = {name: partial(step, method, inputs) for name, method in methods.items()}
+    memory: dict[str, float] = {}
+    for name, call in steps.items():
+        call()  # the warm-up
+        memory[name] = peak_megabytes(call, device)
     times: dict[str, list[float]] = {name: [] for name in methods}
     for _ in range(arguments.repeats):
-        for name, method in methods.items():
-            times[name].append(seconds(method, inputs))
+        for name, call in steps.items():
+            times[name].append(seconds(call, device))
     report(methods, times, memory)
 
 
@@ -110,37 +112,13 @@ def build(name: str, ours: dict[str, int], theirs: dict[str, int], num_classes: 
     return build_method(name, block, student_channels=ours, teacher_channels=theirs, num_classes=num_classes)
 
 
-def run(method: Method, inputs: Inputs) -> None:
-    """Forward and backward, to the student's taps and the adapters; done when the device is."""
+def step(method: Method, inputs: Inputs) -> None:
+    """Forward and backward, to the student's taps and the adapters."""
     student = {tap: inputs.student[tap].detach().requires_grad_() for tap in method.taps}
     teacher = {tap: inputs.teacher[tap] for tap in method.taps}
     total = torch.stack(list(method(student, teacher, inputs.labels).values())).sum()
     torch.autograd.backward(total)
     method.zero_grad()
-    if total.is_cuda:
-        torch.cuda.synchronize()
-
-
-def seconds(method: Method, inputs: Inputs) -> float:
-    """Wall-clock seconds of one forward and backward pass."""
-    start = time.perf_counter()
-    run(method, inputs)
-    return time.perf_counter() - start
-
-
-def peak(method: Method, inputs: Inputs) -> float:
-    """Megabytes that a pass needs at most, above what is there before; also the warm-up."""
-    run(method, inputs)
-    if inputs.labels.is_cuda:
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run(method, inputs)
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed would be used again and not show
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the kernel's peak starts anew
-    before = process_kilobytes("VmRSS")
-    run(method, inputs)
-    return (process_kilobytes("VmHWM") - before) / 1e3
 
 
 def report(
