@@ -1,8 +1,10 @@
 import torch
+from tests.imports import ROOT
 
 from icsd.methods.aicsd import AICSD
 from icsd.methods.icsd import ICSD
 from icsd.methods.kd import KD
+from icsd.params import read_yaml
 
 
 def test_is_icsd_and_kd_with_the_same_options() -> None:
@@ -21,3 +23,9 @@ def test_released_concerns_icsd_alone() -> None:
     terms = AICSD(variant="released")(student, teacher, labels)
     assert terms["icsd"] == ICSD(variant="released")(student, teacher, labels)["icsd"]
     assert terms["kd"] == KD()(student, teacher, labels)["kd"]
+
+
+def test_the_released_block_has_the_authors_kd() -> None:
+    """Their KD counts ignored pixels and compares upsampled logits, as their ICSD does."""
+    block = read_yaml(ROOT / "params.yaml")["methods"]["aicsd_released"]
+    assert (block["ignored"], block["resolution"]) == ("include", "input")
