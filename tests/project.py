@@ -83,8 +83,8 @@ def run(project: Path, *command: str, ok: bool = True) -> subprocess.CompletedPr
 
 
 def stage(project: Path, *arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run an entry: ``stage(project, "distill", "--method", …)``."""
-    return run(project, sys.executable, "-m", f"pipeline.{arguments[0]}", *arguments[1:], ok=ok)
+    """Run a command of the entry: ``stage(project, "train-student", "--method", …)``."""
+    return run(project, sys.executable, "-m", "pipeline", *arguments, ok=ok)
 
 
 def commit(project: Path) -> None:

@@ -319,7 +319,7 @@ def test_the_tuned_weights_are_checked_before_they_are_used(project):
         chosen_params(project)
 
     change(project, grid={"seeds": [0], "baselines": ["none", "kd", "icsd"]})
-    with pytest.raises(UserError, match=r"not tuned yet: icsd; run `python -m pipeline.tune --methods icsd`"):
+    with pytest.raises(UserError, match=r"not tuned yet: icsd; run `python -m pipeline tune icsd`"):
         chosen_params(project)
 
 

@@ -250,7 +250,7 @@ def test_a_term_that_does_nothing_is_named_with_what_to_do():
     (sentence,) = health_warnings(rows, method="at_kd")
     assert sentence.startswith("at_kd: the loss term kd does nothing: its share of the gradients is 0.4 %")
     assert "raise methods.at_kd.weights.kd in params.yaml" in sentence
-    assert "python -m pipeline.tune" in sentence
+    assert "python -m pipeline tune" in sentence
 
 
 def test_a_term_that_does_everything_is_named_with_what_to_do():

@@ -33,7 +33,7 @@ def test_every_method_is_trained_measured_and_reported(tmp_path):
     }
     train = {"epochs": 2, "lr": 0.001}  # published weights on networks this small: little lets them diverge
     project = make_project(tmp_path, grid=grid, train=train, tracking={"enabled": False})
-    for name in ("validate", "download", "preprocess", "train_teacher"):
+    for name in ("validate", "download", "preprocess", "train-teacher"):
         stage(project, name)
     stage(project, "evaluate", "--method", "teacher")
     run(project, sys.executable, "-c", PROGRAM, *METHODS)

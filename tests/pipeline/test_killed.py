@@ -15,7 +15,7 @@ pytestmark = [
     # SQLAlchemy deprecates a loader strategy that MLflow 3.17 uses on every start.
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
 ]
-TRAIN = ("baselines", "--method", "none", "--student", "resnet18", "--seed", "0")
+TRAIN = ("train-student", "--method", "none", "--student", "resnet18", "--seed", "0")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def project(tmp_path):
 
 def kill_after(project, text, how):
     """Start the training and end it as soon as it prints ``text``."""
-    command = [sys.executable, "-u", "-m", f"pipeline.{TRAIN[0]}", *TRAIN[1:]]
+    command = [sys.executable, "-u", "-m", "pipeline", *TRAIN]
     process = subprocess.Popen(
         command,
         cwd=project,
@@ -56,7 +56,7 @@ def recorded(project):
 
 
 def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(project):
-    stage(project, "train_teacher")
+    stage(project, "train-teacher")
     stage(project, *TRAIN)
     folder = project / "runs/shapes/none/resnet18-0"
     whole, points = outputs(folder), recorded(project)

@@ -34,7 +34,7 @@ def tuned(tmp_path_factory):
     run(project, "dvc", "repro", *TRAINING)
     run(project, "git", "add", "-A")
     run(project, "git", "commit", "-q", "-m", "results")
-    command = [sys.executable, "-m", "pipeline.tune"]
+    command = [sys.executable, "-m", "pipeline", "tune"]
     with subprocess.Popen(
         command, cwd=project, env=environment(project), stdout=subprocess.PIPE, text=True
     ) as process:

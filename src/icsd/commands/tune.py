@@ -1,4 +1,4 @@
-"""``python -m pipeline.tune``: the same search for the weights of every method, on the validation split.
+"""``python -m pipeline tune``: the same search for the weights of every method, on the validation split.
 
 One number is searched per method: the factor on all its weights. A method with three terms would otherwise
 need, or get, a larger search than one with a single term; the ratio of its terms is part of the method as

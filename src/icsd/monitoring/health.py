@@ -133,7 +133,7 @@ def health_warnings(history: Sequence[Mapping[str, float]], *, method: str) -> l
 def _sentence(method: str, term: str, verdict: str, share: float, todo: str) -> str:
     return (
         f"{method}: the loss term {term} does {verdict}: its share of the gradients is {100 * share:.2g} % "
-        f"(mean over the run); {todo} in params.yaml, or tune it: python -m pipeline.tune"
+        f"(mean over the run); {todo} in params.yaml, or tune it: python -m pipeline tune"
     )
 
 

@@ -209,7 +209,7 @@ class MethodBlock(BaseModel):
 
 
 class Tuning(Block):
-    """The search of ``python -m pipeline.tune``, the same for every method; no stage depends on it."""
+    """The search of ``python -m pipeline tune``, the same for every method; no stage depends on it."""
 
     trials: Count
     factor: Annotated[float, Field(gt=1)]

@@ -193,7 +193,7 @@ def show_health(table: pd.DataFrame) -> Display:
         "norms; measured on a few steps of every epoch: mean over epochs and seeds, least and most by epoch.",
         "Cosine: between the term's gradient and that of cross-entropy; negative where they pull apart.",
         "A term with less than 1 % does nothing, and a comparison of its method says nothing about it; with "
-        "more than 90 % the labels hardly count. Weights are found with python -m pipeline.tune.",
+        "more than 90 % the labels hardly count. Weights are found with python -m pipeline tune.",
     ]
     shown = _display("health", "What each loss term did", table, columns, notes, num_labels=3)
     return replace(shown, text_columns=("Remark",))
@@ -224,7 +224,7 @@ def show_provenance(table: pd.DataFrame) -> Display:
     )
     notes = (
         "A run in MLflow: search its list for attributes.run_id = '…' (README, MLflow). Is a row still what "
-        "it was made of? python -m pipeline.verify --method … --student … --seed …",
+        "it was made of? python -m pipeline verify --method … --student … --seed …",
         "The digests of code, data and teacher are in runs/<dataset>/<run>/train.json.",
     )
     shown = show_texts("provenance", "Provenance", table, headers, len(headers))

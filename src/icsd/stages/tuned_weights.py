@@ -1,4 +1,4 @@
-"""Tuned weights: the file that ``python -m pipeline.tune`` writes, and their way into the parameters.
+"""Tuned weights: the file that ``python -m pipeline tune`` writes, and their way into the parameters.
 
 ``configs/tuned/<dataset>.yaml`` holds, for every tuned method, the chosen weights, the block that the search
 began from, and how they were found. ``weights: tuned`` in params.yaml puts them in the place of the blocks'
@@ -16,7 +16,7 @@ from icsd.errors import UserError
 from icsd.files import write_bytes
 from icsd.params import Block, Count, Name, Natural, NonNegative, Params, Positive, load_params, read_yaml
 
-_HEADER = "# Written by python -m pipeline.tune; read where params.yaml says `weights: tuned`.\n\n"
+_HEADER = "# Written by python -m pipeline tune; read where params.yaml says `weights: tuned`.\n\n"
 _BUDGET = ("student", "seed", "epochs", "trials", "range", "data_sha256", "teacher_sha256")
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -86,7 +86,7 @@ def read_tuned(root: Path, dataset: str) -> dict[str, Tuned]:
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         raise UserError(
-            f"{tuned_path(dataset)}: not as python -m pipeline.tune writes it; run it again:\n"
+            f"{tuned_path(dataset)}: not as python -m pipeline tune writes it; run it again:\n"
             + "\n".join(lines)
         ) from None
 
@@ -171,7 +171,7 @@ def _missing(params: Params, tuned: dict[str, Tuned]) -> list[str]:
     names = [name for name in tunable(params) if name not in tuned]
     if not names:
         return []
-    command = f"python -m pipeline.tune --methods {' '.join(names)}"
+    command = f"python -m pipeline tune {' '.join(names)}"
     return [f"not tuned yet: {', '.join(names)}; run `{command}`, or set weights: given"]
 
 
@@ -179,7 +179,7 @@ def _changed(params: Params, tuned: dict[str, Tuned]) -> list[str]:
     """Methods whose options or own weights are no longer those that the search began from."""
     return [
         f"methods.{name} in params.yaml was changed since it was tuned ({_first_difference(now, then)}): "
-        f"set it back, or run `python -m pipeline.tune --methods {name}`"
+        f"set it back, or run `python -m pipeline tune {name}`"
         for name in tunable(params)
         if (now := params.methods[name].block) != (then := tuned[name].block)
     ]

@@ -1,8 +1,10 @@
-import pytest
-from tests.imports import ROOT
-from tests.project import change, make_project, stage
+import re
+import sys
 
-ENTRIES = sorted(path.stem for path in (ROOT / "pipeline").glob("[a-z]*.py"))
+import pytest
+from pipeline.cli import cli
+from pipeline.spellings import COMMANDS
+from tests.project import change, make_project, run, stage
 
 
 @pytest.fixture(scope="module")
@@ -10,10 +12,32 @@ def project(tmp_path_factory):
     return make_project(tmp_path_factory.mktemp("entries") / "project")
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+def test_the_commands_are_listed_in_sections(project):
+    listed = stage(project, "--help").stdout
+    bare = stage(project, ok=False)
+    assert listed in (bare.stdout, bare.stderr)
+    names = re.findall(r"^  ([a-z][a-z-]+)  ", listed, flags=re.MULTILINE)
+    assert names == list(cli.commands)
+    assert "Stages, which" in listed
+    assert "Commands for people" in listed
+
+
+@pytest.mark.parametrize("name", cli.commands)
 def test_help_says_what_it_does_and_gives_an_example(project, name):
     shown = stage(project, name, "--help").stdout
-    assert f"example: python -m pipeline.{name}" in shown
+    assert f"Example: python -m pipeline {name}" in shown
+
+
+@pytest.mark.parametrize("old", ["validate", "download", "preprocess"])
+def test_the_former_spelling_works_and_says_how_it_is_spelled_now(project, old):
+    done = run(project, sys.executable, "-m", f"pipeline.{old}")
+    assert f"python -m pipeline {COMMANDS[old]}" in done.stderr
+
+
+def test_a_command_that_does_not_exist_is_answered_with_the_nearest(project):
+    done = stage(project, "train_techer", ok=False)
+    assert done.returncode == 2
+    assert "Did you mean 'train-teacher'?" in done.stderr
 
 
 def test_a_mistake_is_a_message_and_not_a_traceback(project):

@@ -1,0 +1,254 @@
+"""All commands. Each imports what it needs when it runs, so that ``--help`` costs nothing."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from pipeline.failures import failures_as_messages
+from pipeline.groups import SectionedGroup
+from pipeline.parent import end_with_parent
+
+PROGRAM = "python -m pipeline"
+STAGES = "Stages, which `dvc repro` runs in order (see dvc.yaml)"
+TYPED = "Commands for people"
+SHELL = "For your shell"
+_ALIAS, _COMPLETE = "icsd", "_ICSD_COMPLETE"
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        import tomllib
+
+        project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+        click.echo(f"icsd {project['project']['version']}")
+        ctx.exit()
+
+
+@click.group(
+    cls=SectionedGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="`python -m pipeline COMMAND --help` explains a command and gives an example.",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
+def cli() -> None:
+    """Distil a large segmentation network into a small one, and compare the methods that do so.
+
+    `dvc repro` runs everything that is out of date. The commands below are its stages, and what you type.
+    """
+
+
+def _command(section: str, *, example: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command of a section; its help ends with an example."""
+
+    def add(function: Callable[..., Any]) -> click.Command:
+        command = click.command(epilog=f"Example: {PROGRAM} {example}")(function)
+        cli.add(section, command)
+        return command
+
+    return add
+
+
+def _blocks(*path: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Completes with the keys of a block of params.yaml."""
+
+    def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from icsd.params import read_yaml
+
+        try:
+            block: Any = read_yaml(Path.cwd() / "params.yaml")
+            for key in path:
+                block = block[key]
+            return [CompletionItem(name) for name in block if name.startswith(incomplete)]
+        except (ValueError, KeyError, TypeError):
+            return []  # a completion is a courtesy
+
+    return complete
+
+
+_methods = click.argument("methods", nargs=-1, metavar="[METHOD]...", shell_complete=_blocks("methods"))
+
+
+@_command(STAGES, example="validate --show")
+@click.option(
+    "--show", is_flag=True, help="Print the resolved parameters: the preset, with what params.yaml changes."
+)
+def validate(show: bool) -> None:
+    """Check all of params.yaml and the dataset's preset, and list every mistake."""
+    from icsd.stages.validate import validate as run
+
+    run(Path.cwd(), show=show)
+
+
+@_command(STAGES, example="download")
+def download() -> None:
+    """Fetch and verify the dataset's archives: from a URL, a local archive or a folder."""
+    from icsd.stages.download import download as run
+
+    run(Path.cwd())
+
+
+@_command(STAGES, example="preprocess")
+def preprocess() -> None:
+    """Map labels to train ids, write shards, and let the doctor examine the data."""
+    from icsd.stages.preprocess import preprocess as run
+
+    run(Path.cwd())
+
+
+@_command(STAGES, example="train-teacher")
+def train_teacher() -> None:
+    """Train the teacher; resumes after the last finished epoch of an interrupted run."""
+    from icsd.stages.training.run import train_teacher as run
+
+    run(Path.cwd())
+
+
+@_command(STAGES, example="train-student --method kd --student resnet18 --seed 0")
+@click.option(
+    "--method", required=True, help="A block of `methods` in params.yaml.", shell_complete=_blocks("methods")
+)
+@click.option(
+    "--student",
+    required=True,
+    help="A block of `networks.students` in params.yaml.",
+    shell_complete=_blocks("networks", "students"),
+)
+@click.option(
+    "--seed", required=True, type=int, help="Seed of the initial weights, the order and the augmentation."
+)
+def train_student(method: str, student: str, seed: int) -> None:
+    """Train one student with one method; resumes after the last finished epoch of an interrupted run."""
+    from icsd.stages.training.run import train_student as run
+
+    run(Path.cwd(), method=method, student=student, seed=seed)
+
+
+@_command(STAGES, example="evaluate --method aicsd")
+@click.option(
+    "--method",
+    required=True,
+    help="`teacher`, or a method of the grid in params.yaml.",
+    shell_complete=_blocks("methods"),
+)
+def evaluate(method: str) -> None:
+    """Measure the teacher, or all students of a method, on the reported split."""
+    from icsd.stages.evaluation.run import evaluate_students, evaluate_teacher
+
+    if method == "teacher":
+        evaluate_teacher(Path.cwd())
+    else:
+        evaluate_students(Path.cwd(), method=method)
+
+
+@_command(STAGES, example="report")
+def report() -> None:
+    """Write tables, figures and report.html, and this execution's summary in MLflow."""
+    from icsd.stages.report import report as run
+
+    run(Path.cwd())
+
+
+@_command(TYPED, example="tune kd aicsd")
+@_methods
+@click.option(
+    "--trials", type=int, help="Students trained per method (default: tuning.trials in params.yaml)."
+)
+@click.option(
+    "--student",
+    help="A block of `networks.students` (default: the first of the grid).",
+    shell_complete=_blocks("networks", "students"),
+)
+def tune(methods: tuple[str, ...], trials: int | None, student: str | None) -> None:
+    """Tune the weights of every method with the same budget, on the validation split.
+
+    METHOD is a block of `methods` in params.yaml; by default, every method of the grid that has weights.
+    The results are configs/tuned/<dataset>.yaml and .csv, which `weights: tuned` in params.yaml puts to use.
+    The data must be prepared and the teacher trained: `dvc repro train_teacher`. An interrupted search
+    resumes.
+    """
+    from icsd.commands.tune import tune as run
+
+    run(Path.cwd(), methods=methods, trials=trials, student=student)
+
+
+@_command(TYPED, example="verify --method kd --student resnet18 --seed 0")
+@click.option("--method", help="`teacher`, or a method of the grid.", shell_complete=_blocks("methods"))
+@click.option("--student", help="A network of the grid.", shell_complete=_blocks("networks", "students"))
+@click.option("--seed", type=int, help="A seed of the grid.")
+def verify(method: str | None, student: str | None, seed: int | None) -> None:
+    """Check whether rows of the report still hold.
+
+    Compares source files, parameters, data, teacher and weights with what training recorded, and the report
+    with the results; then evaluates the stored network again and compares every number, to the last digit.
+    Writes nothing.
+
+    Exit code 0: all rows hold; 1: something differs; 2: something is missing.
+    """
+    from icsd.commands.verify import verify as run
+
+    sys.exit(run(Path.cwd(), method=method, student=student, seed=seed))
+
+
+@_command(TYPED, example="experiments kd aicsd")
+@_methods
+@click.option("--all-commits", is_flag=True, help="Experiments of all commits, not only of the current one.")
+@click.option("--csv", "as_csv", is_flag=True, help="One row per experiment, network and method, as CSV.")
+def experiments(methods: tuple[str, ...], all_commits: bool, as_csv: bool) -> None:
+    """Compare experiments: what each changed, and every METHOD's mIoU and gain.
+
+    Reads `dvc exp show`, whose own table has a column for every parameter and dependency. Changed
+    parameters are those that differ from the commit that the experiment started from.
+    """
+    from icsd.commands.experiments import show_experiments
+
+    table = show_experiments(Path.cwd(), methods=methods or None, all_commits=all_commits, as_csv=as_csv)
+    click.echo(table, nl=False)
+
+
+@_command(TYPED, example="repair")
+def repair() -> None:
+    """Mend what a killed `dvc` left behind, so that it runs again.
+
+    A `dvc` that is killed while it writes its lock file leaves an empty one, and then refuses every command
+    with "JSON structure is corrupted". The file is replaced if no other `dvc` is running in this repository.
+    """
+    from icsd.commands.repair import repair as run
+
+    for line in run(Path.cwd()):
+        click.echo(line)
+
+
+@_command(SHELL, example="completion bash")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what defines the alias `icsd` for this entry, with completion.
+
+    In ~/.bashrc: eval "$(python -m pipeline completion bash)"; in ~/.zshrc the same with zsh; in fish:
+    python -m pipeline completion fish | source
+    """
+    kind = get_completion_class(shell)
+    assert kind is not None
+    source = kind(cli, {}, _ALIAS, _COMPLETE).source()
+    invoked = {"bash": "_complete $1)", "zsh": f"_complete {_ALIAS})", "fish": f" {_ALIAS})"}[shell]
+    replaced = invoked.replace("$1", PROGRAM).replace(f" {_ALIAS})", f" {PROGRAM})")
+    assert invoked in source
+    alias = (
+        f"function {_ALIAS}; {PROGRAM} $argv; end" if shell == "fish" else f'{_ALIAS}() {{ {PROGRAM} "$@"; }}'
+    )
+    click.echo(f"{alias}\n{source.replace(invoked, replaced)}")
+
+
+def main() -> None:
+    """Run the command that the arguments name; every failure ends as a message."""
+    with failures_as_messages():
+        if _COMPLETE in os.environ:
+            cli.main(prog_name=_ALIAS, complete_var=_COMPLETE)
+        end_with_parent()
+        cli.main(prog_name=PROGRAM, standalone_mode=False)

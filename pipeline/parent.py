@@ -1,0 +1,43 @@
+"""A stage ends with the ``dvc`` that started it.
+
+A killed ``dvc`` leaves its child running, and the next ``dvc repro`` would start the same stage once more.
+So a stage watches the process that it runs for and stops, as after SIGTERM, when that is gone. (Locks protect
+the seconds in which two of them live.)
+"""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+_POLL_SECONDS = 0.5
+_GRACE_SECONDS = 20.0
+
+
+def end_with_parent() -> None:
+    """Watch DVC's process, where DVC runs this one (it sets ``DVC_STAGE``)."""
+    if "DVC_STAGE" not in os.environ:
+        return
+    import psutil
+
+    try:
+        ancestors = psutil.Process().parents()
+        owner = next((process for process in ancestors if _is_dvc(process)), None) or ancestors[0]
+    except (psutil.Error, IndexError):
+        return  # it is gone already, or hidden from us: nothing to watch
+    threading.Thread(target=_watch, args=(owner.is_running,), daemon=True, name="end-with-parent").start()
+
+
+def _is_dvc(process: object) -> bool:
+    """Whether a process is DVC itself and not the shell through which it runs a stage."""
+    return any(Path(word).name.startswith("dvc") for word in process.cmdline()[:3])  # type: ignore[attr-defined]
+
+
+def _watch(is_running: object) -> None:
+    while is_running():  # type: ignore[operator]
+        time.sleep(_POLL_SECONDS)
+    print("the `dvc` that started this stage is gone; stopping, `dvc repro` resumes", flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_SECONDS)  # for a last record and a closed run
+    os._exit(128 + signal.SIGTERM)
