@@ -1,10 +1,11 @@
 """Where the project's files are, and what a module imports, read from its source."""
 
 import ast
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from icsd.stages.code import file_of
+from icsd.stages.code import file_of, imported_by
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src"
@@ -25,5 +26,14 @@ def names_imported_by(path: Path) -> frozenset[str]:
 
 def imports_of(path: Path) -> set[Path]:
     """Files of the package that a file imports; a package stands for its ``__init__``."""
-    files = {file_of(name) for name in names_imported_by(path) if name.split(".")[0] == "icsd"}
-    return {file for file in files if file not in (None, path)}
+    return _files(names_imported_by(path)) - {path}
+
+
+def runtime_imports_of(path: Path) -> set[Path]:
+    """The same without imports for type checking alone."""
+    return _files(imported_by(path)) - {path}
+
+
+def _files(names: Iterable[str]) -> set[Path]:
+    files = (file_of(name) for name in names if name.split(".")[0] == "icsd")
+    return {file for file in files if file is not None}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.project import change, make_project, outputs
 
-from icsd.commands.checks import differences
+from icsd.commands.checks import differences_of
 from icsd.commands.verify import verify
 from icsd.errors import UserError
 from icsd.models.weights import load_network, save_weights
@@ -122,9 +122,9 @@ def test_another_methods_parameters_are_none_of_the_row(project, check):
 
 def test_source_files_that_differ_are_named(project, check):
     path = project / RUN / "train.json"
-    hashes = json.loads(path.read_text())["provenance"]
-    hashes["code"]["icsd/methods/kd.py"] = "0" * 64
-    edit_json(path, provenance=hashes)
+    provenance = json.loads(path.read_text())["provenance"]
+    provenance["code"]["icsd/methods/kd.py"] = "0" * 64
+    edit_json(path, provenance=provenance)
     code, found, last = check()
     assert (code, last) == (1, f"{ROW}: does not hold: code")
     assert found["code"][1].startswith("icsd/methods/kd.py: 000000000000 recorded, ")
@@ -173,7 +173,7 @@ def test_another_network_changes_the_numbers(project, check):
     code, found, last = check()
     assert (code, last) == (1, f"{ROW}: does not hold: weights, numbers")
     assert "reports/shapes/provenance.csv: " in found["weights"][1]
-    assert "are predicted otherwise, in " in found["numbers"][1]
+    assert "are predicted differently, in " in found["numbers"][1]
     assert f"trained with torch {torch.__version__} on cpu, now torch" in found["numbers"][1]
 
 
@@ -253,11 +253,12 @@ def test_without_a_report_the_row_is_not_said_to_hold(project, check):
     assert found["numbers"][0] == "ok"
 
 
-def test_a_run_that_recorded_no_hashes_is_not_said_to_hold(project, check):
+@pytest.mark.parametrize("older", [{}, {"provenance": None}])
+def test_a_run_without_recorded_provenance_is_not_said_to_hold(project, check, older):
     path = project / RUN / "train.json"
     content = json.loads(path.read_text())
     del content["provenance"]
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content | older))
     code, found, _ = check()
     assert code == 2
     assert found["provenance"][0] == "missing"
@@ -270,7 +271,7 @@ def test_all_rows_are_checked_and_a_difference_weighs_more_than_a_gap(project, c
     assert code == 1
     assert last == (
         "1 of 3 rows hold; teacher · resnet18 · seed 0 (does not hold: parameters); "
-        "aicsd · resnet18 · seed 0 (cannot be told, missing: files)"
+        "aicsd · resnet18 · seed 0 (undecided, missing: files)"
     )
 
 
@@ -282,7 +283,7 @@ def test_a_row_outside_the_grid_is_answered_with_the_grid(check):
 
 
 def test_differences_name_keys_that_only_one_side_has():
-    assert list(differences({"a": 1, "b": {"c": [1, 2]}}, {"b": {"c": [1, 3]}, "d": None})) == [
+    assert list(differences_of({"a": 1, "b": {"c": [1, 2]}}, {"b": {"c": [1, 3]}, "d": None})) == [
         "a: 1 recorded, nothing now",
         "b.c.1: 2 recorded, 3 now",
         "d: nothing recorded, null now",

@@ -1,32 +1,32 @@
-"""Does a row of a report still hold? What it was made of, and the stored network measured again.
+"""Command ``verify``: whether rows of a report still hold. Nothing is written, and no server is asked.
 
-Nothing is written, and neither the network nor MLflow is asked.
+A row holds if everything that determined its network is as it was recorded, and the stored network, measured
+again, gives every stored number.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from icsd.commands.checks import (
     Check,
     State,
-    below,
     compare_code,
     compare_data,
     compare_file,
     compare_parameters,
     compare_report,
-    measure_again,
-    weights_recorded,
+    recorded_weights,
+    relative_message,
 )
-from icsd.data.shards import MANIFEST, ShardedSplit, read_manifest
+from icsd.commands.remeasuring import measure_again
+from icsd.data.prepared import PreparedData
+from icsd.data.shards import MANIFEST
 from icsd.errors import UserError
 from icsd.files import sha256_of
 from icsd.params import Params
 from icsd.records import MetricsRecord, TrainRecord, read_record
-from icsd.runs import RunKey, data_folder
+from icsd.runs import TEACHER, RunKey, data_folder
 from icsd.stages.device import accelerator
 from icsd.stages.grid import student_keys, teacher_key
 from icsd.stages.provenance import provenance_of
@@ -34,27 +34,27 @@ from icsd.stages.validate import checked_params
 
 
 def verify(root: Path, *, method: str | None, student: str | None, seed: int | None) -> int:
-    """Check the rows of the grid that are asked for (None: all) and print what is found.
+    """Check the rows of the grid with this method, student and seed (None: any), and print the outcome.
 
     Returns:
-        The exit code: 0 when all hold, 1 when something differs, 2 when something is missing instead.
+        The exit code: 0 if all rows hold, 1 if something differs, 2 if something is missing instead.
 
     Raises:
         UserError: The grid has no such row, or there is no such device.
     """
     params = checked_params(root)
-    accelerator(params.runtime)  # a mistake there is none of the rows
+    accelerator(params.runtime)  # its error is the command's, not a row's
     keys = _rows(params, method=method, student=student, seed=seed)
-    shards = _look_at_shards(root, params)
-    found: dict[str, list[Check]] = {}
+    shards = _inspect_shards(root, params)
+    checks: dict[str, list[Check]] = {}
     for key in keys:
         print(key.title, flush=True)
-        found[key.title] = []
+        checks[key.title] = []
         for check in _checks(root, params, key, shards):
-            _show(check)
-            found[key.title].append(check)
-        print(f"{key.title}: {_verdict(found[key.title])}", flush=True)
-    return _conclude(found)
+            _print(check)
+            checks[key.title].append(check)
+        print(f"{key.title}: {_verdict(checks[key.title])}", flush=True)
+    return _conclude(checks)
 
 
 def _rows(params: Params, *, method: str | None, student: str | None, seed: int | None) -> list[RunKey]:
@@ -66,7 +66,7 @@ def _rows(params: Params, *, method: str | None, student: str | None, seed: int 
     if not keys:
         raise UserError(
             "the grid of params.yaml has no such row; methods: "
-            f"{', '.join(['teacher', *params.grid.methods])}; students: {', '.join(params.grid.students)}; "
+            f"{', '.join([TEACHER, *params.grid.methods])}; students: {', '.join(params.grid.students)}; "
             f"seeds: {', '.join(map(str, params.grid.seeds))}"
         )
     return keys
@@ -74,28 +74,31 @@ def _rows(params: Params, *, method: str | None, student: str | None, seed: int 
 
 @dataclass(frozen=True)
 class _Shards:
-    """Data files that are not there, and what is wrong with those that are."""
+    """The state of the data files, which all rows share.
+
+    Attributes:
+        absent: Files that the manifest lists and that do not exist.
+        damage: What is wrong with those that exist, one sentence each.
+    """
 
     absent: list[Path]
-    damaged: list[str]
+    damage: list[str]
 
 
-def _look_at_shards(root: Path, params: Params) -> _Shards:
-    """Read all data once and hold them against the digests of the manifest."""
-    folder = data_folder(params.dataset)
-    if not (root / folder / MANIFEST).exists():
-        return _Shards([], [])  # every row says so
-    splits = read_manifest(root / folder)["splits"]
-    shards = [shard for split in splits.values() for shard in split["shards"]]
-    files = [folder / name for shard in shards for name in (shard["images"], shard["labels"])]
-    absent = [file for file in files if not (root / file).exists()]
-    return _Shards(absent, [] if absent else list(_damage(root / folder, list(splits))))
+def _inspect_shards(root: Path, params: Params) -> _Shards:
+    """Read all data once, and compare it with the digests of the manifest."""
+    folder = root / data_folder(params.dataset)
+    if not (folder / MANIFEST).exists():
+        return _Shards([], [])  # every row reports it
+    data = PreparedData(folder)
+    absent = [file.relative_to(root) for file in data.files if not file.exists()]
+    return _Shards(absent, [] if absent else list(_damage(data)))
 
 
-def _damage(folder: Path, splits: list[str]) -> Iterator[str]:
-    for split in splits:
+def _damage(data: PreparedData) -> Iterator[str]:
+    for split in data.splits:
         try:
-            ShardedSplit(folder, split).verify()
+            data.split(split).verify()
         except UserError as error:
             yield str(error)
 
@@ -110,44 +113,17 @@ def _checks(root: Path, params: Params, key: RunKey, shards: _Shards) -> Iterato
         return
     try:
         training = read_record(root / key.folder / "train.json", TrainRecord)
-        metrics = _as_written(root / key.results / "metrics.json", MetricsRecord)
+        metrics = read_record(root / key.results / "metrics.json", MetricsRecord)
     except UserError as error:
-        yield Check("files", State.DIFFERS, (below(root, error),))
+        yield Check("files", State.DIFFERS, (relative_message(root, error),))
         return
-    yield from _compare_provenance(root, params, key, training, metrics, shards)
+    yield from _compare_provenance(root, params, key, training, metrics, shards.damage)
     yield compare_report(root, params, key)
     yield measure_again(root, params, key, metrics)
 
 
-def _compare_provenance(
-    root: Path,
-    params: Params,
-    key: RunKey,
-    training: TrainRecord,
-    metrics: dict[str, Any],
-    shards: _Shards,
-) -> Iterator[Check]:
-    """What the network was made of, and that it is the network that was measured."""
-    now = provenance_of(root, params, key)
-    recorded = training.provenance
-    if recorded is None:
-        yield Check(
-            "provenance", State.MISSING, ("train.json is of a version that kept none: train it again",)
-        )
-    else:
-        yield compare_code(recorded.code, now.code)
-    yield compare_parameters(params, key, training.params)
-    yield compare_data(recorded.data if recorded else now.data, now.data, shards.damaged)
-    if not key.is_teacher:
-        trained_with = {"train.json": recorded.teacher} if recorded else {}
-        yield compare_file("teacher", now.teacher, trained_with | {"metrics.json": metrics["teacher_sha256"]})
-    if recorded and (recorded.pretrained or now.pretrained):
-        yield compare_file("pretrained", now.pretrained, {"train.json": recorded.pretrained})
-    yield compare_file("weights", sha256_of(root / key.weights), weights_recorded(root, key, metrics))
-
-
 def _files_of(params: Params, key: RunKey) -> list[Path]:
-    """What a row needs, but for the shards."""
+    """The files that a row needs, except for the shards."""
     return [
         data_folder(params.dataset) / MANIFEST,
         *([] if key.is_teacher else [teacher_key(params).weights]),
@@ -156,42 +132,60 @@ def _files_of(params: Params, key: RunKey) -> list[Path]:
     ]
 
 
-def _as_written(path: Path, kind: type[MetricsRecord]) -> dict[str, Any]:
-    """A result file's content, once it is known to be whole."""
-    read_record(path, kind)
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+def _compare_provenance(
+    root: Path,
+    params: Params,
+    key: RunKey,
+    training: TrainRecord,
+    metrics: MetricsRecord,
+    damage: Sequence[str],
+) -> Iterator[Check]:
+    """What determined the network, and whether it is the network that was measured."""
+    now, recorded = provenance_of(root, params, key), training.provenance
+    if recorded is None:
+        reason = "train.json is of an older version that recorded none: train the network again"
+        yield Check("provenance", State.MISSING, (reason,))
+    else:
+        yield compare_code(recorded.code, now.code)
+    yield compare_parameters(params, key, training.params)
+    yield compare_data(recorded.data if recorded else now.data, now.data, damage)
+    if not key.is_teacher:
+        trained_with = {"train.json": recorded.teacher} if recorded else {}
+        yield compare_file("teacher", now.teacher, trained_with | {"metrics.json": metrics.teacher_sha256})
+    if recorded and (recorded.pretrained or now.pretrained):
+        yield compare_file("pretrained", now.pretrained, {"train.json": recorded.pretrained})
+    yield compare_file("weights", sha256_of(root / key.weights), recorded_weights(root, key, metrics))
 
 
-def _show(check: Check) -> None:
+def _print(check: Check) -> None:
     for number, line in enumerate(check.details):
         head = f"{check.state:<8} {check.subject:<10}" if number == 0 else " " * 19
         print(f"  {head} {line}", flush=True)
 
 
-def _verdict(checks: list[Check]) -> str:
-    """``holds``, or why not."""
-    differ, missing = (
+def _verdict(checks: Sequence[Check]) -> str:
+    """``holds``, or the reason why not."""
+    differing, missing = (
         [check.subject for check in checks if check.state is state]
         for state in (State.DIFFERS, State.MISSING)
     )
-    if differ:
-        return f"does not hold: {', '.join(differ)}"
-    return f"cannot be told, missing: {', '.join(missing)}" if missing else "holds"
+    if differing:
+        return f"does not hold: {', '.join(differing)}"
+    return f"undecided, missing: {', '.join(missing)}" if missing else "holds"
 
 
-def _conclude(found: dict[str, list[Check]]) -> int:
-    """The exit code; a last line for several rows, and what to do about missing files."""
-    states = {title: {check.state for check in checks} for title, checks in found.items()}
-    failing = [title for title in found if State.DIFFERS in states[title]]
-    untold = [title for title in found if State.MISSING in states[title] and title not in failing]
-    if untold:
+def _conclude(checks: Mapping[str, Sequence[Check]]) -> int:
+    """The exit code; prints a summary of several rows, and what to do about missing files."""
+    states = {title: {check.state for check in row} for title, row in checks.items()}
+    failing = [title for title in states if State.DIFFERS in states[title]]
+    undecided = [title for title in states if State.MISSING in states[title] and title not in failing]
+    if undecided:
         print(
-            "missing: `dvc checkout` brings back what is in DVC's cache, `dvc pull` what is in a remote; "
+            "missing: `dvc checkout` restores what is in DVC's cache, `dvc pull` what is in a remote; "
             "`dvc repro` makes it anew"
         )
-    if len(found) > 1:
-        reasons = [f"{title} ({_verdict(found[title])})" for title in (*failing, *untold)]
-        held = len(found) - len(reasons)
-        print(f"{held} of {len(found)} rows hold" + (f"; {'; '.join(reasons)}" if reasons else ""))
-    return 1 if failing else 2 if untold else 0
+    if len(checks) > 1:
+        reasons = [f"{title} ({_verdict(checks[title])})" for title in (*failing, *undecided)]
+        holding = len(checks) - len(reasons)
+        print(f"{holding} of {len(checks)} rows hold" + (f"; {'; '.join(reasons)}" if reasons else ""))
+    return 1 if failing else 2 if undecided else 0

@@ -35,6 +35,12 @@ class PreparedData:
         return tuple(self._manifest["splits"])
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The shards of all splits, inside the folder."""
+        shards = [shard for split in self._manifest["splits"].values() for shard in split["shards"]]
+        return tuple(self.folder / name for shard in shards for name in (shard["images"], shard["labels"]))
+
+    @property
     def has_validation(self) -> bool:
         """Whether there are images that neither train nor are reported."""
         return VALIDATION in self._manifest["splits"]

@@ -1,6 +1,5 @@
 """A network on a split: exact confusion per image, similarity matrices, agreement with the teacher."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,36 +8,30 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from icsd.core.confusion import confusion_counts
-from icsd.core.labels import IGNORE
+from icsd.core.labels import IGNORE, Pixels
 from icsd.core.logits import upsample, valid_positions
 from icsd.core.similarity import ics_matrix
 from icsd.data.loaders import Images
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How close a student is to its teacher on the reported split.
-
-    Attributes:
-        pixels: Fraction of labelled pixels on which both predict the same class.
-        kl: Mean over labelled pixels (of the logits' grid) of KL(teacher ‖ student), τ = 1, in nats.
-        ics_distance: Mean over images of the similarity matrices' mean squared difference: the ICSD loss.
-    """
-
-    pixels: float
-    kl: float
-    ics_distance: float
+from icsd.records import Agreement
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One confusion matrix [C, C] per image (rows: truth), mean similarity matrices [C, C], agreement."""
+    """What a network does on a split.
+
+    Attributes:
+        confusion: [N, C, C], counts of the N images; rows: truth, columns: prediction.
+        student_ics: [C, C], the similarity matrix in nats, mean over the images that have labelled positions.
+        teacher_ics: [C, C], the same of the teacher; None without one.
+        agreement: None without a teacher.
+        predictions: Index of an image -> class ids [H, W], for the images that were to be kept.
+    """
 
     confusion: NDArray[np.int64]
     student_ics: NDArray[np.float64]
     teacher_ics: NDArray[np.float64] | None
     agreement: Agreement | None
-    predictions: dict[int, NDArray[np.uint8]]
+    predictions: dict[int, Pixels]
 
 
 @torch.no_grad()
@@ -52,7 +45,7 @@ def evaluate(
     teacher: nn.Module | None = None,
     keep: frozenset[int] = frozenset(),
 ) -> Evaluated:
-    """Run a network, and its teacher beside it, over a split.
+    """Run a network over a split, and its teacher with it.
 
     Args:
         network: In eval mode, on ``device``.
@@ -60,12 +53,15 @@ def evaluate(
         num_classes: Number of classes C.
         temperature: Of the similarity matrices' spatial softmax.
         device: Where the networks are.
-        teacher: Measured beside the network where it is given.
-        keep: Indices whose predictions [h, w] are kept for pictures.
+        teacher: The network to compare with; in eval mode, on ``device``.
+        keep: Indices of the images whose predictions are kept.
+
+    Raises:
+        ValueError: No image has a labelled pixel, or a network's logits are not finite.
     """
     confusions: list[Tensor] = []
-    student_ics, teacher_ics, distance, kl_and_same = _Mean(), _Mean(), _Mean(), _Mean()
-    predictions: dict[int, NDArray[np.uint8]] = {}
+    predictions: dict[int, Pixels] = {}
+    means = _Means(temperature)
     for index, image, labels in images:
         image, labels = image.to(device), labels.to(device)
         logits = network(image)["logits"].float()
@@ -76,29 +72,20 @@ def evaluate(
         valid = valid_positions(labels, logits.shape[-2:])
         if not valid.any():
             continue  # an image without a labelled position has no matrix
-        own = ics_matrix(logits, temperature=temperature, valid=valid)[0].double()
-        student_ics.add(own)
+        own = means.add_student(logits, valid)
         if teacher is not None:
-            teacher_logits = teacher(image)["logits"].float()
-            theirs = ics_matrix(teacher_logits, temperature=temperature, valid=valid)[0].double()
-            teacher_ics.add(theirs)
-            distance.add((own - theirs).square().mean())
-            kl_and_same.add(*_pixel_agreement(logits, teacher_logits, prediction, labels, valid))
-    agreement = None
-    if teacher is not None:
-        kl, same = kl_and_same.value.tolist()
-        agreement = Agreement(pixels=same, kl=kl, ics_distance=distance.value.item())
+            means.compare(own, logits, teacher(image)["logits"].float(), prediction, labels, valid)
     return Evaluated(
         confusion=torch.stack(confusions).cpu().numpy(),
-        student_ics=student_ics.value.cpu().numpy(),
-        teacher_ics=teacher_ics.value.cpu().numpy() if teacher is not None else None,
-        agreement=agreement,
+        student_ics=means.student_ics.value.cpu().numpy(),
+        teacher_ics=means.teacher_ics.value.cpu().numpy() if teacher is not None else None,
+        agreement=means.agreement() if teacher is not None else None,
         predictions=predictions,
     )
 
 
 class _Mean:
-    """Running weighted sum of tensors, kept on their device."""
+    """Running weighted mean of tensors, kept on their device."""
 
     def __init__(self) -> None:
         self._total: Tensor | None = None
@@ -115,6 +102,43 @@ class _Mean:
         return self._total / self._weight
 
 
+class _Means:
+    """Similarity matrices and agreement, averaged over images."""
+
+    def __init__(self, temperature: float) -> None:
+        self._temperature = temperature
+        self.student_ics, self.teacher_ics = _Mean(), _Mean()
+        self._distance, self._kl_and_same = _Mean(), _Mean()
+
+    def _ics(self, logits: Tensor, valid: Tensor) -> Tensor:
+        return ics_matrix(logits, temperature=self._temperature, valid=valid)[0].double()
+
+    def add_student(self, logits: Tensor, valid: Tensor) -> Tensor:
+        """Add an image, and return the student's matrix [C, C] on it."""
+        own = self._ics(logits, valid)
+        self.student_ics.add(own)
+        return own
+
+    def compare(
+        self,
+        own: Tensor,
+        logits: Tensor,
+        teacher_logits: Tensor,
+        prediction: Tensor,
+        labels: Tensor,
+        valid: Tensor,
+    ) -> None:
+        """Add the teacher's view of the same image: its matrix, and how far the student is from it."""
+        theirs = self._ics(teacher_logits, valid)
+        self.teacher_ics.add(theirs)
+        self._distance.add((own - theirs).square().mean())
+        self._kl_and_same.add(*_pixel_agreement(logits, teacher_logits, prediction, labels, valid))
+
+    def agreement(self) -> Agreement:
+        kl, same = self._kl_and_same.value.tolist()
+        return Agreement(pixels=same, kl=kl, ics_distance=self._distance.value.item())
+
+
 def _pixel_agreement(
     logits: Tensor, teacher_logits: Tensor, prediction: Tensor, labels: Tensor, valid: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -127,7 +151,7 @@ def _pixel_agreement(
     return means, labelled.sum().double()
 
 
-def kept_indices(num_images: int, *, panels: int) -> Iterator[int]:
-    """``panels`` indices spread evenly over a split, the same for every network."""
-    count = min(panels, num_images)
-    return (round((2 * place + 1) * num_images / (2 * count) - 0.5) for place in range(count))
+def evenly_spread(count: int, num_images: int) -> list[int]:
+    """At most ``count`` indices, spread evenly over a split and the same for every network, in order."""
+    count = min(count, num_images)
+    return [round((2 * place + 1) * num_images / (2 * count) - 0.5) for place in range(count)]

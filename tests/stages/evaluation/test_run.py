@@ -9,10 +9,10 @@ from icsd.errors import UserError
 from icsd.models.weights import load_network, save_weights
 
 
-def break_weights(path):
+def set_first_weight(path, value):
     network = load_network(path)
     with torch.no_grad():
-        next(network.parameters()).view(-1)[0] = float("nan")
+        next(network.parameters()).view(-1)[0] = value
     save_weights(network, path)
 
 
@@ -26,7 +26,7 @@ def test_a_student_that_diverged_is_recorded_and_stops_nobody(project, capsys):
     for method in ("none", "kd", "aicsd"):
         train_student(project, method=method, student="resnet18", seed=0)
         if method == "kd":
-            break_weights(project / "runs/shapes/kd/resnet18-0/student.safetensors")
+            set_first_weight(project / "runs/shapes/kd/resnet18-0/student.safetensors", float("nan"))
         evaluate_students(project, method=method)
     record = json.loads((project / "results/shapes/kd/resnet18-0/diverged.json").read_text())
     assert record["not_finite"] == ["backbone.conv1.weight"]
@@ -43,6 +43,19 @@ def test_a_teacher_that_diverged_is_an_error(project):
     from icsd.stages.training.run import train_teacher
 
     train_teacher(project)
-    break_weights(project / "runs/shapes/teacher/teacher.safetensors")
+    set_first_weight(project / "runs/shapes/teacher/teacher.safetensors", float("nan"))
     with pytest.raises(UserError, match="the teacher's training diverged"):
         evaluate_teacher(project)
+
+
+def test_finite_weights_whose_logits_overflow_are_told_to_the_user(project):
+    from icsd.stages.evaluation.run import evaluate_students
+    from icsd.stages.training.run import train_student, train_teacher
+
+    train_teacher(project)
+    train_student(project, method="none", student="resnet18", seed=0)
+    weights = project / "runs/shapes/none/resnet18-0/student.safetensors"
+    set_first_weight(weights, torch.finfo(torch.float32).max)
+    with pytest.raises(UserError, match=r"none · resnet18 · seed 0: kl is not a finite number"):
+        evaluate_students(project, method="none")
+    assert not (project / "results/shapes/none/resnet18-0").exists()

@@ -1,0 +1,68 @@
+"""The files of a measured network. They have the same bytes whenever the measurement is repeated."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from icsd.core.labels import Pixels
+from icsd.data.shards import ShardedSplit
+from icsd.evaluation.measuring import Evaluated
+from icsd.files import folder_written_whole
+from icsd.records import write_record
+from icsd.stages.evaluation.measurement import Evaluation, Measurement
+
+Arrays = dict[str, NDArray[np.generic]]
+LARGEST_SIDE = 512
+"""Of the images that are kept for the report's pictures."""
+
+
+def write_result(folder: Path, evaluation: Evaluation, measurement: Measurement) -> None:
+    """Write metrics.json and the arrays behind it: the folder is complete or not there."""
+    files = arrays_of(measurement.arrays, evaluation.split)
+    files["panels.npz"] = panels(evaluation.split, evaluation.pictured, measurement.arrays.predictions)
+    with folder_written_whole(folder) as unfinished:
+        for name, arrays in files.items():
+            np.savez_compressed(unfinished / name, allow_pickle=False, **arrays)
+        write_record(unfinished / "metrics.json", measurement.record)
+
+
+def arrays_of(evaluated: Evaluated, split: ShardedSplit) -> dict[str, Arrays]:
+    """The arrays behind metrics.json, by file and name; docs/results.md describes them."""
+    if evaluated.teacher_ics is None:
+        matrices: Arrays = {"teacher": evaluated.student_ics}  # the measured network is the teacher
+    else:
+        matrices = {"student": evaluated.student_ics, "teacher": evaluated.teacher_ics}
+    return {
+        "confusion.npz": {"confusion": evaluated.confusion, "ids": np.array(split.ids)},
+        "ics.npz": matrices,
+    }
+
+
+def panels(split: ShardedSplit, indices: list[int], predictions: dict[int, Pixels]) -> Arrays:
+    """Images, labels and predictions at ``indices``, all at one size.
+
+    Returns:
+        ``ids`` [K], ``images`` uint8 [K, H, W, 3], ``labels`` and ``predictions`` uint8 [K, H, W]; H and W
+        are those of the first image, scaled down if a side is longer than ``LARGEST_SIDE``.
+    """
+    if not indices:
+        empty = np.zeros((0, 1, 1), np.uint8)
+        images = empty[..., None].repeat(3, 3)
+        return {"ids": np.array([], "U1"), "images": images, "labels": empty, "predictions": empty}
+    pairs = [split[index] for index in indices]
+    height, width = pairs[0][1].shape
+    shrink = min(1.0, LARGEST_SIDE / max(height, width))
+    size = (round(width * shrink), round(height * shrink))
+
+    def resized(pixels: Pixels, method: Image.Resampling) -> Pixels:
+        return np.asarray(Image.fromarray(pixels).resize(size, method))
+
+    nearest, bilinear = Image.Resampling.NEAREST, Image.Resampling.BILINEAR
+    return {
+        "ids": np.array([split.ids[index] for index in indices]),
+        "images": np.stack([resized(image, bilinear) for image, _ in pairs]),
+        "labels": np.stack([resized(label, nearest) for _, label in pairs]),
+        "predictions": np.stack([resized(predictions[index], nearest) for index in indices]),
+    }

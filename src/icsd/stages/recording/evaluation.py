@@ -1,0 +1,76 @@
+"""What an evaluation adds to the MLflow run of a network: its scores, and the network as a loadable model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from icsd import tracking
+from icsd.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from icsd.records import CostRecord, MetricsRecord, TrainRecord, read_record
+from icsd.runs import RunKey, main_root, state_root
+
+if TYPE_CHECKING:
+    from icsd.stages.evaluation.measurement import Evaluation, Measurement
+
+
+def record_measurement(evaluation: "Evaluation", key: RunKey, measurement: "Measurement") -> None:
+    """Add the scores and, with ``tracking.models``, the network as a loadable model."""
+    root, params = evaluation.root, evaluation.params
+    if not params.tracking.enabled:
+        return
+    tracking.deliver_pending(root)
+    run_id = run_id_of(root / key.cost)
+    if run_id is None:
+        return
+    tracker = tracking.open_tracker(
+        root=root,
+        experiment=tracking.experiment_name(params.dataset),
+        group=tracking.group_id(params.digest()),
+        name=key.title,
+        tags={},
+        state=state_root() / "evaluations" / "-".join(key.path.parts),
+        run_id=run_id,
+        amend=True,
+        system_metrics=False,
+    )
+    record = measurement.record
+    with tracker:
+        step = read_record(root / key.folder / "train.json", TrainRecord).selected_epoch
+        assert step is not None, "a run that diverged is not measured"
+        tracker.log(dict(scores(record)), step)
+        tracker.artifact(root / key.results / "metrics.json", folder="results")
+        if params.tracking.models:
+            spec = tracking.ModelSpec(
+                name="network",
+                example=evaluation.split[0][0],
+                input_scale=params.images.input_scale,
+                mean=IMAGENET_MEAN,
+                std=IMAGENET_STD,
+                metadata={"classes": list(record.classes), "weights_sha256": record.weights_sha256},
+            )
+            tracker.model(measurement.network, spec)
+
+
+def scores(record: MetricsRecord) -> Iterator[tuple[str, float]]:
+    """The scores by the names that MLflow shows, ``report/miou``; classes without a score are left out."""
+    yield "report/miou", record.miou
+    yield "report/pixel_accuracy", record.pixel_accuracy
+    yield "report/class_accuracy", record.class_accuracy
+    if record.agreement:
+        for name, value in record.agreement.model_dump().items():
+            yield f"report/agreement_{name}", value
+    for name, iou in zip(record.classes, record.iou_per_class, strict=True):
+        if iou is not None:
+            yield f"report/iou/{name}", iou
+
+
+def run_id_of(cost: Path) -> str | None:
+    """The MLflow run that trained a network; None where tracking was off or the file is gone."""
+    try:
+        record = read_record(cost, CostRecord)
+    except FileNotFoundError:
+        return None
+    if record.mlflow is None:
+        return None
+    # A run that was trained while the server was down got its id when it was delivered, after the file.
+    return record.mlflow.run_id or tracking.run_id_in(main_root() / record.state / "tracking")
