@@ -88,7 +88,7 @@ def compare_parameters(params: Params, key: RunKey, recorded: Mapping[str, Any])
 def compare_data(recorded: str, now: str, damage: Sequence[str]) -> Check:
     """The manifest's digest, and what is wrong with the shards that it lists."""
     differences = [*differences_of(recorded, now, "manifest.json"), *damage]
-    return check_of("data", differences, same=f"manifest {now[:12]}, and every shard is as it says")
+    return check_of("data", differences, same=f"manifest {now[:12]}, every shard as it says")
 
 
 def compare_file(subject: str, now: str | None, recorded: Mapping[str, str | None]) -> Check:
