@@ -160,7 +160,7 @@ def test_a_student_that_diverges_says_so_and_leaves_a_gap_that_stops_nobody(taug
     assert described["selected_epoch"] is None
     assert files["history.csv"] == b"epoch\n"
     assert json.loads((taught / "costs/shapes/none/resnet18-0.json").read_text())["seconds_training"] > 0
-    assert evaluate._diverged(taught, RunKey("shapes", "none", "resnet18", 0))
+    assert evaluate.divergence_of(taught, RunKey("shapes", "none", "resnet18", 0))
     record = json.loads((taught / "results/shapes/none/resnet18-0/diverged.json").read_text())
     assert record["loss"] == described["diverged"]
 
