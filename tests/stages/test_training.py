@@ -10,7 +10,7 @@ from tests.project import change, outputs
 from icsd.errors import UserError
 from icsd.models.weights import load_network
 from icsd.runs import RunKey
-from icsd.stages.evaluation import run as evaluate
+from icsd.stages.evaluation.run import evaluate_students
 from icsd.stages.training import run as train
 from icsd.stages.training.run import train_student, train_teacher
 from icsd.stages.validate import checked_params
@@ -160,7 +160,7 @@ def test_a_student_that_diverges_says_so_and_leaves_a_gap_that_stops_nobody(taug
     assert described["selected_epoch"] is None
     assert files["history.csv"] == b"epoch\n"
     assert json.loads((taught / "costs/shapes/none/resnet18-0.json").read_text())["seconds_training"] > 0
-    assert evaluate.divergence_of(taught, RunKey("shapes", "none", "resnet18", 0))
+    evaluate_students(taught, method="none")
     record = json.loads((taught / "results/shapes/none/resnet18-0/diverged.json").read_text())
     assert record["loss"] == described["diverged"]
 
