@@ -173,7 +173,7 @@ def tune(methods: tuple[str, ...], trials: int | None, student: str | None) -> N
     The data must be prepared and the teacher trained: `dvc repro train_teacher`. An interrupted search
     resumes.
     """
-    from icsd.commands.tune import tune as run
+    from icsd.commands.tune.run import tune as run
 
     run(Path.cwd(), methods=methods, trials=trials, student=student)
 
@@ -191,7 +191,7 @@ def verify(method: str | None, student: str | None, seed: int | None) -> None:
 
     Exit code 0: all rows hold; 1: something differs; 2: something is missing.
     """
-    from icsd.commands.verify import verify as run
+    from icsd.commands.verify.run import verify as run
 
     sys.exit(run(Path.cwd(), method=method, student=student, seed=seed))
 
@@ -206,7 +206,7 @@ def experiments(methods: tuple[str, ...], all_commits: bool, as_csv: bool) -> No
     Reads `dvc exp show`, whose own table has a column for every parameter and dependency. Changed
     parameters are those that differ from the commit that the experiment started from.
     """
-    from icsd.commands.experiments import show_experiments
+    from icsd.commands.experiments.run import show_experiments
 
     table = show_experiments(Path.cwd(), methods=methods or None, all_commits=all_commits, as_csv=as_csv)
     click.echo(table, nl=False)

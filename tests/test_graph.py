@@ -23,7 +23,15 @@ START = {
 # Stage -> the rooms that can change its result, where they are others than a network's.
 ROOMS = {
     # Its outputs say that the parameters are right, and hold the digests of the methods' files.
-    "validate": ("core", "methods", "params", "stages.code", "stages.tuned_weights", "stages.validate"),
+    "validate": (
+        "core",
+        "methods",
+        "params",
+        "stages.chosen_weights",
+        "stages.code",
+        "stages.tuned_weights",
+        "stages.validate",
+    ),
     "download": (*RESULT_ROOMS, "stages.download"),
     "preprocess": (*RESULT_ROOMS, "stages.preprocess"),
     "report": ("core", "reporting", "stages.report"),

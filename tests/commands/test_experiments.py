@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from icsd.commands import experiments
-from icsd.commands.experiments import show_experiments
+from icsd.commands.experiments import reading
+from icsd.commands.experiments.run import show_experiments
 from icsd.errors import UserError
 
 
@@ -66,7 +66,7 @@ def listed(monkeypatch):
         returncode, stdout, stderr = 0, json.dumps(LISTED), ""
 
     calls = []
-    monkeypatch.setattr(experiments.subprocess, "run", lambda command, **_: calls.append(command) or Done)
+    monkeypatch.setattr(reading.subprocess, "run", lambda command, **_: calls.append(command) or Done)
     return calls
 
 
@@ -99,7 +99,9 @@ def test_what_waits_or_failed_has_no_numbers_and_says_why(listed, tmp_path):
 def test_methods_can_be_chosen(listed, tmp_path):
     text = show_experiments(tmp_path, methods=["aicsd"])
     assert "Student alone" not in text.splitlines()[0]
-    with pytest.raises(UserError, match=r"--methods icsd: in no experiment's metrics; known are aicsd, none"):
+    with pytest.raises(
+        UserError, match=r"icsd: no experiment has results of this method; known are aicsd, none"
+    ):
         show_experiments(tmp_path, methods=["icsd"])
 
 

@@ -8,17 +8,19 @@ import pytest
 from dvc.utils.serialize import modify_yaml
 from tests.project import change, make_project, outputs, write_yaml
 
-from icsd.commands import tune as tuning
-from icsd.commands.tune import best_factor, factors, scaled, tune
+from icsd.commands.tune import trials
+from icsd.commands.tune.factors import best_factor, factors, scaled
+from icsd.commands.tune.run import tune
 from icsd.errors import UserError
 from icsd.files import sha256_of
 from icsd.methods.kd import KD
 from icsd.params import read_yaml
+from icsd.stages.chosen_weights import chosen_params
 from icsd.stages.download import download
 from icsd.stages.preprocess import preprocess
 from icsd.stages.training import run as train
 from icsd.stages.training.run import train_student, train_teacher
-from icsd.stages.tuned_weights import chosen_params, read_tuned
+from icsd.stages.tuned_weights import read_tuned
 from icsd.stages.validate import validate
 
 FILES = ("configs/tuned/shapes.yaml", "configs/tuned/shapes.csv")
@@ -76,7 +78,7 @@ def trained(monkeypatch):
         calls.append((job.key.method, job.block["weights"]))
         return train.train_trial(root, job, open_tracker=open_tracker)
 
-    monkeypatch.setattr(tuning, "train_trial", remember)
+    monkeypatch.setattr(trials, "train_trial", remember)
     return calls
 
 
@@ -134,19 +136,19 @@ def test_the_best_trial_on_validation_gives_the_weights(searched):
     assert set(tuned) == {"kd", "aicsd"}
     for name, entry in tuned.items():
         scores = {float(row["factor"]): float(row["miou"]) for row in found[name]}
-        assert entry.provenance.miou == scores[entry.provenance.factor] == max(scores.values())
-        assert entry.weights == scaled(given[name]["weights"], entry.provenance.factor)
+        assert entry.search.miou == scores[entry.search.factor] == max(scores.values())
+        assert entry.weights == scaled(given[name]["weights"], entry.search.factor)
         assert entry.block == given[name]
 
 
 def test_the_file_says_how_the_weights_were_found(searched):
-    origin, found = read_tuned(searched, "shapes")["kd"].provenance, trials_of(searched)
-    assert (origin.trials, origin.diverged, origin.range) == (3, 0, 10.0)
-    assert (origin.epochs, origin.seed, origin.student, origin.split) == (2, 1000, "resnet18", "validation")
-    assert origin.miou_given == float(found["kd"][0]["miou"])
-    assert origin.miou_alone == float(found["none"][0]["miou"])
-    assert origin.teacher_sha256 == sha256_of(searched / "runs/shapes/teacher/teacher.safetensors")
-    assert origin.data_sha256 == sha256_of(searched / "data/shapes/processed/manifest.json")
+    search, found = read_tuned(searched, "shapes")["kd"].search, trials_of(searched)
+    assert (search.trials, search.diverged, search.range) == (3, 0, 10.0)
+    assert (search.epochs, search.seed, search.student, search.split) == (2, 1000, "resnet18", "validation")
+    assert search.miou_untuned == float(found["kd"][0]["miou"])
+    assert search.miou_alone == float(found["none"][0]["miou"])
+    assert search.teacher_sha256 == sha256_of(searched / "runs/shapes/teacher/teacher.safetensors")
+    assert search.data_sha256 == sha256_of(searched / "data/shapes/processed/manifest.json")
 
 
 def test_the_file_has_the_layout_that_dvc_would_give_it(project):
@@ -189,7 +191,7 @@ def test_tuning_one_method_keeps_the_others(project):
     tune(project, methods=["kd"], trials=1, student=None)
     after = read_tuned(project, "shapes")
     assert after["aicsd"] == before["aicsd"]
-    assert after["kd"].provenance.trials == 1
+    assert after["kd"].search.trials == 1
     assert trials_of(project)["aicsd"]
 
 
@@ -232,15 +234,15 @@ def test_a_trial_that_diverges_counts_and_is_not_chosen(project):
     assert [row["miou"] == "" for row in trials_of(project)["kd"]] == [True, False]
     entry = read_tuned(project, "shapes")["kd"]
     assert entry.weights == {"kd": 1.0}
-    assert (entry.provenance.trials, entry.provenance.diverged) == (2, 1)
-    assert entry.provenance.miou_given is None
+    assert (entry.search.trials, entry.search.diverged) == (2, 1)
+    assert entry.search.miou_untuned is None
 
 
 def test_a_method_that_always_diverges_is_named(project):
     change(project, methods={"kd": {"weights": {"kd": 1e30}}})
     with pytest.raises(UserError, match=r"kd: every trial diverged"):
         tune(project, methods=["kd"], trials=2, student=None)
-    assert read_tuned(project, "shapes")["kd"].provenance.trials == 3  # as it was
+    assert read_tuned(project, "shapes")["kd"].search.trials == 3  # as it was
 
 
 def test_the_epochs_of_a_trial_are_those_of_training_unless_they_are_given(project):
@@ -248,7 +250,7 @@ def test_the_epochs_of_a_trial_are_those_of_training_unless_they_are_given(proje
     written["tuning"]["epochs"] = None
     write_yaml(project / "params.yaml", written)
     tune(project, methods=["kd"], trials=1, student=None)
-    assert read_tuned(project, "shapes")["kd"].provenance.epochs == 3
+    assert read_tuned(project, "shapes")["kd"].search.epochs == 3
 
 
 @pytest.mark.parametrize(
@@ -339,7 +341,7 @@ def test_other_budgets_for_other_methods_are_refused(project):
 def test_a_file_of_tuned_weights_that_was_edited_badly_is_named(project):
     path = project / FILES[0]
     path.write_text(path.read_text(encoding="utf-8").replace("trials: 3", "trials: three"), encoding="utf-8")
-    with pytest.raises(UserError, match=r"configs/tuned/shapes.yaml.*\n.*methods.aicsd.provenance.trials"):
+    with pytest.raises(UserError, match=r"configs/tuned/shapes.yaml.*\n.*methods.aicsd.search.trials"):
         read_tuned(project, "shapes")
 
 

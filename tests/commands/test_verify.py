@@ -9,8 +9,8 @@ import pytest
 import torch
 from tests.project import change, make_project, outputs
 
-from icsd.commands.checks import differences_of
-from icsd.commands.verify import verify
+from icsd.commands.verify.checks import differences_of
+from icsd.commands.verify.run import verify
 from icsd.errors import UserError
 from icsd.models.weights import load_network, save_weights
 

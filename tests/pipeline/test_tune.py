@@ -72,7 +72,7 @@ def test_every_trial_is_a_run_of_one_family(tuned):
     third = trials["aicsd · resnet18 · factor 3.16"]
     assert third.data.params["method.weights.kd"] == "3.16"
     assert third.data.params["tuning.factor"] == "3.16"
-    best = read_yaml(tuned / "configs/tuned/shapes.yaml")["methods"]["kd"]["provenance"]["miou"]
+    best = read_yaml(tuned / "configs/tuned/shapes.yaml")["methods"]["kd"]["search"]["miou"]
     assert parent.data.metrics["kd/miou"] == pytest.approx(best)
 
 

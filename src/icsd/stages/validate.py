@@ -9,21 +9,21 @@ from icsd.datasets import DATASETS
 from icsd.errors import UserError, did_you_mean
 from icsd.files import folder_written_whole, write_json
 from icsd.params import Params, load_params
+from icsd.stages.chosen_weights import chosen_params, tuned_methods
 from icsd.stages.code import code_of_method
-from icsd.stages.tuned_weights import chosen_params, reaches_runs, tuned_methods
 
 
-def checked_params(root: Path, *, given: bool = False) -> Params:
+def checked_params(root: Path, *, use_tuned: bool = True) -> Params:
     """The tree of ``root``, checked as far as is possible without torch: every stage begins with this.
 
     Args:
         root: The repository.
-        given: Leave the methods' weights as they stand in params.yaml, also where tuned ones are asked for.
+        use_tuned: Replace the methods' own weights by tuned ones if ``weights: tuned`` asks for it.
 
     Raises:
         UserError: A mistake in params.yaml, the preset or the tuned weights.
     """
-    params = load_params(root) if given else chosen_params(root)
+    params = chosen_params(root) if use_tuned else load_params(root)
     if params.data.reader not in DATASETS:
         raise UserError(
             f"data.reader: no dataset {params.data.reader!r}"
@@ -63,5 +63,5 @@ def validate(root: Path, *, show: bool) -> None:
         for name, method in params.methods.items():
             content: dict[str, Any] = {"code": code_of_method(name, method.block)}
             if name in tuned:
-                content["tuned"] = reaches_runs(tuned[name])
+                content["tuned"] = tuned[name].student_inputs
             write_json(folder / "methods" / f"{name}.json", content)

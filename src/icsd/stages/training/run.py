@@ -36,11 +36,11 @@ from icsd.monitoring.probe import SimilarityCourse, SimilarityProbe
 from icsd.params import Params, Runtime, Training, digest_of
 from icsd.records import Provenance
 from icsd.runs import RunKey, data_folder, main_root
+from icsd.stages.chosen_weights import weights_source
 from icsd.stages.device import accelerator, device_name
 from icsd.stages.grid import teacher_key
 from icsd.stages.provenance import provenance_of
 from icsd.stages.recording.pictures import ics_picture
-from icsd.stages.tuned_weights import weights_source
 from icsd.stages.validate import checked_params
 from icsd.training.checkpoint import exclusive, load_state, save_state
 from icsd.training.distiller import Distiller
@@ -69,7 +69,7 @@ class Job:
     width: float
     block: dict[str, Any]
     weights_source: str | None = None
-    """Where the method's weights come from, in words; see ``icsd.stages.tuned_weights``."""
+    """Where the method's weights come from, in words; see ``icsd.stages.chosen_weights``."""
 
     @property
     def alw(self) -> Alw | None:

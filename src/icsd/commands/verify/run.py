@@ -1,14 +1,10 @@
-"""Command ``verify``: whether rows of a report still hold. Nothing is written, and no server is asked.
-
-A row holds if everything that determined its network is as it was recorded, and the stored network, measured
-again, gives every stored number.
-"""
+"""The command: the rows that are asked for, their checks, and the exit code."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from icsd.commands.checks import (
+from icsd.commands.verify.checks import (
     Check,
     State,
     compare_code,
@@ -19,7 +15,7 @@ from icsd.commands.checks import (
     recorded_weights,
     relative_message,
 )
-from icsd.commands.remeasuring import measure_again
+from icsd.commands.verify.remeasuring import measure_again
 from icsd.data.prepared import PreparedData
 from icsd.data.shards import MANIFEST
 from icsd.errors import UserError

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from icsd.commands.checks import Check, State, check_of, differences_of, relative_message
+from icsd.commands.verify.checks import Check, State, check_of, differences_of, relative_message
 from icsd.errors import UserError
 from icsd.params import Params
 from icsd.records import CostRecord, MetricsRecord, read_record

@@ -1,0 +1,156 @@
+"""The command: every method searched in turn, its weights and its trials written."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from icsd.commands.tune.factors import best_factor, factors
+from icsd.commands.tune.recording import record_choice
+from icsd.commands.tune.trials import Trial, Trials, tuning_folder
+from icsd.data.prepared import VALIDATION, PreparedData
+from icsd.errors import UserError, did_you_mean
+from icsd.files import write_bytes
+from icsd.params import Params, has_validation
+from icsd.reporting.results import ALONE
+from icsd.runs import data_folder
+from icsd.stages.chosen_weights import tunable
+from icsd.stages.tuned_weights import Search, Tuned, read_tuned, tuned_path, write_tuned
+from icsd.stages.validate import checked_params
+from icsd.training.checkpoint import exclusive
+
+_COLUMNS = ("method", "trial", "factor", "miou")
+
+
+def tune(root: Path, *, methods: Sequence[str], trials: int | None, student: str | None) -> None:
+    """Search the weights of ``methods`` and merge them into configs/tuned/<dataset>.yaml.
+
+    Finished trials are not repeated, and an interrupted one resumes, as long as nothing that determines them
+    has changed.
+
+    Args:
+        root: The repository.
+        methods: Blocks of params.yaml; empty for those of the grid.
+        trials: Students per method; None for ``tuning.trials``.
+        student: Backbone; None for the first of the grid.
+
+    Raises:
+        UserError: A method or student does not exist, or the search would not be fair.
+    """
+    params = checked_params(root, use_tuned=False)
+    student = student or params.grid.students[0]
+    methods = list(dict.fromkeys(methods)) or tunable(params)
+    tuning = params.tuning.model_copy(update={"trials": params.tuning.trials if trials is None else trials})
+    params = params.model_copy(update={"tuning": tuning})
+    _refuse_unfair_search(root, params, methods=methods, student=student)
+    search = Trials(root, params, student)
+    with exclusive(tuning_folder(params.dataset)):
+        miou_alone = _train_alone(search)
+        for method in methods:
+            _tune_method(search, method, miou_alone=miou_alone)
+        for method in (ALONE, *methods):
+            search.forget(method)
+    print(tuned_path(params.dataset), flush=True)
+
+
+def _refuse_unfair_search(root: Path, params: Params, *, methods: Sequence[str], student: str) -> None:
+    for method in methods:
+        if method not in params.methods:
+            hint = did_you_mean(method, sorted(params.methods))
+            raise UserError(f"there is no block methods.{method} in params.yaml{hint}")
+        if not params.methods[method].weights:
+            raise UserError(f"methods.{method}: {method} has no weights to tune")
+    if student not in params.networks.students:
+        hint = did_you_mean(student, sorted(params.networks.students))
+        raise UserError(f"--student: there is no block networks.students.{student} in params.yaml{hint}")
+    if params.tuning.trials < 1:
+        raise UserError(f"--trials: must be at least 1, got {params.tuning.trials}")
+    if params.tuning.seed in params.grid.seeds:
+        raise UserError(
+            f"tuning.seed: {params.tuning.seed} is one of grid.seeds, which are reported; choose another"
+        )
+    if not has_validation(params.data):
+        raise UserError(
+            f"{params.dataset} has no validation images, and the reported ones must not be tuned on: set "
+            "data.holdout, the number of training images to keep for validation, and run "
+            "`dvc repro train_teacher`"
+        )
+    if not PreparedData(root / data_folder(params.dataset)).has_validation:
+        raise UserError(
+            "data.holdout: the data were prepared without validation images; run `dvc repro train_teacher`"
+        )
+
+
+def _train_alone(search: Trials) -> float:
+    """The validation mIoU of the student without a teacher, trained like every trial."""
+    [(factor, miou)] = search.run(ALONE, [1.0])
+    if miou is None:
+        raise UserError("the student alone diverged: lower train.lr, or set train.clip_norm")
+    _write_trials(search, ALONE, [(factor, miou)])
+    return miou
+
+
+def _tune_method(search: Trials, method: str, *, miou_alone: float) -> None:
+    root, params = search.root, search.params
+    trials = search.run(method, factors(params.tuning.trials, params.tuning.factor))
+    tuned = _choose(search, method, trials, miou_alone=miou_alone)
+    _write_trials(search, method, trials)
+    write_tuned(root, params.dataset, {**read_tuned(root, params.dataset), method: tuned})
+    record_choice(
+        root, params, group=search.group, method=method, student=search.student, search=tuned.search
+    )
+    print(_summary(method, tuned.search), flush=True)
+
+
+def _choose(search: Trials, method: str, trials: Sequence[Trial], *, miou_alone: float) -> Tuned:
+    finished = {factor: miou for factor, miou in trials if miou is not None}
+    if not finished:
+        raise UserError(f"{method}: every trial diverged; lower its weights in params.yaml")
+    factor = best_factor(finished)
+    params, provenance = search.trained_params, search.provenance(method)
+    assert provenance.teacher is not None  # every trial is a student
+    how = Search(
+        factor=factor,
+        miou=finished[factor],
+        miou_untuned=finished.get(1.0),
+        miou_alone=miou_alone,
+        split=VALIDATION,
+        trials=len(trials),
+        diverged=len(trials) - len(finished),
+        range=params.tuning.factor,
+        epochs=params.train.epochs,
+        seed=params.tuning.seed,
+        student=search.student,
+        teacher_sha256=provenance.teacher,
+        data_sha256=provenance.data,
+        study=search.identity(method),
+    )
+    weights = cast(dict[str, float], search.job(method, factor).block["weights"])
+    return Tuned(weights=weights, search=how, block=search.params.methods[method].block)
+
+
+def _write_trials(search: Trials, method: str, trials: Sequence[Trial]) -> None:
+    """Replace the method's rows of configs/tuned/<dataset>.csv; an empty mIoU is a diverged training."""
+    path = search.root / tuned_path(search.params.dataset).with_suffix(".csv")
+    rows: list[dict[str, Any]] = []
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["method"] != method]
+    rows += [
+        dict(zip(_COLUMNS, (method, number, factor, miou), strict=True))
+        for number, (factor, miou) in enumerate(trials, start=1)
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted(rows, key=lambda row: (row["method"], int(row["trial"]))))
+    write_bytes(path, text.getvalue().encode())
+
+
+def _summary(method: str, search: Search) -> str:
+    untuned = "diverged" if search.miou_untuned is None else f"{100 * search.miou_untuned:.2f}"
+    return (
+        f"{method}: factor {search.factor:g} of {search.trials} trials, val mIoU {100 * search.miou:.2f} "
+        f"(its own weights {untuned}, student alone {100 * search.miou_alone:.2f})"
+    )

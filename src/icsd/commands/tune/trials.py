@@ -1,0 +1,121 @@
+"""The trials of a search: students that are trained for their validation mIoU alone."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from icsd import tracking
+from icsd.commands.tune.factors import scaled
+from icsd.commands.tune.recording import open_trial_tracker
+from icsd.commands.tune.study import Study
+from icsd.params import MethodBlock, Params
+from icsd.records import Provenance
+from icsd.reporting.results import ALONE
+from icsd.runs import RunKey, state_root
+from icsd.stages.chosen_weights import with_weights
+from icsd.stages.provenance import provenance_of
+from icsd.stages.training.run import CHECKPOINT, Job, identity_of, student_job, train_trial
+
+Trial = tuple[float, float | None]
+"""A factor and the validation mIoU that it led to; None where the training diverged."""
+
+
+def tuning_folder(dataset: str) -> Path:
+    """Where a dataset's searches keep their trials."""
+    return state_root() / "tuning" / dataset
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The trials of all methods, which share everything but the method.
+
+    Attributes:
+        root: The repository.
+        params: The tree with the methods' own weights.
+        student: Backbone of the students.
+    """
+
+    root: Path
+    params: Params
+    student: str
+
+    @property
+    def trained_params(self) -> Params:
+        """The tree that trials are trained with: that of the grid with the search's epochs, on one device."""
+        params = self.params
+        epochs = params.tuning.epochs or params.train.epochs
+        # The last epochs are compared; a trial is one process, which records it.
+        train = params.train.model_copy(update={"epochs": epochs, "select": "last"})
+        runtime = params.runtime.model_copy(update={"devices": 1, "num_nodes": 1})
+        methods = {**params.methods, ALONE: MethodBlock(alw=False, weights={})}
+        return params.model_copy(update={"train": train, "runtime": runtime, "methods": methods})
+
+    def job(self, method: str, factor: float) -> Job:
+        """A trial's student."""
+        params = self.trained_params
+        weights = {method: scaled(params.methods[method].weights, factor)}
+        key = RunKey(params.dataset, method, self.student, params.tuning.seed)
+        return student_job(with_weights(params, weights), key)
+
+    def provenance(self, method: str, factor: float = 1.0) -> Provenance:
+        """What determines a trial besides the parameters.
+
+        Raises:
+            UserError: There is no teacher yet.
+        """
+        job = self.job(method, factor)
+        return provenance_of(self.root, job.params, job.key)
+
+    def identity(self, method: str, factor: float = 1.0) -> str:
+        """Hash of everything that determines a trial."""
+        return identity_of(self.job(method, factor), self.provenance(method, factor))
+
+    @property
+    def group(self) -> str:
+        """MLflow's parent run: all that was tuned under the same conditions."""
+        return f"tuning-{self.identity(ALONE)}"
+
+    def run(self, method: str, factors: Sequence[float]) -> list[Trial]:
+        """Train a student for every factor; those that the study already has are not trained again."""
+        name = f"{method}-{self.student}-{self.identity(method)}"
+        study = Study(tuning_folder(self.params.dataset) / "optuna.journal", name)
+        miou = study.finished
+        for number, factor in enumerate(factors, start=1):
+            if factor not in miou:
+                print(f"{method}: trial {number} of {len(factors)}, factor {factor:g}", flush=True)
+                miou[factor] = self._train(method, factor)
+                study.add(factor, miou[factor], largest=self.params.tuning.factor)
+                (self._state(method, factor) / CHECKPOINT).unlink(missing_ok=True)
+        return [(factor, miou[factor]) for factor in factors]
+
+    def _train(self, method: str, factor: float) -> float | None:
+        def open_tracker(journal: Path) -> tracking.Tracker:
+            return open_trial_tracker(
+                self.root,
+                self.params,
+                group=self.group,
+                method=method,
+                student=self.student,
+                factor=factor,
+                journal=journal,
+            )
+
+        try:
+            history = train_trial(self.root, self.job(method, factor), open_tracker=open_tracker)
+        except FloatingPointError as error:
+            print(f"{method}: factor {factor:g} diverged ({error})", flush=True)
+            return None
+        return history[-1]["val/miou"]
+
+    def _state(self, method: str, factor: float) -> Path:
+        return self.job(method, factor).key.state(self.identity(method, factor))
+
+    def forget(self, method: str) -> None:
+        """Remove the journals of the method's finished trials, if MLflow has everything in them."""
+        if self.params.tracking.enabled and tracking.deliver_pending(self.root) > 0:
+            return
+        any_trial = self.job(method, 1.0).key.state("*")
+        for folder in any_trial.parent.glob(any_trial.name):
+            if not (folder / CHECKPOINT).exists():
+                shutil.rmtree(folder, ignore_errors=True)

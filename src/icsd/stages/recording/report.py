@@ -1,0 +1,46 @@
+"""What a report sends to MLflow: a parent run per execution, with everything that its networks add up to."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from icsd import tracking
+from icsd.params import Params
+from icsd.records import CostRecord
+
+
+def record_report(
+    root: Path, params: Params, report: Path, summary: Mapping[str, Any], costs: Sequence[CostRecord]
+) -> None:
+    """Fill the parent run, tag the runs of an earlier execution that this one reuses, and close stale ones.
+
+    Args:
+        root: The repository.
+        params: Of this execution.
+        report: The report's folder.
+        summary: Content of reports/metrics.json.
+        costs: Of the networks in the report.
+    """
+    experiment, group = tracking.experiment_name(params.dataset), tracking.group_id(params.digest())
+    tracking.deliver_pending(root)
+    with tracking.open_parent(root=root, experiment=experiment, group=group) as parent:
+        parent.params(params.model_dump(include={"dataset", "grid", "images", "train", "alw", "methods"}))
+        parent.log(dict(flat_numbers(summary)), step=0)
+        parent.artifact(report / "report.html")
+        for suffix in ("csv", "md"):
+            parent.artifact(report / f"comparison.{suffix}", folder="tables")
+        for figure in sorted((report / "figures").glob("*.png")):
+            parent.artifact(figure, folder="figures")
+    run_ids = [cost.mlflow.run_id for cost in costs if cost.mlflow and cost.mlflow.run_id]
+    tracking.tag_reused(root, run_ids, group=group)
+    tracking.close_stale(root, experiment=experiment, group=group)
+
+
+def flat_numbers(summary: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """``{"resnet18": {"aicsd": {"miou": …}}}`` as ``resnet18/aicsd/miou``; what is no number is left out."""
+    for key, value in summary.items():
+        if isinstance(value, Mapping):
+            for name, number in flat_numbers(value):
+                yield f"{key}/{name}", number
+        elif isinstance(value, int | float):
+            yield key, float(value)
