@@ -1,0 +1,15 @@
+import pytest
+from tests.pipeline.kills import make_reference, play
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return make_reference(tmp_path_factory.mktemp("kills") / "reference")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_pipeline_killed_at_random_moments_ends_as_if_it_had_not_been(reference, tmp_path, seed):
+    """A few rounds of the campaign that ``benchmarks/kills.py`` plays at length."""
+    assert play(reference, tmp_path / "round", seed=seed, kills=3).faults == []
