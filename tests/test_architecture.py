@@ -23,7 +23,7 @@ ALLOWED = {
     "models": {"errors", "files"},
     "methods": {"core", "errors"},
     "monitoring": {"core", "data"},
-    "training": {"core", "data", "errors", "methods", "monitoring"},
+    "training": {"core", "data", "errors", "methods"},
     "evaluation": {"core", "data", "records"},
     "tracking": {"errors", "files", "runs"},
     "reporting": {"core", "params", *GROUND},
@@ -35,7 +35,7 @@ ALLOWED = {
     "stages.download": {"datasets", "runs", "stages"},
     "stages.preprocess": {"datasets", "runs", "stages"},
     "stages.training": {
-        *("core", "data", "datasets", "methods", "models", "monitoring", "params", "tracking", "training"),
+        *("core", "data", "datasets", "methods", "models", "params", "tracking", "training"),
         *("stages", "stages.recording", *GROUND),
     },
     "stages.evaluation": {

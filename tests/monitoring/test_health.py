@@ -1,4 +1,3 @@
-import copy
 import math
 
 import pytest
@@ -7,7 +6,6 @@ import torch._functorch.config
 from lightning_fabric import Fabric
 from torch import nn
 
-from icsd.methods import AICSD
 from icsd.monitoring.health import (
     HealthMeter,
     compare_terms,
@@ -15,103 +13,6 @@ from icsd.monitoring.health import (
     keep_compiled_graphs,
     measured_steps,
 )
-from icsd.training.distiller import Distiller
-from icsd.training.loop import Progress, Schedule, fit
-from icsd.training.optim import build_sgd
-
-
-class Net(nn.Module):
-    """A network with batch norm and dropout: what a second forward pass would change."""
-
-    def __init__(self, seed):
-        super().__init__()
-        torch.manual_seed(seed)
-        self.backbone = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU())
-        self.head = nn.Sequential(nn.Dropout(0.5), nn.Conv2d(8, 5, 1))
-
-    def forward(self, images):
-        return {"logits": self.head(self.backbone(images))}
-
-
-def batches(epoch):
-    generator = torch.Generator().manual_seed(epoch)
-    for _ in range(8):
-        yield (
-            torch.randn(2, 3, 8, 8, generator=generator),
-            torch.randint(0, 5, (2, 8, 8), generator=generator),
-        )
-
-
-def trained(*, health_steps, method=True, precision="32-true", clip_norm=0.0):
-    """Two epochs of four steps of two micro-batches: states of Distiller and optimiser, and the history."""
-    distiller = Distiller(Net(0), teacher=Net(1) if method else None, method=AICSD() if method else None)
-    optimizer = build_sgd(
-        distiller.student,
-        distiller.method,
-        lr=0.1,
-        head_lr_factor=1.0,
-        momentum=0.9,
-        nesterov=False,
-        weight_decay=0.0,
-    )
-    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
-    module, wrapped = fabric.setup(distiller, optimizer)
-    schedule = Schedule(
-        epochs=2,
-        steps=4,
-        micro_batches=2,
-        lr=0.1,
-        poly_power=0.9,
-        clip_norm=clip_norm,
-        validate_every=1,
-        select="last",
-        health_steps=health_steps,
-        seed=0,
-    )
-    progress = fit(
-        fabric,
-        module,
-        wrapped,
-        Progress(),
-        student=distiller.student,
-        schedule=schedule,
-        batches=batches,
-        weights=lambda epoch: {"ce": 1.0, "icsd": 0.1, "kd": float(epoch)},
-        validate=None,
-        probe=lambda finished: {},
-        on_epoch=lambda progress: None,
-    )
-    return copy.deepcopy(distiller.state_dict()), optimizer.state_dict()["state"], progress.history
-
-
-@pytest.mark.parametrize("changes", [{}, {"precision": "bf16-mixed"}, {"clip_norm": 0.5}])
-def test_measuring_changes_no_bit_of_training(changes):
-    plain, measured = (trained(health_steps=steps, **changes) for steps in (0, 3))
-    assert all(torch.equal(plain[0][name], measured[0][name]) for name in plain[0])
-    assert all(
-        torch.equal(plain[1][index]["momentum_buffer"], measured[1][index]["momentum_buffer"])
-        for index in plain[1]
-    )
-    for without, row in zip(plain[2], measured[2], strict=True):
-        assert without == {name: value for name, value in row.items() if not name.startswith("health/")}
-
-
-def test_each_epoch_has_shares_of_all_terms_and_cosines_of_those_beside_ce():
-    first, second = trained(health_steps=2)[2]
-    names = [name for name in second if name.startswith("health/")]
-    assert names == [
-        *("health/share/ce", "health/share/icsd", "health/share/kd"),
-        *("health/cosine/icsd", "health/cosine/kd"),
-    ]
-    assert sum(second[name] for name in names[:3]) == pytest.approx(1, abs=1e-12)
-    assert all(-1 <= second[name] <= 1 for name in names[3:])
-    assert first["health/share/kd"] == 0  # its weight is 0 in the first epoch
-    assert second["health/share/kd"] > 0
-
-
-def test_nothing_is_measured_without_steps_or_without_distillation():
-    for history in (trained(health_steps=0)[2], trained(health_steps=3, method=False)[2]):
-        assert not [name for row in history for name in row if name.startswith("health/")]
 
 
 @pytest.mark.parametrize(

@@ -78,4 +78,5 @@ def test_ignored_positions_and_images_without_any_label_are_left_out():
 def test_without_a_labelled_image_there_is_nothing_to_measure():
     probe = probe_of(Network(0), ignored=range(4))
     assert probe.teacher_matrix is None
-    assert probe.measure(Network(1)) is None
+    with pytest.raises(ValueError, match="no image has a labelled position"):
+        probe.measure(Network(1))

@@ -67,7 +67,7 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(project):
     assert kill_after(project, "epoch 4/6", signal.SIGTERM) == 143
     assert not folder.exists()
     done = stage(project, *TRAIN)
-    assert "going on after epoch" in done.stdout
+    assert "resuming after epoch" in done.stdout
     assert outputs(folder) == whole
     assert recorded(project) == points
     assert points[0] == "FINISHED"

@@ -46,7 +46,7 @@ def tuned(tmp_path_factory):
                 break
     again = stage(project, "tune").stdout
     assert "kd: trial 1 of 3" not in again
-    assert "going on after epoch" in again
+    assert "resuming after epoch" in again
     assert "kd: trial 3 of 3" in again
     run(project, "git", "add", "-A")
     run(project, "git", "commit", "-q", "-m", "tuned")

@@ -1,10 +1,8 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from icsd.core.labels import IGNORE
-from icsd.core.logits import cross_entropy
 from icsd.methods import AICSD, KD
 from icsd.training.distiller import Distiller
 
@@ -56,23 +54,6 @@ def test_the_teacher_is_never_trained_switched_or_saved():
     distiller(*batch())["kd"].backward()
     assert all(not p.requires_grad and p.grad is None for p in teacher.parameters())
     assert distiller.student.backbone.weight.grad.abs().sum() > 0
-
-
-def test_ce_is_the_mean_over_labelled_pixels_at_their_resolution():
-    logits = torch.randn(2, 5, 4, 4)
-    labels = batch()[1]
-    full = F.interpolate(logits, (8, 8), mode="bilinear", align_corners=True)
-    torch.testing.assert_close(
-        cross_entropy(logits, labels), F.cross_entropy(full, labels, ignore_index=IGNORE)
-    )
-
-
-def test_ce_of_a_batch_without_labels_is_zero_and_has_a_gradient():
-    logits = torch.randn(1, 5, 4, 4, requires_grad=True)
-    value = cross_entropy(logits, torch.full((1, 8, 8), IGNORE))
-    value.backward()
-    assert value.item() == 0.0
-    assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
 def test_losses_are_float32_under_bf16():

@@ -1,5 +1,6 @@
-"""Similarity while a student learns: its inter-class similarity matrix on a few images that never change."""
+"""Similarity while a student learns: its inter-class similarity matrix on a fixed set of a few images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -12,8 +13,8 @@ from icsd.data.loaders import Images
 
 
 @dataclass
-class SimilarityCourse:
-    """The matrices that a student has gone through; part of a run's progress.
+class SimilarityHistory:
+    """The similarity matrices of a student over its training.
 
     Attributes:
         epochs: Finished epochs at each of the E measurements; 0 is before training.
@@ -25,53 +26,64 @@ class SimilarityCourse:
     matrices: list[Tensor] = field(default_factory=list)
     distances: list[float] = field(default_factory=list)
 
+    def add(self, epoch: int, matrix: Tensor, distance: float) -> None:
+        """Append a measurement."""
+        self.epochs.append(epoch)
+        self.matrices.append(matrix)
+        self.distances.append(distance)
+
 
 class SimilarityProbe:
     """Compares a student's matrices with its teacher's on fixed images, without augmentation.
 
     The temperature is 1 and ignored positions are left out, as in the evaluation's defaults. The distance is
-    the ICSD loss of these images (arXiv 2308.04243, eq. 5, without a weight), for methods that do not train
-    on it as well.
+    the unweighted ICSD loss of these images (arXiv 2308.04243, eq. 5), also where the method does not train
+    on it.
 
     Args:
-        images: The probe images; those without a labelled position have no matrix and are left out.
-        teacher: In eval mode, on ``device``; used here once and not kept.
+        images: The probe's images; those without a labelled position have no matrix and are left out.
+        ids: Of the images.
+        teacher: In eval mode, on ``device``; used only in the constructor.
         device: Where the networks are.
 
     Attributes:
+        ids: Of the images.
         teacher_matrix: [C, C] float32, mean over the images; None when no image has a labelled position.
     """
 
-    def __init__(self, images: Images, *, teacher: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self, images: Images, *, ids: Sequence[str] = (), teacher: nn.Module, device: torch.device
+    ) -> None:
+        self.ids = tuple(ids)
         self._device = device
         self._images: list[tuple[Tensor, Tensor]] = []
-        """Image [1, 3, H, W], not on the device, and valid positions [1, h, w] of the logits' grid."""
-        theirs = []
+        """Image [1, 3, H, W] on the CPU, and on ``device`` the valid mask [1, h, w] of the logits' grid."""
+        teacher_matrices = []
         for _, image, labels in images:
             with torch.no_grad():
                 logits = teacher(image.to(device))["logits"]
             valid = valid_positions(labels.to(device), logits.shape[-2:])
             if valid.any():
                 self._images.append((image, valid))
-                theirs.append(ics_matrix(logits, valid=valid)[0])
-        self._teacher = torch.stack(theirs) if theirs else None
+                teacher_matrices.append(ics_matrix(logits, valid=valid)[0])
+        self._teacher = torch.stack(teacher_matrices) if teacher_matrices else None
         self.teacher_matrix = None if self._teacher is None else self._teacher.mean(0).cpu()
 
     @torch.no_grad()
-    def measure(self, student: nn.Module) -> tuple[Float[Tensor, "C C"], float] | None:
+    def measure(self, student: nn.Module) -> tuple[Float[Tensor, "C C"], float]:
         """The student's mean matrix and its distance; the network is left in training mode.
 
-        Returns:
-            None when no image has a labelled position.
+        Raises:
+            ValueError: No image has a labelled position.
         """
         if self._teacher is None:
-            return None
+            raise ValueError("no image has a labelled position")
         student.eval()
-        ours = torch.stack(
+        matrices = torch.stack(
             [
                 ics_matrix(student(image.to(self._device))["logits"], valid=valid)[0]
                 for image, valid in self._images
             ]
         )
         student.train()
-        return ours.mean(0).cpu(), float((ours - self._teacher).square().mean())
+        return matrices.mean(0).cpu(), float((matrices - self._teacher).square().mean())

@@ -13,7 +13,7 @@ from icsd.errors import UserError
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
-    """Replace ``path`` by ``state`` atomically: a kill leaves the former state."""
+    """Replace the file atomically: a process that is killed leaves the former state."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("wb") as file:
         torch.save(state, file)
@@ -42,7 +42,7 @@ def load_state(path: Path) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold the run's folder: a killed ``dvc`` leaves its child training, and a second must wait for it."""
+    """Lock the run's folder: a killed ``dvc`` leaves its child training, and the next must wait for it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
     try:

@@ -1,4 +1,4 @@
-"""Student and method in one module, the teacher beside it."""
+"""Student and method in one module, with the teacher next to it."""
 
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Distiller(nn.Module):
     """Everything trainable in one ``forward``, so that DDP sees all of it.
 
-    The teacher is not in the module tree: it is never trained, wrapped, switched to train mode or
-    saved, and runs without autograd. It does not run at all without a method.
+    The teacher is kept outside the module tree: it is never trained, wrapped, switched to training mode or
+    saved, and runs without autograd. Without a method it does not run at all.
 
     Args:
         student: Network whose ``forward`` returns taps, ``logits`` among them.
@@ -26,7 +26,7 @@ class Distiller(nn.Module):
     def __init__(self, student: nn.Module, *, teacher: nn.Module | None, method: "Method | None") -> None:
         super().__init__()
         if (teacher is None) != (method is None):
-            raise ValueError("a teacher and a method come together, or neither")
+            raise ValueError("a teacher and a method come together, or not at all")
         self.student = student
         self.method = method
         # A tuple, so that it is no submodule.
@@ -36,7 +36,7 @@ class Distiller(nn.Module):
 
     @property
     def teacher(self) -> nn.Module | None:
-        """The frozen network beside the module tree."""
+        """The frozen network, which is not in the module tree."""
         return self._teacher[0] if self._teacher else None
 
     @property

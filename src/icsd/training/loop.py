@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -12,25 +12,28 @@ from torch.optim import SGD
 from tqdm import tqdm
 
 from icsd.core.seeds import seed_at
-from icsd.monitoring.health import HealthMeter, measured_steps
-from icsd.monitoring.probe import SimilarityCourse
+from icsd.training.monitor import Monitor
 from icsd.training.optim import poly_lr, set_lr
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 Row = dict[str, float]
+Validate = Callable[[], Mapping[str, float]]
+"""Gives mIoU and accuracies, as fractions, on images that are not reported."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long, how fast, and what is kept; the numbers of ``train`` in params.yaml.
+    """How long and how fast to train, and which weights to keep.
 
     Attributes:
         epochs: Epochs of the whole run.
         steps: Optimiser steps of one epoch.
         micro_batches: Forward passes whose gradients make one step.
+        lr: Learning rate of the first step; it falls to 0 with ``poly_power``.
+        poly_power: See ``icsd.training.optim.poly_lr``.
+        clip_norm: Largest norm of a step's gradient; 0 for no clipping.
         validate_every: Epochs between validations; the last epoch is always validated.
         select: ``last`` epoch's weights, or those of the ``best_val`` validation mIoU.
-        health_steps: Steps of an epoch on which the terms' gradients are compared.
         seed: Of the run: dropout of epoch e is seeded by (seed, e, rank).
     """
 
@@ -41,14 +44,22 @@ class Schedule:
     poly_power: float
     clip_norm: float
     validate_every: int
-    select: str
-    health_steps: int
+    select: Literal["last", "best_val"]
     seed: int
 
 
 @dataclass
 class Progress:
-    """Everything a run needs to go on after its last finished epoch, beside model and optimiser."""
+    """How far a run has come: what it needs to resume, besides model, optimiser and monitor.
+
+    Attributes:
+        epoch: Finished epochs.
+        history: A row per finished epoch, as in history.csv.
+        seconds: Time spent in the loop.
+        resumed: How often training was resumed.
+        best_epoch: Epoch of ``best_weights``.
+        best_weights: The student's, on the CPU; None unless the best validated epoch is selected.
+    """
 
     epoch: int = 0
     history: list[Row] = field(default_factory=list)
@@ -56,7 +67,6 @@ class Progress:
     resumed: int = 0
     best_epoch: int = 0
     best_weights: dict[str, Tensor] | None = None
-    similarity: SimilarityCourse = field(default_factory=SimilarityCourse)
 
 
 def fit(
@@ -69,11 +79,11 @@ def fit(
     schedule: Schedule,
     batches: Callable[[int], Batches],
     weights: Callable[[int], dict[str, float]],
-    validate: Callable[[], Mapping[str, float]] | None,
-    probe: Callable[[int], Mapping[str, float]],
+    validate: Validate | None,
+    monitor: Monitor,
     on_epoch: Callable[[Progress], None],
 ) -> Progress:
-    """Train from wherever ``progress`` stands to the last epoch.
+    """Train from the epoch that ``progress`` has reached to the last.
 
     Args:
         fabric: Devices and precision.
@@ -84,36 +94,34 @@ def fit(
         schedule: Epochs, rates, selection.
         batches: Epoch (from 0) -> its micro-batches.
         weights: Epoch (from 0) -> weight of each term.
-        validate: Gives mIoU and accuracies (fractions) on images that are not reported; None without them.
-        probe: Number of finished epochs -> what else the row of that epoch holds; called before the first
-            epoch too.
+        validate: Scores the student; None without validation images.
+        monitor: Watches the student and may add columns to the history.
         on_epoch: Called after each epoch, on every rank: log first, then write the checkpoint.
 
     Raises:
-        FloatingPointError: A loss is not finite; ``progress`` then stands at the last epoch before.
+        FloatingPointError: A loss is not finite; ``progress`` then ends with the epoch before.
     """
     if progress.epoch == 0:
-        probe(0)
+        monitor.after_epoch(0)
     for epoch in range(progress.epoch, schedule.epochs):
         started = time.perf_counter()
         torch.manual_seed(seed_at(schedule.seed, "dropout", epoch, fabric.global_rank))
         term_weights = weights(epoch)
-        health = HealthMeter(student, measured_steps(schedule.steps, schedule.health_steps))
         try:
             losses = train_epoch(
-                fabric, module, optimizer, batches(epoch), epoch, schedule, term_weights, health
+                fabric, module, optimizer, batches(epoch), epoch, schedule, term_weights, monitor
             )
         except FloatingPointError:
-            progress.seconds += time.perf_counter() - started  # what the failure cost is a cost
+            progress.seconds += time.perf_counter() - started  # a failed epoch costs time as well
             raise
         row: Row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
         row |= {f"loss/{name}": value for name, value in losses.items()}
         row |= {f"weight/{name}": value for name, value in term_weights.items()}
-        row |= health.row(fabric)
+        row |= monitor.after_steps(fabric)
         if validate is not None and is_validated(epoch + 1, schedule):
             row |= {f"val/{name}": value for name, value in validate().items()}
             _keep_best(progress, row, student, schedule)
-        row |= probe(epoch + 1)
+        row |= monitor.after_epoch(epoch + 1)
         progress.epoch = epoch + 1
         progress.history.append(row)
         progress.seconds += time.perf_counter() - started
@@ -135,9 +143,13 @@ def train_epoch(
     epoch: int,
     schedule: Schedule,
     weights: Mapping[str, float],
-    health: HealthMeter,
+    monitor: Monitor,
 ) -> dict[str, float]:
-    """One pass over the data; epoch means of the total and of each unweighted term, over all ranks."""
+    """One pass over the data.
+
+    Returns:
+        Means over the epoch and all ranks: of the weighted ``total``, and of each unweighted term.
+    """
     module.train()
     sums: dict[str, Tensor] = {}
     micro_batches = schedule.micro_batches
@@ -154,7 +166,7 @@ def train_epoch(
         with fabric.no_backward_sync(module, enabled=not last):
             terms = module(images, labels)
             if index % micro_batches == 0:
-                health.measure(fabric, index // micro_batches, terms, weights)
+                monitor.before_backward(fabric, index // micro_batches, terms, weights)
             total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
             fabric.backward(total / micro_batches)
         for name, value in {"total": total, **terms}.items():

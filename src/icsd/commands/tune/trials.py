@@ -15,7 +15,8 @@ from icsd.reporting.results import ALONE
 from icsd.runs import RunKey, state_root
 from icsd.stages.chosen_weights import with_weights
 from icsd.stages.provenance import provenance_of
-from icsd.stages.training.run import CHECKPOINT, Job, identity_of, student_job, train_trial
+from icsd.stages.training.job import CHECKPOINT, Job, identity_of, student_job
+from icsd.stages.training.run import train_trial
 
 Trial = tuple[float, float | None]
 """A factor and the validation mIoU that it led to; None where the training diverged."""

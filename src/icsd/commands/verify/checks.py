@@ -15,7 +15,7 @@ from icsd.errors import UserError
 from icsd.params import Params
 from icsd.records import MetricsRecord, read_record
 from icsd.runs import RunKey
-from icsd.stages.training.run import student_job, teacher_job
+from icsd.stages.training.job import student_job, teacher_job
 
 ABSENT = object()
 """Stands for a key that only one of two trees has."""

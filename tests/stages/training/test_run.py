@@ -9,23 +9,13 @@ from tests.project import change, outputs
 
 from icsd.errors import UserError
 from icsd.models.weights import load_network
-from icsd.runs import RunKey
 from icsd.stages.evaluation.run import evaluate_students
-from icsd.stages.training import run as train
+from icsd.stages.training import run as training
 from icsd.stages.training.run import train_student, train_teacher
-from icsd.stages.validate import checked_params
-from icsd.tracking import NullTracker
-from icsd.training.loop import Progress
 
 
 class Killed(Exception):
     """Stands for the end of the process at the point where it is raised."""
-
-
-@pytest.fixture
-def taught(project):
-    train_teacher(project)
-    return project
 
 
 def student(project, method="aicsd", seed=0):
@@ -76,7 +66,7 @@ def test_the_number_of_workers_changes_nothing(taught):
 def test_an_interrupted_run_ends_as_if_it_had_not_been(taught, monkeypatch, epoch, when):
     whole = student(taught)
     forget(taught)
-    save = train.save_state
+    save = training.save_state
 
     def save_and_die(state, path):
         if state["progress"]["epoch"] == epoch:
@@ -85,16 +75,16 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(taught, monkeypatch, epoc
             raise Killed
         save(state, path)
 
-    monkeypatch.setattr(train, "save_state", save_and_die)
+    monkeypatch.setattr(training, "save_state", save_and_die)
     with pytest.raises(Killed):
         student(taught)
     assert not (taught / "runs/shapes/aicsd").exists()
-    monkeypatch.setattr(train, "save_state", save)
+    monkeypatch.setattr(training, "save_state", save)
     torch.manual_seed(123)  # nothing may depend on the state of the global generator
     assert student(taught) == whole
 
 
-def test_other_numbers_never_go_on_from_old_state(taught, monkeypatch):
+def test_other_numbers_never_resume_from_old_state(taught):
     change(taught, train={"lr": 0.02})
     wanted = student(taught)
     forget(taught)
@@ -111,7 +101,7 @@ def test_methods_share_the_initial_weights(taught, monkeypatch):
         seen[len(seen)] = {name: value.clone() for name, value in student.state_dict().items()}
         raise Killed
 
-    monkeypatch.setattr(train, "fit", remember)
+    monkeypatch.setattr(training, "fit", remember)
     for method in ("none", "kd", "aicsd"):
         with pytest.raises(Killed):
             student(taught, method)
@@ -172,37 +162,21 @@ def test_a_teacher_that_diverges_ends_its_stage(project):
     assert not (project / "runs/shapes/teacher").exists()
 
 
-def test_a_diverged_student_is_a_failed_run_in_mlflow(taught, monkeypatch):
-    class Recorder(NullTracker):
-        def tags(self, values):
-            recorded.update(values)
-
-        def close(self, status="FINISHED"):
-            recorded["status"] = status
-
-    recorded = {}
-    monkeypatch.setattr(train, "_open_tracker", lambda *_, **__: Recorder())
-    change(taught, train={"lr": 1e30})
-    student(taught, "kd")
-    assert recorded["status"] == "FAILED"
-    assert "is not finite" in recorded["icsd.diverged"]
-
-
 @pytest.mark.parametrize("method", ["none", "aicsd"])
-def test_the_similarity_matrix_is_followed_from_before_the_first_epoch(taught, method):
+def test_the_similarity_matrix_is_measured_from_before_the_first_epoch(taught, method):
     files = student(taught, method)
     folder = taught / f"runs/shapes/{method}/resnet18-0"
-    with np.load(folder / "similarity.npz") as course:
-        assert list(course["epochs"]) == [0, 1, 2, 3]
-        assert course["student"].shape == (4, 9, 9)
-        assert course["teacher"].shape == (9, 9)
-        assert len(course["ids"]) == 4  # of the eight asked for: there are no more validation images
-        distances = course["distance"]
+    with np.load(folder / "similarity.npz") as arrays:
+        assert list(arrays["epochs"]) == [0, 1, 2, 3]
+        assert arrays["student"].shape == (4, 9, 9)
+        assert arrays["teacher"].shape == (9, 9)
+        assert len(arrays["ids"]) == 4  # of the eight asked for: there are no more validation images
+        distances = arrays["distance"]
     rows = list(csv.DictReader(files["history.csv"].decode().splitlines()))
     assert [float(row["similarity/distance"]) for row in rows] == pytest.approx(list(distances[1:]))
 
 
-def test_looking_at_the_similarity_changes_no_weight(taught):
+def test_measuring_the_similarity_changes_no_weight(taught):
     watched = student(taught)
     forget(taught)
     change(taught, monitor={"similarity_every": 0})
@@ -212,41 +186,12 @@ def test_looking_at_the_similarity_changes_no_weight(taught):
     assert plain["student.safetensors"] == watched["student.safetensors"]
 
 
-def test_the_similarity_is_looked_at_every_few_epochs_and_at_the_last(taught):
+def test_the_similarity_is_measured_every_few_epochs_and_after_the_last(taught):
     change(taught, monitor={"similarity_every": 2, "similarity_images": 2})
     student(taught, "kd")
-    with np.load(taught / "runs/shapes/kd/resnet18-0/similarity.npz") as course:
-        assert list(course["epochs"]) == [0, 2, 3]
-        assert len(course["ids"]) == 2
-
-
-def test_the_parameters_in_mlflow_are_those_that_people_compare(taught):
-    params = checked_params(taught)
-    numbers = train.student_job(params, RunKey("shapes", "aicsd", "resnet18", 0)).numbers
-    shown = train._shown(numbers)
-    assert shown["alw"] == {"decay": "linear", "scope": "paper"}
-    assert "data" not in shown
-    assert shown["training"]["lr"] == numbers["training"]["lr"]
-    assert shown["method"] == numbers["method"]
-    assert "monitor" not in numbers
-
-
-def test_the_similarity_is_a_picture_with_a_step_in_mlflow(taught, monkeypatch):
-    class Recorder(NullTracker):
-        def log(self, metrics, step):
-            logged[step] = metrics.get("similarity/distance")
-
-        def image(self, picture, *, key, step):
-            pictures.append((key, step, [axis.get_title() for axis in picture.axes][:3]))
-
-    logged, pictures = {}, []
-    change(taught, tracking={"enabled": True})
-    monkeypatch.setattr(train, "_open_tracker", lambda *_, **__: Recorder())
-    student(taught, "kd")
-    assert [step for _, step, _ in pictures] == [0, 1, 2, 3]
-    assert pictures[0][0] == "similarity/ics"
-    assert set(logged) == {0, 1, 2, 3}
-    assert None not in logged.values()
+    with np.load(taught / "runs/shapes/kd/resnet18-0/similarity.npz") as arrays:
+        assert list(arrays["epochs"]) == [0, 2, 3]
+        assert len(arrays["ids"]) == 2
 
 
 def columns(files):
@@ -264,31 +209,3 @@ def test_comparing_the_gradients_of_the_terms_adds_columns_and_changes_no_weight
     plain = student(taught)
     assert plain["student.safetensors"] == measured["student.safetensors"]
     assert columns(plain) == [name for name in columns(measured) if not name.startswith("health/")]
-
-
-def test_a_term_that_does_nothing_is_warned_of(taught, capsys):
-    change(taught, methods={"kd": {"weights": {"kd": 1e-9}}})
-    student(taught, "kd")
-    assert "warning: kd: the loss term kd does nothing" in capsys.readouterr().out
-
-
-def test_the_student_alone_is_not_warned_of(taught, capsys):
-    assert not [name for name in columns(student(taught, "none")) if name.startswith("health/")]
-    assert "warning" not in capsys.readouterr().out
-
-
-def test_a_warning_is_a_tag_in_mlflow(taught):
-    class Recorder(NullTracker):
-        def tags(self, values):
-            recorded.update(values)
-
-    recorded = {}
-    params = checked_params(taught)
-    job = train.student_job(params, RunKey("shapes", "kd", "resnet18", 0))
-    row = {"health/share/ce": 0.5, "health/share/kd": 0.5, "weight/ce": 1.0, "weight/kd": 1.0}
-    train._warn_of_health(job, Progress(history=[row]), Recorder())
-    assert recorded == {}
-    row = row | {"health/share/ce": 1.0, "health/share/kd": 0.0}
-    train._warn_of_health(job, Progress(history=[row]), Recorder())
-    assert list(recorded) == ["icsd.loss_health"]
-    assert "kd does nothing" in recorded["icsd.loss_health"]

@@ -1,0 +1,161 @@
+"""What a training sends to MLflow. Nothing here can change a result."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icsd import tracking
+from icsd.data.prepared import PreparedData
+from icsd.datasets import DATASETS
+from icsd.monitoring.health import health_warnings
+from icsd.params import Params
+from icsd.records import GitRecord, MlflowRecord
+from icsd.runs import RunKey
+from icsd.stages.recording.pictures import ics_picture
+from icsd.tracking import Tag, Tracker, experiment_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from icsd.training.loop import Progress, Row
+
+ALW_KEYS = {
+    "exponential": ("rate",),
+    "polynomial": ("power",),
+    "step": ("steps",),
+    "constant": ("constant",),
+}
+"""Decay -> the keys of ``alw`` that it uses besides ``scope``."""
+
+
+def open_tracker(root: Path, params: Params, key: RunKey, *, state: Path, active: bool) -> Tracker:
+    """The MLflow run of a network of the pipeline.
+
+    Args:
+        root: The repository.
+        params: The whole tree.
+        key: Which network it is.
+        state: The run's state folder, which takes the journal.
+        active: Whether this process records, as the first rank does.
+    """
+    under_alw = not key.is_teacher and params.methods[key.method].alw
+    stage = "train_teacher" if key.is_teacher else "distill" if under_alw else "baselines"
+    return tracking.open_tracker(
+        root=root,
+        experiment=experiment_name(params.dataset),
+        group=tracking.group_id(params.digest()),
+        name=key.title,
+        tags={
+            Tag.KIND: "teacher" if key.is_teacher else "student",
+            Tag.METHOD: key.method,
+            Tag.STUDENT: key.network,
+            Tag.SEED: str(key.seed),
+            Tag.DATASET: params.dataset,
+            Tag.STAGE_NAME: stage,
+        },
+        state=state / "tracking",
+        enabled=active and params.tracking.enabled,
+        system_metrics=params.tracking.system_metrics,
+    )
+
+
+class TrainingRecorder:
+    """Records one training.
+
+    Args:
+        tracker: Takes the records.
+        params: The whole tree.
+        key: Which network is trained.
+    """
+
+    def __init__(self, tracker: Tracker, params: Params, key: RunKey) -> None:
+        self._tracker = tracker
+        self._params = params
+        self._key = key
+
+    def start(self, numbers: dict[str, Any], data: PreparedData, progress: "Progress") -> None:
+        """Record parameters, data, and the epochs that are trained already."""
+        self._tracker.rewind(progress.epoch)
+        self._tracker.params(compared_parameters(numbers))
+        reader = self._params.data.reader
+        self._tracker.dataset(
+            self._params.dataset, digest=data.digest[:32], source=reader, context="training"
+        )
+        for row in progress.history:  # a point that MLflow has already is not recorded twice
+            self.epoch(row)
+
+    def epoch(self, row: "Row") -> None:
+        """Record a row of the history."""
+        metrics = {column: value for column, value in row.items() if column != "epoch"}
+        self._tracker.log(metrics, int(row["epoch"]))
+
+    def similarity(self, finished: int, student: "Tensor", teacher: "Tensor", distance: float) -> None:
+        """Record the similarity matrices [C, C] after ``finished`` epochs as a picture."""
+        if not self._params.tracking.enabled:
+            return
+        if finished == 0:  # the history has no row for the state before training
+            self._tracker.log({"similarity/distance": distance}, 0)
+        picture = ics_picture(
+            student.numpy(),
+            teacher.numpy(),
+            DATASETS[self._params.data.reader].classes,
+            title=f"{self._key.title} · epoch {finished} · distance {distance:.3g}",
+        )
+        self._tracker.image(picture, key="similarity/ics", step=finished)
+
+    def end(self, folder: Path, history: Sequence["Row"], *, diverged: str | None) -> None:
+        """Warn of a run that diverged or whose terms are out of balance, and store its files."""
+        if diverged:
+            print(
+                f"warning: {self._key.title} diverged in {diverged}; the report will show a gap", flush=True
+            )
+            self._tracker.tags({Tag.DIVERGED: diverged})
+        else:
+            self.warn_of_health(history)
+        for path in sorted(folder.iterdir()):
+            self._tracker.artifact(path)
+        if diverged:
+            self._tracker.close("FAILED")
+
+    def warn_of_health(self, history: Sequence["Row"]) -> None:
+        """Print a sentence for each loss term that did nothing or everything, and tag the run with it."""
+        if sentences := health_warnings(history, method=self._key.method):
+            print(*(f"warning: {sentence}" for sentence in sentences), sep="\n", flush=True)
+            self._tracker.tags({Tag.LOSS_HEALTH: "; ".join(sentences)})
+
+
+def compared_parameters(numbers: dict[str, Any]) -> dict[str, Any]:
+    """The parameters by which people compare runs: MLflow prints all of a run's above each of its pictures.
+
+    They leave out what defines the dataset, whose digest is the run's input, and what the decay does not use;
+    train.json has all of them.
+    """
+    compared = {name: block for name, block in numbers.items() if name != "data"}
+    if "alw" in compared:
+        used = {"decay", "scope", *ALW_KEYS.get(compared["alw"]["decay"], ())}
+        compared["alw"] = {key: value for key, value in compared["alw"].items() if key in used}
+    return compared
+
+
+def mlflow_record(root: Path, params: Params, tracker: Tracker) -> MlflowRecord | None:
+    """Where the run's curves and artifacts are; None with tracking off."""
+    if not params.tracking.enabled:
+        return None
+    return MlflowRecord(
+        experiment=experiment_name(params.dataset), run_id=tracker.run_id, uri=_public_uri(root)
+    )
+
+
+def _public_uri(root: Path) -> str:
+    """The store's address without this machine's path and without credentials: the file is shared."""
+    uri, _ = tracking.store_location(root)
+    if uri.startswith("sqlite:"):
+        return "sqlite:///.mlflow/mlflow.db"
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def git_record(root: Path) -> GitRecord:
+    """The commit that trained the network."""
+    git = tracking.git_state(root)
+    return GitRecord(commit=git.commit, dirty=git.dirty)

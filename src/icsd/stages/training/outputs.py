@@ -1,0 +1,122 @@
+"""The files of a trained network. All but costs/ have the same bytes whenever the run is repeated."""
+
+import csv
+import io
+import platform
+import resource
+import sys
+from datetime import UTC, datetime
+from typing import cast
+
+import numpy as np
+import torch
+
+from icsd.data.prepared import TRAIN, VALIDATION
+from icsd.files import write_bytes
+from icsd.models.weights import save_weights
+from icsd.records import CostRecord, GitRecord, MlflowRecord, NetworkRecord, TrainRecord, write_record
+from icsd.runs import main_root
+from icsd.stages.device import device_name
+from icsd.stages.training.process import Run
+from icsd.stages.training.setup import Setup
+from icsd.training.loop import Progress, Row
+from icsd.training.monitor import Array, Monitor
+
+
+def write_result(run: Run, setup: Setup, progress: Progress, monitor: Monitor, diverged: str | None) -> None:
+    """Write weights, history and description.
+
+    A student that ``diverged`` keeps the weights that it ended with, and no epoch of it is selected; its
+    evaluation sees that.
+    """
+    best = setup.schedule.select == "best_val"
+    if best and not diverged:
+        setup.student.load_state_dict(cast(dict[str, torch.Tensor], progress.best_weights))
+    selected = None if diverged else progress.best_epoch if best else progress.epoch
+    save_weights(setup.student, run.weights)
+    write_bytes(run.folder / "history.csv", history_csv(progress.history))
+    if arrays := monitor.arrays():
+        write_bytes(run.folder / "similarity.npz", _npz(arrays))
+    write_record(run.folder / "train.json", _train_record(run, diverged=diverged, selected_epoch=selected))
+
+
+def history_csv(history: list[Row]) -> bytes:
+    """A line per epoch; a run that diverged in its first has the column ``epoch`` and no line."""
+    columns = list(dict.fromkeys(["epoch", *(key for row in history for key in row)]))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue().encode()
+
+
+def _npz(arrays: dict[str, Array]) -> bytes:
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    return content.getvalue()
+
+
+def _train_record(run: Run, *, diverged: str | None, selected_epoch: int | None) -> TrainRecord:
+    job, key, params = run.job, run.job.key, run.job.params
+    height, width = params.images.crop
+    return TrainRecord(
+        kind="teacher" if key.is_teacher else "student",
+        dataset=params.dataset,
+        method=None if key.is_teacher else key.method,
+        network=NetworkRecord(
+            backbone=key.network, width=job.width, output_stride=params.networks.output_stride
+        ),
+        seed=key.seed,
+        pretrained=params.networks.pretrained,
+        epochs=job.training.epochs,
+        batch=job.training.batch,
+        crop=(height, width),
+        num_train_images=run.data.num_images(TRAIN),
+        num_validation_images=run.data.num_images(VALIDATION),
+        selected=job.training.select,
+        selected_epoch=selected_epoch,
+        diverged=diverged,
+        weights_source=job.weights_source,
+        params=job.numbers,
+        provenance=run.provenance,
+    )
+
+
+def write_cost(
+    run: Run,
+    setup: Setup,
+    progress: Progress,
+    *,
+    started: datetime,
+    mlflow: MlflowRecord | None,
+    git: GitRecord,
+) -> None:
+    """Write what is never the same twice, apart from the files that other stages depend on."""
+    device, method = run.fabric.device, setup.distiller.method
+    epochs = min(progress.epoch + 1, setup.schedule.epochs)  # the epoch that diverged was begun
+    images = epochs * setup.schedule.steps * run.job.training.batch
+    record = CostRecord(
+        seconds_training=progress.seconds,
+        seconds_per_epoch=progress.seconds / epochs,
+        images_per_second=images / progress.seconds,
+        peak_memory_mb=_peak_memory_mb(device),
+        device=device_name(device),
+        machine=f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+        torch=torch.__version__,
+        extra_parameters=sum(p.numel() for p in method.parameters()) if method else 0,
+        started=started.isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        resumed=progress.resumed,
+        mlflow=mlflow,
+        git=git,
+        state=str(run.state.relative_to(main_root())),
+    )
+    write_record(run.cost, record)
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    """Peak of the device's memory on CUDA, else of this process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere

@@ -1,0 +1,94 @@
+"""A job in this process: its devices, its data, and where its files are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from icsd.data.prepared import PreparedData
+from icsd.params import Runtime
+from icsd.records import Provenance
+from icsd.runs import data_folder
+from icsd.stages.device import accelerator
+from icsd.stages.grid import teacher_key
+from icsd.stages.provenance import provenance_of
+from icsd.stages.training.job import CHECKPOINT, Job, identity_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """A job in this process.
+
+    Attributes:
+        root: The repository, below which the outputs are.
+        job: What is trained.
+        fabric: Devices and precision.
+        data: What it is trained on.
+        provenance: What determines the network besides the parameters.
+        state: The folder with what it takes to resume.
+    """
+
+    root: Path
+    job: Job
+    fabric: Fabric
+    data: PreparedData
+    provenance: Provenance
+    state: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """What an interrupted run resumes from."""
+        return self.state / CHECKPOINT
+
+    @property
+    def teacher_weights(self) -> Path:
+        """The weights of the dataset's teacher."""
+        return self.root / teacher_key(self.job.params).weights
+
+    @property
+    def weights(self) -> Path:
+        """The weights that are the result."""
+        return self.root / self.job.key.weights
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the weights, of history.csv, similarity.npz and train.json."""
+        return self.root / self.job.key.folder
+
+    @property
+    def cost(self) -> Path:
+        """What training cost."""
+        return self.root / self.job.key.cost
+
+
+def start_run(root: Path, job: Job) -> Run:
+    """Start the devices and open the data.
+
+    Raises:
+        UserError: There is no such device, the data are not prepared, or a student has no teacher yet.
+    """
+    torch.set_num_threads(job.params.runtime.threads)
+    fabric = _start_fabric(job.params.runtime)
+    provenance = provenance_of(root, job.params, job.key)
+    data = PreparedData(root / data_folder(job.params.dataset))
+    state = job.key.state(identity_of(job, provenance))
+    return Run(root=root, job=job, fabric=fabric, data=data, provenance=provenance, state=state)
+
+
+def _start_fabric(runtime: Runtime) -> Fabric:
+    strategy = "ddp" if runtime.devices not in (1, "auto") or runtime.num_nodes > 1 else "auto"
+    fabric = Fabric(
+        accelerator=accelerator(runtime),
+        devices=runtime.devices,
+        num_nodes=runtime.num_nodes,
+        precision=runtime.precision,
+        strategy=strategy,
+    )
+    fabric.launch()
+    on_cpu = fabric.device.type == "cpu"
+    torch.use_deterministic_algorithms(on_cpu)
+    # Filling memory that nothing reads costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = not on_cpu
+    return fabric

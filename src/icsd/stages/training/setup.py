@@ -1,0 +1,212 @@
+"""What a run trains, and with what: networks and method, optimiser, batches, schedule, validation."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from icsd.core import metrics
+from icsd.core.seeds import seed_at
+from icsd.data.loaders import EvalBatches, TrainBatches
+from icsd.data.prepared import TRAIN, VALIDATION, PreparedData
+from icsd.data.transforms import augment, prepare
+from icsd.methods import build_method
+from icsd.models import DeepLabV3Plus, build_network
+from icsd.models.weights import load_network
+from icsd.stages.training.job import Job
+from icsd.stages.training.process import Run
+from icsd.training.distiller import Distiller
+from icsd.training.loop import Progress, Schedule, Validate
+from icsd.training.monitor import Monitor
+from icsd.training.optim import build_sgd
+from icsd.training.validation import validation_confusion
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run trains, and with what.
+
+    Attributes:
+        distiller: Student, method and teacher.
+        optimizer: Of the student and of the method's adapters.
+        wrapped: The distiller and the optimiser as Fabric runs them.
+        batches: Of the training images.
+        schedule: Epochs, rates, selection.
+        validate: Scores the student; None without validation images.
+    """
+
+    distiller: Distiller
+    optimizer: torch.optim.SGD
+    wrapped: tuple[Any, Any]
+    batches: TrainBatches
+    schedule: Schedule
+    validate: Validate | None
+
+    @property
+    def student(self) -> DeepLabV3Plus:
+        """The network whose weights are the result; the teacher itself in the teacher's own run."""
+        return cast(DeepLabV3Plus, self.distiller.student)
+
+
+def set_up(run: Run) -> Setup:
+    """Everything before the first step.
+
+    Raises:
+        UserError: A method's block, a network's weights or the size of a batch is not as it has to be.
+    """
+    job, fabric = run.job, run.fabric
+    distiller = _build_distiller(run)
+    optimizer = build_sgd(
+        distiller.student,
+        distiller.method,
+        lr=job.training.lr,
+        head_lr_factor=job.training.head_lr_factor,
+        momentum=job.training.momentum,
+        nesterov=job.training.nesterov,
+        weight_decay=job.training.weight_decay,
+    )
+    _to_device(distiller, fabric, channels_last=job.params.runtime.channels_last)
+    compiled = torch.compile(distiller) if job.params.runtime.compile else distiller
+    module, wrapped_optimizer = fabric.setup(cast(nn.Module, compiled), optimizer)
+    batches = _train_batches(run.data, job, fabric)
+    return Setup(
+        distiller=distiller,
+        optimizer=optimizer,
+        wrapped=(module, wrapped_optimizer),
+        batches=batches,
+        schedule=_schedule(job, steps=batches.steps_per_epoch, fabric=fabric),
+        validate=_validation(run.data, job, distiller.student, fabric),
+    )
+
+
+def restore(saved: Mapping[str, Any] | None, setup: Setup, monitor: Monitor) -> Progress:
+    """Continue from a saved state, or begin where there is none.
+
+    Called after ``set_up``: an optimiser loads its momentum to the device that its parameters are on.
+    """
+    if saved is None:
+        return Progress()
+    setup.distiller.load_state_dict(saved["distiller"])
+    setup.optimizer.load_state_dict(saved["optimizer"])
+    monitor.load_state_dict(saved["monitor"])
+    progress = Progress(**saved["progress"])
+    progress.resumed += 1
+    print(f"resuming after epoch {progress.epoch}", flush=True)
+    return progress
+
+
+def state_of(setup: Setup, progress: Progress, monitor: Monitor) -> dict[str, Any]:
+    """What ``restore`` continues from."""
+    return {
+        "distiller": setup.distiller.state_dict(),
+        "optimizer": setup.optimizer.state_dict(),
+        "monitor": monitor.state_dict(),
+        "progress": vars(progress),
+    }
+
+
+def _build_distiller(run: Run) -> Distiller:
+    """Networks and method; initial weights depend on seed and backbone alone, so all methods share them."""
+    job, params, key = run.job, run.job.params, run.job.key
+    torch.manual_seed(seed_at(key.seed, "init", key.network))
+    student = build_network(
+        key.network,
+        num_classes=params.data.classes,
+        width=job.width,
+        output_stride=params.networks.output_stride,
+        pretrained=params.networks.pretrained,
+    )
+    if key.is_teacher:
+        return Distiller(student, teacher=None, method=None)
+    teacher = load_network(run.teacher_weights)
+    torch.manual_seed(seed_at(key.seed, "adapters", key.method))
+    method = build_method(
+        key.method,
+        job.block,
+        student_channels=student.channels,
+        teacher_channels=teacher.channels,
+        num_classes=params.data.classes,
+    )
+    return Distiller(student, teacher=teacher if method is not None else None, method=method)
+
+
+def _to_device(distiller: Distiller, fabric: Fabric, *, channels_last: bool) -> None:
+    """Move the teacher, which is not in the module tree; Fabric moves the rest."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    distiller.student.to(memory_format=layout)
+    if distiller.teacher is not None:
+        distiller.teacher.to(fabric.device).to(memory_format=layout)
+
+
+def _train_batches(data: PreparedData, job: Job, fabric: Fabric) -> TrainBatches:
+    images = job.params.images
+    transform = partial(
+        augment,
+        crop=(images.crop[0], images.crop[1]),
+        scale=(images.scale[0], images.scale[1]),
+        input_scale=images.input_scale,
+        flip=images.flip,
+        blur=images.blur,
+        colour=images.colour,
+    )
+    return TrainBatches(
+        data.split(TRAIN),
+        transform,
+        batch=job.training.batch,
+        micro_batches=_micro_batches(job, fabric),
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+        seed=job.key.seed,
+        workers=job.params.runtime.workers,
+        pin_memory=fabric.device.type == "cuda",
+    )
+
+
+def _micro_batches(job: Job, fabric: Fabric) -> int:
+    """Forward passes of a process per step, so that none is larger than ``runtime.max_batch_per_device``."""
+    largest = job.params.runtime.max_batch_per_device
+    return math.ceil(job.training.batch / fabric.world_size / largest) if largest else 1
+
+
+def _schedule(job: Job, *, steps: int, fabric: Fabric) -> Schedule:
+    training = job.training
+    return Schedule(
+        epochs=training.epochs,
+        steps=steps,
+        micro_batches=_micro_batches(job, fabric),
+        lr=training.lr,
+        poly_power=training.poly_power,
+        clip_norm=training.clip_norm,
+        validate_every=training.validate_every,
+        select=training.select,
+        seed=job.key.seed,
+    )
+
+
+def _validation(data: PreparedData, job: Job, student: nn.Module, fabric: Fabric) -> Validate | None:
+    if not data.has_validation:
+        return None
+    batches = EvalBatches(
+        data.split(VALIDATION),
+        partial(prepare, input_scale=job.params.images.input_scale),
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+    )
+
+    def validate() -> dict[str, float]:
+        counts = validation_confusion(
+            student, batches, num_classes=job.params.data.classes, device=fabric.device
+        )
+        confusion = cast(torch.Tensor, fabric.all_reduce(counts, reduce_op="sum")).cpu().numpy()
+        return {
+            "miou": metrics.mean_iou(confusion),
+            "pixel_accuracy": metrics.pixel_accuracy(confusion),
+            "class_accuracy": metrics.mean_class_accuracy(confusion),
+        }
+
+    return validate

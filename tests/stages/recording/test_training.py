@@ -1,0 +1,86 @@
+from tests.project import change
+
+from icsd.runs import RunKey
+from icsd.stages.recording.training import TrainingRecorder, compared_parameters
+from icsd.stages.training import run
+from icsd.stages.training.job import student_job
+from icsd.stages.training.run import train_student
+from icsd.stages.validate import checked_params
+from icsd.tracking import NullTracker
+
+
+def student(project, method="aicsd", seed=0):
+    train_student(project, method=method, student="resnet18", seed=seed)
+
+
+def test_the_parameters_in_mlflow_are_those_that_people_compare(project):
+    params = checked_params(project)
+    numbers = student_job(params, RunKey("shapes", "aicsd", "resnet18", 0)).numbers
+    shown = compared_parameters(numbers)
+    assert shown["alw"] == {"decay": "linear", "scope": "paper"}
+    assert "data" not in shown
+    assert shown["training"]["lr"] == numbers["training"]["lr"]
+    assert shown["method"] == numbers["method"]
+    assert "monitor" not in numbers
+
+
+def test_the_similarity_is_a_picture_with_a_step_in_mlflow(taught, monkeypatch):
+    class Recorder(NullTracker):
+        def log(self, metrics, step):
+            logged[step] = metrics.get("similarity/distance")
+
+        def image(self, picture, *, key, step):
+            pictures.append((key, step, [axis.get_title() for axis in picture.axes][:3]))
+
+    logged, pictures = {}, []
+    change(taught, tracking={"enabled": True})
+    monkeypatch.setattr(run, "open_tracker", lambda *_, **__: Recorder())
+    student(taught, "kd")
+    assert [step for _, step, _ in pictures] == [0, 1, 2, 3]
+    assert pictures[0][0] == "similarity/ics"
+    assert set(logged) == {0, 1, 2, 3}
+    assert None not in logged.values()
+
+
+def test_a_diverged_student_is_a_failed_run_in_mlflow(taught, monkeypatch):
+    class Recorder(NullTracker):
+        def tags(self, values):
+            recorded.update(values)
+
+        def close(self, status="FINISHED"):
+            recorded["status"] = status
+
+    recorded = {}
+    monkeypatch.setattr(run, "open_tracker", lambda *_, **__: Recorder())
+    change(taught, train={"lr": 1e30})
+    student(taught, "kd")
+    assert recorded["status"] == "FAILED"
+    assert "is not finite" in recorded["icsd.diverged"]
+
+
+def test_a_term_that_does_nothing_is_warned_of(taught, capsys):
+    change(taught, methods={"kd": {"weights": {"kd": 1e-9}}})
+    student(taught, "kd")
+    assert "warning: kd: the loss term kd does nothing" in capsys.readouterr().out
+
+
+def test_the_student_alone_is_not_warned_of(taught, capsys):
+    student(taught, "none")
+    assert "health/" not in (taught / "runs/shapes/none/resnet18-0/history.csv").read_text()
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_a_warning_is_a_tag_in_mlflow(project):
+    class Recorder(NullTracker):
+        def tags(self, values):
+            recorded.update(values)
+
+    recorded = {}
+    recorder = TrainingRecorder(Recorder(), checked_params(project), RunKey("shapes", "kd", "resnet18", 0))
+    row = {"health/share/ce": 0.5, "health/share/kd": 0.5, "weight/ce": 1.0, "weight/kd": 1.0}
+    recorder.warn_of_health([row])
+    assert recorded == {}
+    row = row | {"health/share/ce": 1.0, "health/share/kd": 0.0}
+    recorder.warn_of_health([row])
+    assert list(recorded) == ["icsd.loss_health"]
+    assert "kd does nothing" in recorded["icsd.loss_health"]
