@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from icsd.core.confusion import confusion_counts
-from icsd.core.labels import IGNORE
 
 
 def test_counts_by_hand() -> None:
@@ -33,7 +32,3 @@ def test_bytes_do_not_overflow(dtype: torch.dtype) -> None:
 def test_nothing_to_count() -> None:
     labels = torch.full((2, 3), 255)
     assert not confusion_counts(torch.zeros_like(labels), labels, 4).any()
-
-
-def test_the_project_has_one_ignored_label() -> None:
-    assert base.IGNORE == IGNORE
