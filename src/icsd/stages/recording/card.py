@@ -1,0 +1,100 @@
+"""The model card of a registered network."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from icsd.records import MetricsRecord, TrainRecord
+from icsd.reporting.answer import verdict
+from icsd.reporting.results import Run
+from icsd.reporting.style import method_label, network_label
+
+Row = Mapping[str, Any]
+WEAK = 0.05
+"""A class with a lower IoU is named as one that the network hardly recognises."""
+
+
+def model_card(name: str, runs: Sequence[Run], row: Row) -> str:
+    """The card of a method's first network, Markdown.
+
+    Args:
+        name: Of the registered model.
+        runs: The method's evaluated runs of one student, by seed.
+        row: The method's row of the comparison.
+    """
+    first = runs[0]
+    metrics, training = first.metrics, first.training
+    assert metrics is not None
+    lines = [
+        f"## {method_label(first.method)} · {network_label(first.student)} on {metrics.dataset}",
+        f"Semantic segmentation into {len(metrics.classes)} classes: {', '.join(metrics.classes)}. "
+        f"{metrics.parameters:,} parameters. The network of seed {first.seed}, not chosen for its score.",
+        "### Scores",
+        *_scores(metrics, row, num_seeds=len(runs)),
+        *(["### Protocol", _protocol(training)] if training is not None else []),
+        "### Limits",
+        "\n".join(f"- {limit}" for limit in _limits(metrics, training, num_seeds=len(runs))),
+        "### Use",
+        _use(name, first.method),
+        "The input is RGB images as read from files, uint8 [B, H, W, 3], of any size; the output is logits "
+        "[B, C, H, W].",
+    ]
+    return "\n\n".join(lines)
+
+
+def _scores(metrics: MetricsRecord, row: Row, *, num_seeds: int) -> list[str]:
+    spread: str = "" if pd.isna(row["miou_std"]) else f" ± {row['miou_std']:.2f}"
+    own = (
+        f"mIoU {100 * metrics.miou:.2f} %, pixel accuracy {100 * metrics.pixel_accuracy:.2f} % on "
+        f"{metrics.num_images} images of the split {metrics.split}. Over {num_seeds} seeds: "
+        f"mIoU {row['miou_mean']:.2f}{spread} %."
+    )
+    if pd.isna(row["delta_mean"]):
+        return [own]
+    gain = f"Against the student alone: {row['delta_mean']:+.2f} points"
+    if pd.isna(row["delta_low"]):
+        return [own, f"{gain}; no interval can be given."]
+    interval = f"95 % interval {row['delta_low']:+.2f} to {row['delta_high']:+.2f}"
+    return [own, f"{gain} ({interval}): {verdict({**row, 'n': row['n_pairs']})}."]
+
+
+def _protocol(training: TrainRecord) -> str:
+    start = "from scratch" if training.pretrained is False else "from ImageNet weights"
+    return (
+        f"{training.num_train_images} training images, {training.num_validation_images} for validation; "
+        f"{training.epochs} epochs, batch {training.batch}, "
+        f"crop {training.crop[0]} × {training.crop[1]}, {start}, width {training.network.width:g}, "
+        f"output stride {training.network.output_stride}; "
+        f"weights of the loss: {training.weights_source or 'none'}. The run has all parameters."
+    )
+
+
+def _limits(metrics: MetricsRecord, training: TrainRecord | None, *, num_seeds: int) -> list[str]:
+    limits = [f"Trained on {metrics.dataset} alone; how it does on other images is unknown."]
+    weak = [
+        name
+        for name, iou in zip(metrics.classes, metrics.iou_per_class, strict=True)
+        if iou is not None and iou < WEAK
+    ]
+    if weak:
+        limits.append(f"Hardly recognises (IoU below {100 * WEAK:.0f} %): {', '.join(weak)}.")
+    if metrics.absent_classes:
+        limits.append(f"Never measured, absent from the labels: {', '.join(metrics.absent_classes)}.")
+    if training is not None and training.network.width < 1:
+        limits.append(f"A narrow network ({training.network.width:g} of the published width).")
+    if num_seeds < 2:
+        limits.append("One training: how much of the score is chance is unknown.")
+    return limits
+
+
+def _use(name: str, method: str) -> str:
+    lines = [
+        "```python",
+        "import mlflow, numpy as np, PIL.Image",
+        f'model = mlflow.pyfunc.load_model("models:/{name}@{method}")',
+        'image = np.asarray(PIL.Image.open("image.png").convert("RGB"))',
+        "classes = model.predict(image[None]).argmax(1)[0]  # [H, W]",
+        "```",
+    ]
+    return "\n".join(lines)
