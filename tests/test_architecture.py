@@ -23,29 +23,31 @@ ALLOWED = {
     "models": {"errors", "files"},
     "methods": {"core", "errors"},
     "monitoring": {"core", "data"},
-    "training": {"core", "data", "errors", "methods"},
+    "training": {"core", "data", "errors"},
     "evaluation": {"core", "data", "records"},
     "tracking": {"errors", "files", "runs"},
     "reporting": {"core", "params", *GROUND},
     "stages": {"data", "datasets", "methods", "params", *GROUND},
     "stages.recording": {
-        *("data", "datasets", "models", "monitoring", "params", "reporting", "tracking", "training"),
-        *("stages", *GROUND),
+        *("data", "datasets", "models", "monitoring", "params", "records", "reporting", "runs", "tracking"),
+        *("stages", "training"),
     },
     "stages.download": {"datasets", "runs", "stages"},
     "stages.preprocess": {"datasets", "runs", "stages"},
     "stages.training": {
-        *("core", "data", "datasets", "methods", "models", "params", "tracking", "training"),
+        *("core", "data", "methods", "models", "params", "training"),
         *("stages", "stages.recording", *GROUND),
     },
     "stages.evaluation": {
-        *("core", "data", "datasets", "evaluation", "models", "params", "tracking"),
+        *("core", "data", "evaluation", "models", "params"),
         *("stages", "stages.recording", *GROUND),
     },
-    "stages.report": {"datasets", "params", "reporting", "stages", "stages.recording", "tracking", *GROUND},
+    "stages.report": {
+        *("datasets", "params", "reporting", "tracking", "stages", "stages.recording", *GROUND),
+    },
     "commands": {
         *("data", "params", "reporting", "tracking", "training", *GROUND),
-        *("stages", "stages.evaluation", "stages.recording", "stages.training"),
+        *("stages", "stages.evaluation", "stages.training"),
     },
 }
 

@@ -1,4 +1,4 @@
-"""Where networks run: one decision for training, for evaluation and for checking either of them again."""
+"""Where networks run: one decision for training, evaluation and verification."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ def accelerator(runtime: Runtime) -> Literal["cpu", "cuda"]:
     """``auto`` means CUDA or the CPU, never Apple's MPS, which has no float64 for the sums of an epoch.
 
     Raises:
-        UserError: CUDA is asked for by name, and there is none.
+        UserError: CUDA is requested by name, and there is none.
     """
     available = torch.cuda.is_available()
     if runtime.accelerator == "auto":
@@ -20,7 +20,7 @@ def accelerator(runtime: Runtime) -> Literal["cpu", "cuda"]:
     if runtime.accelerator == "cuda" and not available:
         raise UserError(
             "runtime.accelerator: is cuda, but torch sees no CUDA device here; set it to auto or cpu in "
-            "params.yaml, or look at `nvidia-smi` and CUDA_VISIBLE_DEVICES"
+            "params.yaml, or check `nvidia-smi` and CUDA_VISIBLE_DEVICES"
         )
     return runtime.accelerator
 

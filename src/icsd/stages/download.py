@@ -8,13 +8,13 @@ from icsd.stages.validate import checked_params
 
 
 def download(root: Path) -> None:
-    """Fetch what ``data.source``, a folder of datasets ($ICSD_DATASETS) or the preset names."""
+    """Fetch the archives from ``data.source``, a folder of datasets ($ICSD_DATASETS) or the preset's URLs."""
     params = checked_params(root)
     wanted: list[sources.Source] = []
     if params.data.generated is None:
         preset = [source.model_dump(exclude_none=True) for source in params.data.sources]
         wanted = sources.resolve_source(params.data.reader, params.data.source, preset)
-    # Unfinished downloads wait among the resume state: DVC deletes the output before the next attempt.
+    # Unfinished downloads are kept with the resume state: DVC deletes the output before the next attempt.
     partial = state_root() / "downloads" / params.dataset
     sources.download(
         params.data.reader, sources=wanted, destination=root / raw_folder(params.dataset), partial=partial

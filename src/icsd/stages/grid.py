@@ -1,4 +1,4 @@
-"""Which networks params.yaml asks for: the expected grid, never what happens to lie on disk."""
+"""Which networks params.yaml asks for: the expected grid, never what happens to be on disk."""
 
 from collections.abc import Sequence
 

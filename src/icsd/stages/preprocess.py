@@ -8,7 +8,7 @@ from icsd.stages.validate import checked_params
 
 
 def preprocess(root: Path) -> None:
-    """Turn what was downloaded, or the generator, into the three roles train, validation and report."""
+    """Turn what was downloaded or is generated into the splits train, validation and report."""
     params = checked_params(root)
     data, generated = params.data, params.data.generated
     splits = {"train": data.splits.train, "validation": data.splits.validation, "report": data.splits.report}

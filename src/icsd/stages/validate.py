@@ -1,4 +1,4 @@
-"""Stage ``validate``: every mistake in the parameters ends here, in seconds, before any work."""
+"""Stage ``validate``: mistakes in the parameters are found here, in seconds, before any work."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from icsd.stages.code import code_of_method
 
 
 def checked_params(root: Path, *, use_tuned: bool = True) -> Params:
-    """The tree of ``root``, checked as far as is possible without torch: every stage begins with this.
+    """The tree of ``root``, checked as far as possible without torch: every stage starts with it.
 
     Args:
         root: The repository.
@@ -26,7 +26,7 @@ def checked_params(root: Path, *, use_tuned: bool = True) -> Params:
     params = chosen_params(root) if use_tuned else load_params(root)
     if params.data.reader not in DATASETS:
         raise UserError(
-            f"data.reader: no dataset {params.data.reader!r}"
+            f"data.reader: there is no dataset {params.data.reader!r}"
             f"{did_you_mean(params.data.reader, sorted(DATASETS))}"
         )
     classes = DATASETS[params.data.reader].classes
@@ -36,22 +36,27 @@ def checked_params(root: Path, *, use_tuned: bool = True) -> Params:
             f"({', '.join(classes)}); set it to {len(classes)}"
         )
     if (params.data.reader == "shapes") != (params.data.generated is not None):
-        raise UserError("data.generated: belongs to the reader `shapes`, and only to it")
+        raise UserError("data.generated: the reader `shapes` needs it, and no other reader takes it")
     return params
 
 
 def validate(root: Path, *, show: bool) -> None:
-    """Check everything, the methods' blocks against their classes included, and write the stage's outputs.
+    """Check everything, including the methods' blocks against their classes, and write the stage's outputs.
 
     ``params.json`` has the same bytes whatever the values are, so that a valid change makes no other stage
-    stale. ``methods/<name>.json`` names the source files of a method with their digests: the one thing by
-    which training depends on them, so that editing one method leaves the others' students alone. Under
-    ``weights: tuned`` the same holds for a method's tuned weights, which stand there too.
+    stale. ``methods/<name>.json`` holds the digests of a method's source files. Training depends on them
+    through this file alone, so editing one method leaves the students of the others up to date. The same
+    holds for a method's tuned weights, which are in the file under ``weights: tuned``.
+
+    Args:
+        root: The repository.
+        show: Print the resolved tree.
+
+    Raises:
+        UserError: A mistake in the parameters.
     """
     params = checked_params(root)
-
-    # They import torch: only once the rest is known to be right.
-    from icsd.methods import parse_block
+    from icsd.methods import parse_block  # imports torch, which simpler mistakes need not wait for
 
     for name, method in params.methods.items():
         parse_block(name, method.block)

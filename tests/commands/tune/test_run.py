@@ -1,67 +1,28 @@
+"""The search: what it trains, writes, keeps and refuses."""
+
 import csv
-import json
-import math
 import shutil
-from itertools import groupby, pairwise
+from itertools import groupby
 
 import pytest
 from dvc.utils.serialize import modify_yaml
-from tests.project import change, make_project, outputs, write_yaml
+from tests.project import change, write_yaml
 
 from icsd.commands.tune import trials
-from icsd.commands.tune.factors import best_factor, factors, scaled
+from icsd.commands.tune.factors import scaled
 from icsd.commands.tune.run import tune
 from icsd.errors import UserError
 from icsd.files import sha256_of
-from icsd.methods.kd import KD
 from icsd.params import read_yaml
-from icsd.stages.chosen_weights import chosen_params
-from icsd.stages.download import download
-from icsd.stages.preprocess import preprocess
 from icsd.stages.training import run as train
-from icsd.stages.training.run import train_student, train_teacher
+from icsd.stages.training.run import train_student
 from icsd.stages.tuned_weights import read_tuned
-from icsd.stages.validate import validate
 
 FILES = ("configs/tuned/shapes.yaml", "configs/tuned/shapes.csv")
 
 
 class Killed(Exception):
     """Stands for the end of the process at the point where it is raised."""
-
-
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory):
-    """A tiny project after a search over two methods; the images of the reported split are gone by then."""
-    folder = make_project(
-        tmp_path_factory.mktemp("tune") / "project",
-        tracking={"enabled": False},
-        tuning={"trials": 3, "epochs": 2},
-    )
-    for name in FILES:
-        (folder / name).unlink(missing_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("DVC_ROOT", str(folder))
-        download(folder)
-        preprocess(folder)
-        train_teacher(folder)
-        reported = list((folder / "data/shapes/processed").glob("report-*"))
-        assert reported
-        for path in reported:
-            path.unlink()
-        tune(folder, methods=[], trials=None, student=None)
-    return folder
-
-
-@pytest.fixture
-def project(searched, tmp_path, monkeypatch):
-    """A copy of it, as the working directory."""
-    folder = tmp_path / "copy"
-    shutil.copytree(searched, folder)
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("DVC_ROOT", str(folder))
-    return folder
 
 
 def trials_of(folder):
@@ -84,42 +45,6 @@ def trained(monkeypatch):
 
 def contents(folder):
     return [(folder / name).read_bytes() for name in FILES]
-
-
-@pytest.mark.parametrize("trials", [1, 2, 7, 12, 31])
-@pytest.mark.parametrize("largest", [3.0, 10.0, 1000.0])
-def test_factors_begin_with_the_weights_as_they_are_and_stay_in_their_range(trials, largest):
-    found = factors(trials, largest)
-    assert found[0] == 1
-    assert len(set(found)) == trials
-    assert all(1 / largest < factor < largest for factor in found)
-    assert factors(trials + 5, largest)[:trials] == found
-
-
-@pytest.mark.parametrize("trials", [3, 7, 15])
-def test_full_sets_of_factors_are_evenly_spaced(trials):
-    found = sorted(math.log(factor) for factor in factors(trials, 10.0))
-    steps = [after - before for before, after in pairwise(found)]
-    assert steps == pytest.approx([2 * math.log(10) / (trials + 1)] * (trials - 1), rel=0.02)
-
-
-def test_a_factor_applies_to_every_weight_and_1_changes_no_digit():
-    given = {"icsd": 0.1 + 0.2, "kd": 1.0}
-    assert scaled(given, 1.0) == given
-    assert scaled(given, 0.316) == {"icsd": 0.0948, "kd": 0.316}
-
-
-@pytest.mark.parametrize(
-    ("miou", "best"),
-    [
-        ({1.0: 0.4, 0.316: 0.6, 3.16: 0.5}, 0.316),
-        ({1.0: 0.6, 0.316: 0.6, 3.16: 0.5}, 1.0),
-        ({5.62: 0.6, 0.316: 0.6}, 0.316),
-        ({5.62: 0.6, 0.316: 0.0}, 5.62),
-    ],
-)
-def test_the_highest_score_wins_and_among_equals_the_smallest_change(miou, best):
-    assert best_factor(miou) == best
 
 
 def test_every_method_has_the_same_trials(searched):
@@ -280,87 +205,3 @@ def test_without_validation_images_there_is_no_tuning(project):
     write_yaml(preset, written)
     with pytest.raises(UserError, match=r"data.holdout"):
         tune(project, methods=[], trials=None, student=None)
-
-
-def described(project, method):
-    train_student(project, method=method, student="resnet18", seed=0)
-    return json.loads((project / f"runs/shapes/{method}/resnet18-0/train.json").read_text(encoding="utf-8"))
-
-
-def test_students_are_trained_with_the_tuned_weights_where_that_is_asked_for(project):
-    change(project, weights="tuned")
-    for method, entry in read_tuned(project, "shapes").items():
-        found = described(project, method)
-        assert found["params"]["method"]["weights"] == entry.weights
-        assert found["weights_source"] == "tuned (3 trials on validation, seed 1000)"
-    assert described(project, "none")["weights_source"] is None
-
-
-def test_weights_tuned_on_another_student_say_so(project):
-    change(project, weights="tuned", networks={"students": {"resnet34": {"width": 0.125}}})
-    train_student(project, method="kd", student="resnet34", seed=0)
-    found = json.loads((project / "runs/shapes/kd/resnet34-0/train.json").read_text(encoding="utf-8"))
-    assert found["weights_source"] == "tuned (3 trials of resnet18 on validation, seed 1000)"
-
-
-@pytest.mark.parametrize(
-    ("published", "words"),
-    [({"kd": 1.0001}, "published"), ({"kd": 10.0}, "set by hand"), ({}, "set by hand")],
-)
-def test_given_weights_are_the_published_ones_or_not(project, monkeypatch, published, words):
-    monkeypatch.setattr(KD, "published", published)
-    assert described(project, "kd")["weights_source"] == words
-
-
-def test_the_tuned_weights_are_checked_before_they_are_used(project):
-    change(project, weights="tuned")
-    assert chosen_params(project).methods["kd"].weights == read_tuned(project, "shapes")["kd"].weights
-
-    change(project, grid={"seeds": [1000]})
-    with pytest.raises(UserError, match=r"grid.seeds: 1000 is the seed"):
-        chosen_params(project)
-
-    change(project, grid={"seeds": [0], "baselines": ["none", "kd", "icsd"]})
-    with pytest.raises(UserError, match=r"not tuned yet: icsd; run `python -m pipeline tune icsd`"):
-        chosen_params(project)
-
-
-def test_a_block_that_was_changed_after_the_search_is_refused(project):
-    change(project, weights="tuned", methods={"kd": {"temperature": 4.0}})
-    with pytest.raises(UserError, match=r"methods.kd .* changed .*temperature: 1.0 then, 4.0 now"):
-        chosen_params(project)
-
-
-def test_other_budgets_for_other_methods_are_refused(project):
-    tune(project, methods=["kd"], trials=1, student=None)
-    change(project, weights="tuned")
-    with pytest.raises(UserError, match=r"trials differs among the methods \(kd 1, aicsd 3\)"):
-        chosen_params(project)
-
-
-def test_a_file_of_tuned_weights_that_was_edited_badly_is_named(project):
-    path = project / FILES[0]
-    path.write_text(path.read_text(encoding="utf-8").replace("trials: 3", "trials: three"), encoding="utf-8")
-    with pytest.raises(UserError, match=r"configs/tuned/shapes.yaml.*\n.*methods.aicsd.search.trials"):
-        read_tuned(project, "shapes")
-
-
-def test_tuning_a_method_concerns_its_own_students_and_only_where_tuned_weights_are_used(project):
-    def validated():
-        validate(project, show=False)
-        return outputs(project / "data/shapes/validated")
-
-    def tune_kd_to(weight):
-        entries = read_yaml(project / FILES[0])
-        entries["methods"]["kd"]["weights"]["kd"] = weight
-        write_yaml(project / FILES[0], entries)
-
-    given = validated()
-    tune_kd_to(0.5)
-    assert validated() == given
-    change(project, weights="tuned")
-    first = validated()
-    assert {name for name in given if given[name] != first[name]} == {"methods/aicsd.json", "methods/kd.json"}
-    tune_kd_to(0.25)
-    second = validated()
-    assert {name for name in given if first[name] != second[name]} == {"methods/kd.json"}
