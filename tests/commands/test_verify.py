@@ -45,19 +45,19 @@ def measured(tmp_path_factory):
 
 def write_report(folder):
     """The columns of the report's tables that a row is looked up by."""
-    found = [
+    records = [
         json.loads((folder / path / "metrics.json").read_text())
         for path in ("results/shapes/teacher", RESULTS)
     ]
     (folder / "reports/shapes").mkdir(parents=True)
     for name, values in (
-        ("comparison", [{"miou_mean": f"{100 * row['miou']:.6g}"} for row in found]),
-        ("provenance", [{"seed": row["seed"], "weights_sha256": row["weights_sha256"]} for row in found]),
+        ("comparison", [{"miou_mean": f"{100 * row['miou']:.6g}"} for row in records]),
+        ("provenance", [{"seed": row["seed"], "weights_sha256": row["weights_sha256"]} for row in records]),
     ):
         with (folder / f"reports/shapes/{name}.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, ["student", "method", *values[0]])
             writer.writeheader()
-            for row, value in zip(found, values, strict=True):
+            for row, value in zip(records, values, strict=True):
                 writer.writerow({"student": row["student"], "method": row["method"], **value})
 
 
@@ -71,19 +71,19 @@ def project(measured, tmp_path, monkeypatch):
 
 @pytest.fixture
 def check(project, capsys):
-    """Verify rows: exit code, {subject: (state, what was found)} and the last line."""
+    """Verify rows: exit code, {subject: (state, details)} and the last line."""
 
     def check(method="kd", student="resnet18", seed=0):
         code = verify(project, method=method, student=student, seed=seed)
         lines = capsys.readouterr().out.splitlines()
-        found = {}
+        checks = {}
         for line in lines:
             if line.startswith("  ") and line[2] != " ":
                 state, subject, text = line.split(maxsplit=2)
-                found[subject] = (state, text)
+                checks[subject] = (state, text)
             elif line.startswith("   "):
-                found[subject] = (state, f"{found[subject][1]}\n{line.strip()}")
-        return code, found, lines[-1]
+                checks[subject] = (state, f"{checks[subject][1]}\n{line.strip()}")
+        return code, checks, lines[-1]
 
     return check
 
@@ -94,25 +94,25 @@ def edit_json(path, **values):
 
 def test_what_nobody_touched_holds_and_is_not_touched(project, check):
     before = outputs(project)
-    code, found, last = check()
+    code, checks, last = check()
     assert (code, last) == (0, f"{ROW}: holds")
-    assert list(found) == ["code", "parameters", "data", "teacher", "weights", "report", "numbers"]
-    assert {state for state, _ in found.values()} == {"ok"}
-    assert found["weights"][1].endswith("as in metrics.json, reports/shapes/provenance.csv")
+    assert list(checks) == ["code", "parameters", "data", "teacher", "weights", "report", "numbers"]
+    assert {state for state, _ in checks.values()} == {"ok"}
+    assert checks["weights"][1].endswith("as in metrics.json, reports/shapes/provenance.csv")
     assert outputs(project) == before
 
 
 def test_the_teacher_has_a_row_too(check):
-    code, found, last = check("teacher")
+    code, checks, last = check("teacher")
     assert (code, last) == (0, "teacher · resnet18 · seed 0: holds")
-    assert "teacher" not in found
+    assert "teacher" not in checks
 
 
 def test_parameters_that_differ_are_named_with_both_values(project, check):
     change(project, train={"lr": 0.5})
-    code, found, last = check()
+    code, checks, last = check()
     assert (code, last) == (1, f"{ROW}: does not hold: parameters")
-    assert found["parameters"][1] == "training.lr: 0.1 recorded, 0.5 now"
+    assert checks["parameters"][1] == "training.lr: 0.1 recorded, 0.5 now"
 
 
 def test_another_methods_parameters_are_none_of_the_row(project, check):
@@ -125,18 +125,18 @@ def test_source_files_that_differ_are_named(project, check):
     provenance = json.loads(path.read_text())["provenance"]
     provenance["code"]["icsd/methods/kd.py"] = "0" * 64
     edit_json(path, provenance=provenance)
-    code, found, last = check()
+    code, checks, last = check()
     assert (code, last) == (1, f"{ROW}: does not hold: code")
-    assert found["code"][1].startswith("icsd/methods/kd.py: 000000000000 recorded, ")
+    assert checks["code"][1].startswith("icsd/methods/kd.py: 000000000000 recorded, ")
 
 
 def test_other_data_is_told_from_damaged_data(project, check):
     manifest = project / "data/shapes/processed/manifest.json"
     edit_json(manifest)  # other bytes
-    code, found, last = check()
+    code, checks, last = check()
     assert (code, last) == (1, f"{ROW}: does not hold: data")
-    assert "\n" not in found["data"][1]
-    assert found["data"][1].startswith("manifest.json: ")
+    assert "\n" not in checks["data"][1]
+    assert checks["data"][1].startswith("manifest.json: ")
 
 
 def test_a_changed_shard_is_found_by_the_manifest(project, check):
@@ -145,9 +145,9 @@ def test_a_changed_shard_is_found_by_the_manifest(project, check):
     content[100] ^= 1
     path.unlink()
     path.write_bytes(content)
-    _, found, last = check()
+    _, checks, last = check()
     assert last == f"{ROW}: does not hold: data"
-    assert "train-00000.images is not what preprocess wrote" in found["data"][1]
+    assert "train-00000.images is not what preprocess wrote" in checks["data"][1]
 
 
 def other_weights(path):
@@ -160,21 +160,21 @@ def other_weights(path):
 
 def test_another_teacher_changes_the_agreement(project, check):
     other_weights(project / "runs/shapes/teacher/teacher.safetensors")
-    code, found, last = check()
+    code, checks, last = check()
     assert (code, last) == (1, f"{ROW}: does not hold: teacher, numbers")
-    assert "train.json: " in found["teacher"][1]
-    assert "metrics.json: " in found["teacher"][1]
-    assert "agreement.kl: " in found["numbers"][1]
-    assert "confusion.npz" not in found["numbers"][1]
+    assert "train.json: " in checks["teacher"][1]
+    assert "metrics.json: " in checks["teacher"][1]
+    assert "agreement.kl: " in checks["numbers"][1]
+    assert "confusion.npz" not in checks["numbers"][1]
 
 
 def test_another_network_changes_the_numbers(project, check):
     other_weights(project / RUN / "student.safetensors")
-    code, found, last = check()
+    code, checks, last = check()
     assert (code, last) == (1, f"{ROW}: does not hold: weights, numbers")
-    assert "reports/shapes/provenance.csv: " in found["weights"][1]
-    assert "are predicted differently, in " in found["numbers"][1]
-    assert f"trained with torch {torch.__version__} on cpu, now torch" in found["numbers"][1]
+    assert "reports/shapes/provenance.csv: " in checks["weights"][1]
+    assert "are predicted differently, in " in checks["numbers"][1]
+    assert f"trained with torch {torch.__version__} on cpu, now torch" in checks["numbers"][1]
 
 
 def test_the_last_digit_of_a_score_counts(project, check):
@@ -182,9 +182,9 @@ def test_the_last_digit_of_a_score_counts(project, check):
     agreement = json.loads(path.read_text())["agreement"]
     agreement["kl"] = float(np.nextafter(agreement["kl"], 1))
     edit_json(path, agreement=agreement)
-    _, found, last = check()
+    _, checks, last = check()
     assert last == f"{ROW}: does not hold: numbers"
-    assert found["numbers"][1].startswith("agreement.kl: ")
+    assert checks["numbers"][1].startswith("agreement.kl: ")
 
 
 def test_one_pixel_in_a_stored_confusion_matrix_counts(project, check):
@@ -194,9 +194,9 @@ def test_one_pixel_in_a_stored_confusion_matrix_counts(project, check):
     arrays["confusion"][2, truth, predicted] -= 1
     arrays["confusion"][2, truth, (predicted + 1) % 9] += 1
     np.savez_compressed(path, **arrays)
-    _, found, _ = check()
-    assert "confusion.npz: confusion: at least 1 of 5,120 pixels" in found["numbers"][1]
-    assert "in 1 of 5 images" in found["numbers"][1]
+    _, checks, _ = check()
+    assert "confusion.npz: confusion: at least 1 of 5,120 pixels" in checks["numbers"][1]
+    assert "in 1 of 5 images" in checks["numbers"][1]
 
 
 @pytest.mark.parametrize(
@@ -206,9 +206,9 @@ def test_the_report_must_say_what_the_results_say(project, check, number, said):
     path = project / "reports/shapes/comparison.csv"
     rows = path.read_text().splitlines()
     path.write_text("\n".join([*rows[:2], f"resnet18,kd,{number}"]))
-    _, found, last = check()
+    _, checks, last = check()
     assert last == f"{ROW}: does not hold: report"
-    assert found["report"][1].startswith(f"reports/shapes/comparison.csv: {said}; the results of seed 0: ")
+    assert checks["report"][1].startswith(f"reports/shapes/comparison.csv: {said}; the results of seed 0: ")
 
 
 @pytest.mark.parametrize(
@@ -239,18 +239,18 @@ def test_a_damaged_file_is_a_finding_and_not_a_crash(project, check, file, subje
 )
 def test_what_is_missing_is_named_with_what_to_do(project, check, file):
     (project / file).unlink()
-    code, found, last = check()
+    code, checks, last = check()
     assert code == 2
-    assert found == {"files": ("missing", file)}
+    assert checks == {"files": ("missing", file)}
     assert "`dvc checkout`" in last
 
 
 def test_without_a_report_the_row_is_not_said_to_hold(project, check):
     shutil.rmtree(project / "reports")
-    code, found, _ = check()
+    code, checks, _ = check()
     assert code == 2
-    assert found["report"] == ("missing", "reports/shapes/comparison.csv")
-    assert found["numbers"][0] == "ok"
+    assert checks["report"] == ("missing", "reports/shapes/comparison.csv")
+    assert checks["numbers"][0] == "ok"
 
 
 @pytest.mark.parametrize("older", [{}, {"provenance": None}])
@@ -259,10 +259,10 @@ def test_a_run_without_recorded_provenance_is_not_said_to_hold(project, check, o
     content = json.loads(path.read_text())
     del content["provenance"]
     path.write_text(json.dumps(content | older))
-    code, found, _ = check()
+    code, checks, _ = check()
     assert code == 2
-    assert found["provenance"][0] == "missing"
-    assert found["numbers"][0] == "ok"
+    assert checks["provenance"][0] == "missing"
+    assert checks["numbers"][0] == "ok"
 
 
 def test_all_rows_are_checked_and_a_difference_weighs_more_than_a_gap(project, check):
@@ -294,6 +294,6 @@ def test_a_student_that_diverged_has_no_score_to_check(project, check):
     shutil.rmtree(project / RESULTS)
     (project / RESULTS).mkdir()
     (project / RESULTS / "diverged.json").write_text("{}")
-    code, found, _ = check()
+    code, checks, _ = check()
     assert code == 2
-    assert found == {"numbers": ("missing", "the training diverged: there is no score to check")}
+    assert checks == {"numbers": ("missing", "the training diverged: there is no score to check")}

@@ -11,17 +11,17 @@ from icsd.commands.tune.factors import best_factor, factors, scaled
 @pytest.mark.parametrize("trials", [1, 2, 7, 12, 31])
 @pytest.mark.parametrize("largest", [3.0, 10.0, 1000.0])
 def test_factors_begin_with_the_weights_as_they_are_and_stay_in_their_range(trials, largest):
-    found = factors(trials, largest)
-    assert found[0] == 1
-    assert len(set(found)) == trials
-    assert all(1 / largest < factor < largest for factor in found)
-    assert factors(trials + 5, largest)[:trials] == found
+    tried = factors(trials, largest)
+    assert tried[0] == 1
+    assert len(set(tried)) == trials
+    assert all(1 / largest < factor < largest for factor in tried)
+    assert factors(trials + 5, largest)[:trials] == tried
 
 
 @pytest.mark.parametrize("trials", [3, 7, 15])
 def test_full_sets_of_factors_are_evenly_spaced(trials):
-    found = sorted(math.log(factor) for factor in factors(trials, 10.0))
-    steps = [after - before for before, after in pairwise(found)]
+    tried = sorted(math.log(factor) for factor in factors(trials, 10.0))
+    steps = [after - before for before, after in pairwise(tried)]
     assert steps == pytest.approx([2 * math.log(10) / (trials + 1)] * (trials - 1), rel=0.02)
 
 

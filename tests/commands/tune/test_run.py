@@ -28,7 +28,7 @@ class Killed(Exception):
 def trials_of(folder):
     with (folder / FILES[1]).open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return {method: list(found) for method, found in groupby(rows, key=lambda row: row["method"])}
+    return {method: list(own) for method, own in groupby(rows, key=lambda row: row["method"])}
 
 
 def trained(monkeypatch):
@@ -48,30 +48,30 @@ def contents(folder):
 
 
 def test_every_method_has_the_same_trials(searched):
-    found = trials_of(searched)
-    assert set(found) == {"none", "kd", "aicsd"}
-    assert [row["factor"] for row in found["kd"]] == ["1.0", "0.316", "3.16"]
-    assert [row["factor"] for row in found["aicsd"]] == ["1.0", "0.316", "3.16"]
-    assert len(found["none"]) == 1
+    rows = trials_of(searched)
+    assert set(rows) == {"none", "kd", "aicsd"}
+    assert [row["factor"] for row in rows["kd"]] == ["1.0", "0.316", "3.16"]
+    assert [row["factor"] for row in rows["aicsd"]] == ["1.0", "0.316", "3.16"]
+    assert len(rows["none"]) == 1
 
 
 def test_the_best_trial_on_validation_gives_the_weights(searched):
-    tuned, found = read_tuned(searched, "shapes"), trials_of(searched)
+    tuned, rows = read_tuned(searched, "shapes"), trials_of(searched)
     given = read_yaml(searched / "params.yaml")["methods"]
     assert set(tuned) == {"kd", "aicsd"}
     for name, entry in tuned.items():
-        scores = {float(row["factor"]): float(row["miou"]) for row in found[name]}
+        scores = {float(row["factor"]): float(row["miou"]) for row in rows[name]}
         assert entry.search.miou == scores[entry.search.factor] == max(scores.values())
         assert entry.weights == scaled(given[name]["weights"], entry.search.factor)
         assert entry.block == given[name]
 
 
 def test_the_file_says_how_the_weights_were_found(searched):
-    search, found = read_tuned(searched, "shapes")["kd"].search, trials_of(searched)
+    search, rows = read_tuned(searched, "shapes")["kd"].search, trials_of(searched)
     assert (search.trials, search.diverged, search.range) == (3, 0, 10.0)
     assert (search.epochs, search.seed, search.student, search.split) == (2, 1000, "resnet18", "validation")
-    assert search.miou_untuned == float(found["kd"][0]["miou"])
-    assert search.miou_alone == float(found["none"][0]["miou"])
+    assert search.miou_untuned == float(rows["kd"][0]["miou"])
+    assert search.miou_alone == float(rows["none"][0]["miou"])
     assert search.teacher_sha256 == sha256_of(searched / "runs/shapes/teacher/teacher.safetensors")
     assert search.data_sha256 == sha256_of(searched / "data/shapes/processed/manifest.json")
 

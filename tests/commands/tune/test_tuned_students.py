@@ -25,17 +25,17 @@ def described(project, method):
 def test_students_are_trained_with_the_tuned_weights_where_that_is_asked_for(project):
     change(project, weights="tuned")
     for method, entry in read_tuned(project, "shapes").items():
-        found = described(project, method)
-        assert found["params"]["method"]["weights"] == entry.weights
-        assert found["weights_source"] == "tuned (3 trials on validation, seed 1000)"
+        record = described(project, method)
+        assert record["params"]["method"]["weights"] == entry.weights
+        assert record["weights_source"] == "tuned (3 trials on validation, seed 1000)"
     assert described(project, "none")["weights_source"] is None
 
 
 def test_weights_tuned_on_another_student_say_so(project):
     change(project, weights="tuned", networks={"students": {"resnet34": {"width": 0.125}}})
     train_student(project, method="kd", student="resnet34", seed=0)
-    found = json.loads((project / "runs/shapes/kd/resnet34-0/train.json").read_text(encoding="utf-8"))
-    assert found["weights_source"] == "tuned (3 trials of resnet18 on validation, seed 1000)"
+    record = json.loads((project / "runs/shapes/kd/resnet34-0/train.json").read_text(encoding="utf-8"))
+    assert record["weights_source"] == "tuned (3 trials of resnet18 on validation, seed 1000)"
 
 
 @pytest.mark.parametrize(
