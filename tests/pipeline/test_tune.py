@@ -82,5 +82,5 @@ def test_tuning_makes_nothing_stale_until_its_weights_are_asked_for(tuned):
     assert set(stages_run(done)) == {"validate", "distill@aicsd-resnet18-0", "baselines@kd-resnet18-0"}
     change(tuned, grid={"baselines": ["none", "kd", "icsd"]})
     refused = run(tuned, "dvc", "repro", *TRAINING, ok=False)
-    assert "not tuned yet: icsd; run `python -m pipeline.tune --methods icsd`" in refused.stderr
+    assert "not tuned yet: icsd; run `python -m pipeline tune icsd`" in refused.stderr
     run(tuned, "git", "checkout", "-q", "--", ".")
