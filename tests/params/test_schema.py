@@ -50,7 +50,7 @@ def test_every_preset_is_valid(preset):
         ({"images__crop": [64]}, ["images.crop", "at least 2"]),
         ({"images__scale": [2.0, 0.5]}, ["images", "[smallest, largest]"]),
         ({"alws": {}}, ["alws", "did you mean 'alw'"]),
-        ({"weights": "tune"}, ["weights", "did you mean 'tuned'", "given"]),
+        ({"weights": "tune"}, ["weights", "did you mean 'tuned'", "untuned"]),
         ({"tuning__factor": 1.0}, ["tuning.factor", "greater than 1"]),
         ({"tuning__trials": 0}, ["tuning.trials", "greater than or equal to 1"]),
         ({"runtime__devices": 0}, ["runtime.devices"]),

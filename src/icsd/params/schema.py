@@ -264,7 +264,7 @@ class Params(Block):
     teacher: TeacherTraining
     train: StudentTraining
     monitor: Monitor
-    weights: Literal["given", "tuned"]
+    weights: Literal["untuned", "tuned"]
     methods: dict[Name, MethodBlock]
     alw: AlwParams
     tuning: Tuning

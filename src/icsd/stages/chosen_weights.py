@@ -85,7 +85,7 @@ def _missing(params: Params, tuned: Mapping[str, Tuned]) -> list[str]:
     if not names:
         return []
     command = f"python -m pipeline tune {' '.join(names)}"
-    return [f"not tuned yet: {', '.join(names)}; run `{command}`, or set weights: given"]
+    return [f"not tuned yet: {', '.join(names)}; run `{command}`, or set weights: untuned"]
 
 
 def _changed(params: Params, tuned: Mapping[str, Tuned]) -> list[str]:
