@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from PIL import Image
-
 from icsd.core.labels import Pixels
 from icsd.errors import UserError
 
@@ -78,29 +75,6 @@ def find_folder(root: Path, *relatives: str, depth: int = 5) -> Path:
         f"No folder {' or '.join(relatives)} in what was unpacked: this is not the dataset, or only a part "
         "of it. Give the complete archives (or the folder with all of them) in data.source."
     )
-
-
-def read_image(path: Path) -> Pixels:
-    """An RGB image, uint8 [H, W, 3]."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow reports broken PNG chunks as SyntaxError
-        raise UserError(f"cannot read image {path.name}: {error}") from error
-
-
-def read_ids(path: Path) -> Pixels:
-    """A mask's stored numbers, uint8 [H, W]; a palette image gives its indices, not its colours."""
-    try:
-        with Image.open(path) as image:
-            if image.mode not in {"L", "P"}:
-                raise UserError(
-                    f"label {path.name} is a colour image (mode {image.mode}), its class ids are lost: "
-                    "use the published masks, one byte a pixel"
-                )
-            return np.asarray(image)
-    except (OSError, SyntaxError) as error:
-        raise UserError(f"cannot read label {path.name}: {error}") from error
 
 
 def read_list(path: Path) -> list[str]:

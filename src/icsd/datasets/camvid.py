@@ -17,10 +17,10 @@ from icsd.datasets.base import (
     Sample,
     check_split,
     find_folder,
-    read_ids,
-    read_image,
     read_list,
 )
+from icsd.datasets.reading.images import read_image
+from icsd.datasets.reading.masks import read_ids
 
 UNLABELLED = 11
 _TRAIN_IDS = np.arange(256, dtype=np.uint8)  # any other number stays as it is, for the doctor to find

@@ -13,9 +13,9 @@ from icsd.datasets.base import (
     Sample,
     check_split,
     find_folder,
-    read_ids,
-    read_image,
 )
+from icsd.datasets.reading.images import read_image
+from icsd.datasets.reading.masks import read_ids
 
 _IMAGE = "_leftImg8bit.png"
 _LABEL = "_gtFine_labelIds.png"

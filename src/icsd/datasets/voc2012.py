@@ -13,10 +13,10 @@ from icsd.datasets.base import (
     Sample,
     check_split,
     find_folder,
-    read_ids,
-    read_image,
     read_list,
 )
+from icsd.datasets.reading.images import read_image
+from icsd.datasets.reading.masks import read_ids
 from icsd.errors import UserError
 
 _MEMBER = re.compile(

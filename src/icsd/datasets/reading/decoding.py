@@ -1,0 +1,143 @@
+"""Opens picture files of a few known formats, and turns whatever is wrong with one into one message."""
+
+import io
+import warnings
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from icsd.datasets.reading.jpeg import damage
+from icsd.errors import UserError
+
+MAX_PIXELS = 89_478_485
+"""Pixels of the largest picture that is read: Pillow's own limit, 268 MB as RGB."""
+
+_BEGINNINGS = {  # of files that are no picture of ours, though their name may say so
+    b"%!PS": "a PostScript file",
+    b"\xc5\xd0\xd3\xc6": "a PostScript file",
+    b"%PDF": "a PDF file",
+    b"GIF8": "a GIF image",
+    b"<svg": "an SVG drawing",
+    b"<?xml": "an XML file",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+    b"PK\x03\x04": "a zip archive",
+    b"version https://git-lfs": "a Git LFS pointer, not the file it stands for",
+}
+
+# The size is checked below, by name; Pillow's warning would not say which file it means.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture.
+
+    Attributes:
+        image: with its pixels loaded.
+        format: Pillow's name of the file format.
+        raw_mode: how the file stores its pixels, as Pillow calls it; "L;4" is grey with 4 bits.
+    """
+
+    image: Image.Image
+    format: str
+    raw_mode: str
+
+
+def decode(path: Path, kind: str, *, formats: Sequence[str]) -> Picture:
+    """The picture in a file, complete and undamaged.
+
+    The list of formats is a matter of safety as well: Pillow knows some whose decoders run other programs
+    (PostScript starts Ghostscript), and looks at the content, not at the name.
+
+    Args:
+        path: the file.
+        kind: "image" or "label", for messages.
+        formats: Pillow's names of the formats to try.
+
+    Raises:
+        UserError: not there, of another format, too large, cut off or damaged; names the file.
+    """
+    problem = f"cannot read {kind} {path.name}: "
+    try:
+        content = path.read_bytes()
+        picture = _decoded(content, formats)
+    except UserError as error:
+        raise UserError(f"{problem}{error}") from error
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{problem}{path.parent.name}/ holds no such file, whatever the suffix or its case"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise UserError(
+            f"{problem}{_what_it_is(content)}; {kind}s are read from {_listed(formats)} files"
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(f"{problem}{_too_large()} ({error})") from error
+    except Exception as error:  # a decoder given a damaged file raises whatever it stumbles over
+        raise UserError(f"{problem}{error or type(error).__name__}") from error
+    return picture
+
+
+def _decoded(content: bytes, formats: Sequence[str]) -> Picture:
+    with Image.open(io.BytesIO(content), formats=list(formats)) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise UserError(f"{_too_large()} (it has {width:,} × {height:,})")
+        raw_mode = _raw_mode(image)
+        name = "JPEG" if image.format == "MPO" else str(image.format)  # several JPEGs in one file
+        image.load()
+    problem = _damage(content, name)
+    if problem:
+        raise UserError(f"it is damaged: {problem}; copy it again from where it came from")
+    return Picture(image, name, raw_mode)
+
+
+def _raw_mode(image: Image.Image) -> str:
+    tiles = getattr(image, "tile", None)
+    arguments = tiles[0][3] if tiles else None
+    raw_mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return raw_mode if isinstance(raw_mode, str) else image.mode
+
+
+def _damage(content: bytes, name: str) -> str | None:
+    if name == "JPEG":
+        return damage(content)
+    return _png_damage(content) if name == "PNG" else None
+
+
+def _png_damage(content: bytes) -> str | None:
+    """PNG has checksums, but Pillow leaves those of the pixel data unread."""
+    position = 8
+    while position < len(content):
+        length = int.from_bytes(content[position : position + 4], "big")
+        chunk = content[position + 4 : position + 8 + length]
+        checksum = content[position + 8 + length : position + 12 + length]
+        if zlib.crc32(chunk) != int.from_bytes(checksum, "big") or len(checksum) < 4:
+            return f"a checksum is wrong (byte {position:,})"
+        if chunk[:4] == b"IEND":
+            return None
+        position += 12 + length
+    return "its end is missing"
+
+
+def _too_large() -> str:
+    return f"more than {MAX_PIXELS:,} pixels, the most that are read; cut image and label into tiles"
+
+
+def _what_it_is(content: bytes) -> str:
+    start = content[:200].lstrip()
+    for beginning, meaning in _BEGINNINGS.items():
+        if start.startswith(beginning):
+            return f"it is {meaning}"
+    if not content.strip(b"\0"):
+        return "it holds nothing but zeros" if content else "it is empty"
+    return f"it is no picture that could be read (it begins with {content[:8]!r})"
+
+
+def _listed(formats: Sequence[str]) -> str:
+    *first, last = formats
+    return f"{', '.join(first)} or {last}"

@@ -1,0 +1,21 @@
+"""PNG files chunk by chunk, for what no encoder writes."""
+
+import struct
+import zlib
+
+
+def png(
+    size: tuple[int, int], data: bytes, *, bits: int = 8, before: tuple[bytes, bytes] | None = None
+) -> bytes:
+    """A grey PNG of (width, height) with the rows ``data``, and maybe another chunk before them."""
+    header = struct.pack(">IIBBBBB", *size, bits, 0, 0, 0, 0)
+    chunks = [
+        (b"IHDR", header),
+        *([before] if before else []),
+        (b"IDAT", zlib.compress(data)),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks
+    )
