@@ -16,12 +16,9 @@ import torch._functorch.config
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-Gradient = Sequence[Tensor | None]
+from icsd.core.health import DOMINANT_SHARE, NEGLIGIBLE_SHARE
 
-NOTHING = 0.01
-"""A distillation term whose share of the gradient is below this does nothing."""
-EVERYTHING = 0.9
-"""A term whose share of the gradient is above this leaves nothing to the others."""
+Gradient = Sequence[Tensor | None]
 
 
 class HealthMeter:
@@ -122,9 +119,9 @@ def health_warnings(history: Sequence[Mapping[str, float]], *, method: str) -> l
         share = fmean(row[f"health/share/{term}"] for row in measured)
         active = [row[f"health/share/{term}"] for row in measured if row[f"weight/{term}"] > 0]
         key = f"methods.{method}.weights" + ("" if term == "ce" else f".{term}")
-        if term != "ce" and active and fmean(active) < NOTHING:
+        if term != "ce" and active and fmean(active) < NEGLIGIBLE_SHARE:
             sentences.append(_sentence(method, term, "nothing", fmean(active), f"raise {key}"))
-        elif share > EVERYTHING:
+        elif share > DOMINANT_SHARE:
             todo = f"raise {key}" if term == "ce" else f"lower {key}"
             sentences.append(_sentence(method, term, "everything", share, todo))
     return sentences

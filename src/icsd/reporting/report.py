@@ -1,7 +1,6 @@
-"""A whole report folder from results: tables, figures, a page for people and one for the forge."""
+"""A whole report folder from results: tables, figures, a page for people and one for the code host."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +9,45 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from icsd.files import folder_written_whole, write_bytes
-from icsd.reporting import display, fidelity, pairs, recipes, tables
-from icsd.reporting.answer import answer, cost_sentences
-from icsd.reporting.health import health_sentences, loss_health
-from icsd.reporting.protocol import protocol
-from icsd.reporting.published import published_on
+from icsd.reporting.differences import Resampled, resample
+from icsd.reporting.page.answer import answer, cost_sentences
+from icsd.reporting.page.readme import to_readme
 from icsd.reporting.results import ALONE, Results
-from icsd.reporting.writers import to_csv, to_latex, to_markdown
+from icsd.reporting.tables import (
+    ablation,
+    comparison,
+    contrasts,
+    cost,
+    fidelity,
+    health,
+    methods,
+    pairs,
+    per_class,
+    protocol,
+    provenance,
+    published,
+)
+from icsd.reporting.tables.cells import Display
+from icsd.reporting.tables.writers import to_csv, to_latex, to_markdown
 from icsd.runs import TEACHER
 
-README_FIGURES = ("miou_by_method", "per_class_iou", "panels")
-"""Kinds of figures that README.md shows, of the first student."""
-
-
-@dataclass(frozen=True)
-class _Table:
-    source: pd.DataFrame
-    shown: display.Display
+DISPLAYS: Mapping[str, Callable[[pd.DataFrame], Display]] = {
+    "comparison": comparison.display,
+    "contrasts": contrasts.display,
+    "ablation": ablation.display,
+    "methods": methods.display,
+    "health": health.display,
+    "fidelity": fidelity.display,
+    "pairs": pairs.display,
+    "per_class": per_class.display,
+    "cost": cost.display,
+    "protocol": protocol.display,
+    "published": published.display,
+    "provenance": provenance.display,
+}
+"""Every table, by the name of its files."""
+OPTIONAL = frozenset({"contrasts", "ablation", "health", "pairs", "published"})
+"""Tables that are left out where they have no rows."""
 
 
 def write_report(
@@ -46,7 +67,7 @@ def write_report(
     the answer's last block.
 
     Args:
-        results: From :func:`icsd.reporting.results.load_results`.
+        results: From :func:`icsd.reporting.reading.load_results`.
         destination: Replaced as a whole; gets report.html, README.md, tables, figures/, plots/.
         classes: Names of the C classes.
         palette: [C, 3] colours, 0..255.
@@ -61,69 +82,90 @@ def write_report(
         ``high`` are the 95 % interval of ``delta``.
     """
     # Matplotlib and seaborn take a second to import: only here, so that reading results costs nothing.
-    from icsd.reporting.course import courses
-    from icsd.reporting.gallery import draw_all
-    from icsd.reporting.html import to_html
-    from icsd.reporting.plots import plot_tables
+    from icsd.reporting.dvc_plots import plot_tables
+    from icsd.reporting.figures.gallery import pictures
+    from icsd.reporting.page.html import to_html
+    from icsd.reporting.page.slider import similarity_histories
 
     focus = focus or ("aicsd" if "aicsd" in results.methods else results.methods[-1])
     title = title or f"Distilling segmentation networks: {results.dataset}"
-    draws = tables.draw(results, resamples=resamples, seed=seed)
-    compared = tables.comparison(results, draws)
-    contrasted = tables.contrasts(results, draws, focus=focus)
-    all_tables = _tables(results, compared, contrasted, focus=focus)
-    pictures = list(
-        draw_all(
+    rows = table_rows(results, resample(results, resamples=resamples, seed=seed), focus=focus)
+    tables = {
+        name: display(rows[name])
+        for name, display in DISPLAYS.items()
+        if len(rows[name]) or name not in OPTIONAL
+    }
+    blocks = _answer(rows, focus=focus, num_gaps=len(results.gaps))
+    figures = list(
+        pictures(
             results,
-            comparison=compared,
-            per_class=all_tables["per_class"].source,
+            comparison=rows["comparison"],
+            per_class=rows["per_class"],
             classes=classes,
             palette=palette,
             focus=focus,
         )
     )
-    blocks = [
-        *answer(compared, contrasted, focus=focus, num_gaps=len(results.gaps)),
-        *_unhealthy(all_tables),
-    ]
-    shown = {name: table.shown for name, table in all_tables.items()}
     page = to_html(
         title=title,
         subtitle=_subtitle(results),
-        answer=[*blocks, *cost_sentences(all_tables["cost"].source, focus=focus)],
-        tables=shown,
-        pictures=pictures,
-        courses=courses(results, classes, focus=focus),
+        answer=[*blocks, *cost_sentences(rows["cost"], focus=focus)],
+        tables=tables,
+        pictures=figures,
+        similarity=similarity_histories(results, classes, focus=focus),
         gaps=results.gaps,
     )
-    files: dict[str, bytes] = {"report.html": page.encode()}
-    for name, table in all_tables.items():
-        files[f"{name}.csv"] = to_csv(table.source).encode()
-        if name != "provenance":
-            files[f"{name}.md"] = to_markdown(table.shown).encode()
-            files[f"{name}.tex"] = to_latex(table.shown).encode()
-    files |= {f"figures/{picture.name}.png": picture.png for picture in pictures}
-    files |= {
-        f"plots/{name}.csv": to_csv(table).encode()
-        for name, table in plot_tables(results, focus=focus).items()
-    }
-    chosen = [_first(kind, [picture.name for picture in pictures]) for kind in README_FIGURES]
-    files["README.md"] = _readme(
-        title, blocks, shown, [name for name in chosen if name], results.gaps
-    ).encode()
+    readme = to_readme(
+        title=title,
+        answer=blocks,
+        tables=tables,
+        figures=[picture.name for picture in figures],
+        gaps=results.gaps,
+    )
+    texts = {"report.html": page, "README.md": readme}
+    texts |= {f"plots/{name}.csv": to_csv(plot) for name, plot in plot_tables(results, focus=focus).items()}
+    for name, table in tables.items():
+        texts |= _table_files(name, rows[name], table)
+    images = {f"figures/{picture.name}.png": picture.png for picture in figures}
     with folder_written_whole(destination) as folder:
-        for name, content in files.items():
+        for name, content in ({name: text.encode() for name, text in texts.items()} | images).items():
             write_bytes(folder / name, content)
-    return summary(compared, dataset=results.dataset)
+    return summary(rows["comparison"], dataset=results.dataset)
+
+
+def table_rows(results: Results, resampled: Resampled, *, focus: str) -> dict[str, pd.DataFrame]:
+    """The rows of every table, under the names of ``DISPLAYS``.
+
+    Args:
+        results: What ran.
+        resampled: From :func:`icsd.reporting.differences.resample`.
+        focus: The method the report is about.
+    """
+    compared = comparison.rows(results, resampled)
+    trained = next((run.training for run in results.runs.values() if run.training), None)
+    return {
+        "comparison": compared,
+        "contrasts": contrasts.rows(results, resampled, focus=focus),
+        "ablation": ablation.rows(results, compared),
+        "methods": methods.rows(results),
+        "health": health.rows(results),
+        "fidelity": fidelity.rows(results),
+        "pairs": pairs.rows(results, focus=focus),
+        "per_class": per_class.rows(results),
+        "cost": cost.rows(results),
+        "protocol": protocol.rows(results),
+        "published": published.rows(results.dataset, trained),
+        "provenance": provenance.rows(results),
+    }
 
 
 def summary(comparison: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
     """The few numbers that a table of experiments shows; fractions, null for gaps."""
-    found: dict[str, Any] = {"dataset": dataset}
+    scores: dict[str, Any] = {"dataset": dataset}
     for row in comparison.to_dict("records"):
         numbers = {"miou": _fraction(row["miou_mean"])}
         if row["method"] == TEACHER:
-            found[TEACHER] = numbers
+            scores[TEACHER] = numbers
             continue
         numbers["std"] = _fraction(row["miou_std"])
         if row["method"] != ALONE:
@@ -131,48 +173,17 @@ def summary(comparison: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
                 name: _fraction(row[f"delta_{column}"])
                 for name, column in (("delta", "mean"), ("low", "low"), ("high", "high"))
             }
-        found.setdefault(row["student"], {})[row["method"]] = numbers
-    return found
+        scores.setdefault(row["student"], {})[row["method"]] = numbers
+    return scores
 
 
-def _tables(
-    results: Results, compared: pd.DataFrame, contrasted: pd.DataFrame, *, focus: str
-) -> dict[str, _Table]:
-    per_class, costs = tables.per_class(results), tables.cost(results)
-    card, origin = protocol(results), tables.provenance(results)
-    trained = next((run.training for run in results.runs.values() if run.training), None)
-    elsewhere = published_on(results.dataset, trained)
-    found = {"comparison": _Table(compared, display.show_comparison(compared))}
-    if len(contrasted):
-        found["contrasts"] = _Table(contrasted, display.show_contrasts(contrasted))
-    parts = recipes.ablation(results, compared)
-    if len(parts):
-        found["ablation"] = _Table(parts, display.show_ablation(parts))
-    made = recipes.methods(results)
-    found["methods"] = _Table(made, display.show_methods(made))
-    health = loss_health(results)
-    if len(health):
-        found["health"] = _Table(health, display.show_health(health))
-    ledger = fidelity.ledger(results)
-    shown = display.show_texts("fidelity", "Fidelity ledger", ledger, fidelity.HEADERS, len(fidelity.HEADERS))
-    found["fidelity"] = _Table(ledger, replace(shown, notes=fidelity.NOTES))
-    mixed_up = pairs.class_pairs(results, focus=focus)
-    if len(mixed_up):
-        found["pairs"] = _Table(mixed_up, pairs.show_pairs(mixed_up))
-    found["per_class"] = _Table(per_class, display.show_per_class(per_class))
-    found["cost"] = _Table(costs, display.show_cost(costs))
-    headers = ("Setting", "Teacher", "Students")
-    found["protocol"] = _Table(card, display.show_texts("protocol", "Protocol", card, headers, 3))
-    if len(elsewhere):
-        found["published"] = _Table(elsewhere, display.show_published(elsewhere))
-    found["provenance"] = _Table(origin, display.show_provenance(origin))
-    return found
-
-
-def _unhealthy(found: dict[str, _Table]) -> list[list[str]]:
-    """A block of the answer about loss terms that did nothing, or everything; none where all is well."""
-    remarks = health_sentences(found["health"].source) if "health" in found else []
-    return [["Loss terms to look at before their methods' rows are believed:", *remarks]] if remarks else []
+def _answer(rows: Mapping[str, pd.DataFrame], *, focus: str, num_gaps: int) -> list[list[str]]:
+    """The answer, and a block about loss terms that did nothing, or everything, where there are any."""
+    blocks = answer(rows["comparison"], rows["contrasts"], focus=focus, num_gaps=num_gaps)
+    remarks = health.sentences(rows["health"])
+    if remarks:
+        blocks.append(["Loss terms to look at before their methods' rows are believed:", *remarks])
+    return blocks
 
 
 def _subtitle(results: Results) -> str:
@@ -183,37 +194,11 @@ def _subtitle(results: Results) -> str:
     return f"Dataset {results.dataset}{where}; {grid}."
 
 
-def _readme(
-    title: str,
-    blocks: Sequence[Sequence[str]],
-    shown: dict[str, display.Display],
-    figures: Sequence[str],
-    gaps: Sequence[str],
-) -> str:
-    """The page a forge shows for the folder; without costs, so that identical runs write identical bytes."""
-    sentences = [f"**{text}**" if text is block[0] else text for block in blocks for text in block]
-    parts = [f"# {title}", *sentences, "## Comparison", to_markdown(shown["comparison"])]
-    for name in ("contrasts", "ablation"):
-        if name in shown:
-            parts += [f"## {shown[name].title}", to_markdown(shown[name])]
-    parts += [f"![{name.replace('_', ' ')}](figures/{name}.png)" for name in figures]
-    parts += [
-        "## IoU per class",
-        to_markdown(shown["per_class"]),
-        "## Methods",
-        to_markdown(shown["methods"]),
-        *([f"## {shown['health'].title}", to_markdown(shown["health"])] if "health" in shown else []),
-        "## Protocol",
-        to_markdown(shown["protocol"]),
-    ]
-    if gaps:
-        parts += ["## Gaps", "\n".join(f"- `{gap}`" for gap in gaps)]
-    parts.append("All figures and tables: [report.html](report.html) (save it and open it), [cost](cost.md).")
-    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
-
-
-def _first(kind: str, names: Sequence[str]) -> str | None:
-    return next((name for name in names if name.startswith(kind)), None)
+def _table_files(name: str, rows: pd.DataFrame, table: Display) -> dict[str, str]:
+    files = {f"{name}.csv": to_csv(rows)}
+    if name != "provenance":  # too wide for a page
+        files |= {f"{name}.md": to_markdown(table), f"{name}.tex": to_latex(table)}
+    return files
 
 
 def _fraction(percent: float) -> float | None:

@@ -10,13 +10,16 @@ Line = Literal["-", "--", "-.", ":"]
 MANY = 8
 """More methods than this cannot be told apart by their looks in one panel."""
 
+PALE = "#c4c4c4"
+"""Of the methods that a figure of many does not tell apart."""
+
 REFERENCES = ("none", "kd", "icsd")
-"""What a method in focus is measured against in a figure of many."""
+"""What a method in focus is compared with in a figure of many."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a method is written and drawn."""
+    """How a method is written and plotted."""
 
     label: str
     colour: str
@@ -100,9 +103,9 @@ def looks(methods: Sequence[str]) -> dict[str, Look]:
 
 
 def emphasised(methods: Sequence[str], *, focus: str | None) -> tuple[str, ...]:
-    """The methods that a figure of many draws in colour, in their order: all of up to ``MANY``.
+    """The methods that a figure of many shows in colour, in their order: all of up to ``MANY``.
 
-    Of more: the focus, what it is measured against (the student alone, KD, ICSD), and its own variants, whose
+    Of more: the focus, what it is compared with (the student alone, KD, ICSD), and its own variants, whose
     names begin as its name does.
     """
     if len(methods) <= MANY:

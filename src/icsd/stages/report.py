@@ -11,9 +11,9 @@ from icsd.datasets import DATASETS
 from icsd.files import write_json
 from icsd.params import Params
 from icsd.records import CostRecord, read_record
+from icsd.reporting.reading import load_results
 from icsd.reporting.report import write_report
-from icsd.reporting.results import load_results
-from icsd.reporting.tables import read_table
+from icsd.reporting.tables.writers import read_csv
 from icsd.runs import main_root, state_root
 from icsd.stages.grid import student_keys, teacher_key
 from icsd.stages.recording.registry import register_students
@@ -51,7 +51,7 @@ def report(root: Path) -> None:
     costs = _read_costs(root, params)
     if params.tracking.enabled:
         record_report(root, params, destination, summary, costs)
-        register_students(root, params, results, read_table(destination / "comparison.csv"))
+        register_students(root, params, results, read_csv(destination / "comparison.csv"))
     if not params.tracking.enabled or tracking.deliver_pending(root) == 0:
         _remove_states(costs)
     print(f"reports/{params.dataset}/report.html", flush=True)

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from icsd.records import MetricsRecord, TrainRecord
-from icsd.reporting.answer import verdict
+from icsd.reporting.page.answer import verdict
 from icsd.reporting.results import Run
 from icsd.reporting.style import method_label, network_label
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from icsd.reporting.answer import LEVEL
-from icsd.reporting.statistics import holm, paired_p
+from icsd.reporting.page.answer import LEVEL
+from icsd.reporting.statistics.estimates import holm, paired_p
 from icsd.reporting.style import method_label
 
 Scores = Mapping[int, float]

@@ -23,13 +23,13 @@ def ics_picture(student: Matrix, teacher: Matrix, classes: Sequence[str], *, tit
         classes: Names of the C classes.
         title: What and when it is.
     """
-    from icsd.reporting.drawing import drawn, sheet, titled
+    from icsd.reporting.figures.canvas import empty_figure, set_title, styled
 
-    @drawn
+    @styled
     def draw() -> "Figure":
         top = float(teacher.max()) or 1.0
         side = max(3.6, 0.2 * len(classes) + 1.6)
-        figure = sheet(2 * side + 1.2, 2 * side + 0.6)
+        figure = empty_figure(2 * side + 1.2, 2 * side + 0.6)
         panels = (
             ("Student", student, "viridis", (0.0, top)),
             ("Teacher", teacher, "viridis", (0.0, top)),
@@ -48,7 +48,7 @@ def ics_picture(student: Matrix, teacher: Matrix, classes: Sequence[str], *, tit
                 figure.colorbar(
                     shown, ax=axis, shrink=0.8, label=label, extend="both" if index == 2 else "max"
                 )
-        titled(figure, title)
+        set_title(figure, title)
         return figure
 
     return draw()

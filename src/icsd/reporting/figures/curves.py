@@ -1,0 +1,163 @@
+"""Curves over epochs: validation and losses while training, and the distance to the teacher's similarity."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from icsd.reporting.figures.canvas import grid, legend_below, set_title, styled
+from icsd.reporting.histories import LOSS, SIMILARITY_DISTANCE, VALIDATION_MIOU, columns_of
+from icsd.reporting.style import PALE, Look, emphasised, looks, network_label
+
+
+@styled
+def training_curves(histories: pd.DataFrame, *, student: str, focus: str | None = None) -> Figure:
+    """Validation mIoU and every loss term by epoch; thin lines are seeds, thick ones their means.
+
+    Of many methods only those around the focus are in colour, with the terms that they have; the others are
+    pale means.
+
+    Args:
+        histories: Columns method, seed, epoch, ``val/miou`` (fraction), ``loss/<term>``.
+        student: Backbone, for the title.
+        focus: The method the report is about.
+    """
+    methods = list(histories["method"].unique())
+    styles = looks(emphasised(methods, focus=focus))
+    in_colour = histories["method"].isin(list(styles))
+    own, others = histories[in_colour], histories[~in_colour]
+    terms = sorted(columns_of(own, LOSS), key=lambda name: (name != "loss/ce", name == "loss/total"))
+    validated = VALIDATION_MIOU in histories and histories[VALIDATION_MIOU].notna().any()
+    panels = [*([VALIDATION_MIOU] if validated else []), *terms]
+    figure, axes = grid(max(1, len(panels)), columns=3, width=4.4, height=3.3)
+    for axis, name in zip(axes, panels, strict=False):
+        scale = 100 if name == VALIDATION_MIOU else 1
+        # Totals are weighted sums of different terms: one method's says nothing of another's.
+        if others[name].notna().any() and name != "loss/total":
+            _pale_means(axis, _means_by_epoch(others, name), scale=scale)
+        for method, look in styles.items():
+            _seed_curves(axis, own[own["method"] == method], name, look, scale=scale)
+        _label_panel(axis, name)
+        _log_where_wide(axis, own[name])
+    set_title(
+        figure,
+        f"Training of {network_label(student)}: one line per method, mean over seeds (thin: each seed)",
+    )
+    legend_below(figure, _handles(styles, methods), columns=9)
+    return figure
+
+
+@styled
+def validation_by_method(histories: pd.DataFrame, *, student: str) -> Figure:
+    """A small panel per method: its validation mIoU (thin lines are seeds) over the pale means of all others.
+
+    Args:
+        histories: See :func:`training_curves`.
+        student: Backbone, for the title.
+    """
+    styles = looks(list(histories["method"].unique()))
+    means = _means_by_epoch(histories, VALIDATION_MIOU)
+    figure, axes = grid(len(styles), columns=6, width=2.3, height=1.9)
+    for axis, (method, look) in zip(axes, styles.items(), strict=True):
+        own = histories["method"] == method
+        _pale_means(axis, means, scale=100)
+        _seed_curves(axis, histories[own], VALIDATION_MIOU, look, scale=100)
+        axis.set_title(look.label)
+        axis.sharey(axes[0])
+        axis.tick_params(labelsize=9)
+    set_title(figure, f"Validation mIoU in % by epoch, {network_label(student)}: each method over all others")
+    return figure
+
+
+@styled
+def similarity_distance(histories: pd.DataFrame, *, student: str, focus: str | None = None) -> Figure:
+    """Distance of the student's similarity matrix to the teacher's by epoch; as :func:`training_curves`.
+
+    Args:
+        histories: Columns method, seed, epoch, ``similarity/distance`` (nats²).
+        student: Backbone, for the title.
+        focus: The method the report is about.
+    """
+    methods = list(histories["method"].unique())
+    styles = looks(emphasised(methods, focus=focus))
+    in_colour = histories["method"].isin(list(styles))
+    figure, (axis,) = grid(1, columns=1, width=8.0, height=3.6)
+    if (~in_colour).any():
+        _pale_means(axis, _means_by_epoch(histories[~in_colour], SIMILARITY_DISTANCE), scale=1)
+    for method, look in styles.items():
+        _seed_curves(axis, histories[histories["method"] == method], SIMILARITY_DISTANCE, look, scale=1)
+    axis.set(xlabel="epoch", ylabel="mean squared difference, nats²")
+    _log_where_wide(axis, histories[SIMILARITY_DISTANCE])
+    set_title(figure, f"How far the similarity matrix of {network_label(student)} is from the teacher's")
+    legend_below(figure, _handles(styles, methods), columns=5)
+    return figure
+
+
+def _label_panel(axis: Axes, name: str) -> None:
+    if name == VALIDATION_MIOU:
+        axis.set_title("Validation mIoU")
+        axis.set(xlabel="epoch", ylabel="mIoU in %")
+    else:
+        axis.set_title(f"Loss: {name.removeprefix(LOSS)}")
+        axis.set(xlabel="epoch", ylabel="weighted" if name == "loss/total" else "unweighted")
+
+
+def _seed_curves(axis: Axes, history: pd.DataFrame, name: str, look: Look, *, scale: float) -> None:
+    values = history[["seed", "epoch", name]].dropna()
+    if values.empty:
+        return
+    by_seed = values.groupby("seed")
+    if by_seed.ngroups > 1:
+        for _, own in by_seed:
+            axis.plot(own["epoch"], scale * own[name], color=look.colour, linewidth=0.8, alpha=0.35)
+    mean = values.groupby("epoch")[name].mean()
+    axis.plot(
+        mean.index,
+        scale * mean,
+        color=look.colour,
+        linestyle=look.line,
+        marker=look.marker,
+        markevery=max(1, len(mean) // 5),
+        markersize=5,
+        label=look.label,
+    )
+
+
+def _pale_means(axis: Axes, means: pd.DataFrame, *, scale: float) -> None:
+    """All curves as one broken line: an artist for each would take most of the time of a figure of many."""
+    epochs = np.append(means.index.to_numpy(dtype=float), np.nan)
+    values = np.vstack([means.to_numpy(), np.full((1, means.shape[1]), np.nan)])
+    axis.plot(np.tile(epochs, means.shape[1]), scale * values.T.ravel(), color=PALE, linewidth=1.2, zorder=1)
+
+
+def _means_by_epoch(histories: pd.DataFrame, name: str) -> pd.DataFrame:
+    """[epochs, methods]: means over seeds, of the epochs with any value."""
+    return histories.pivot_table(index="epoch", columns="method", values=name, aggfunc="mean")
+
+
+def _log_where_wide(axis: Axes, values: pd.Series) -> None:
+    positive = values.dropna()
+    if len(positive) and positive.min() > 0 and positive.max() > 20 * positive.min():
+        axis.set_yscale("log")
+
+
+def _handles(styles: Mapping[str, Look], methods: Sequence[str]) -> list[Line2D]:
+    """Of the legend: the methods in colour, and one for all others where there are any."""
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=look.colour,
+            linestyle=look.line,
+            marker=look.marker,
+            markersize=6,
+            label=look.label,
+        )
+        for look in styles.values()
+    ]
+    if len(methods) > len(styles):
+        handles.append(Line2D([], [], color=PALE, linewidth=1.2, label="other methods"))
+    return handles

@@ -1,0 +1,1 @@
+"""Published values, for reading next to measured ones."""

@@ -1,0 +1,1 @@
+"""The pages that people read first: the answer in sentences, report.html, and the folder's README.md."""

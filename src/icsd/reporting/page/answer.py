@@ -1,0 +1,202 @@
+"""The answer in sentences: which method, by how much, how sure, and what did not work."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from icsd.reporting.results import ALONE
+from icsd.reporting.style import method_label, network_label
+from icsd.runs import TEACHER
+
+LEVEL = 0.05
+Row = dict[str, Any]
+
+
+def answer(
+    comparison: pd.DataFrame, contrasts: pd.DataFrame, *, focus: str, num_gaps: int
+) -> list[list[str]]:
+    """Blocks of sentences, one per student; the first of each is about ``focus`` and says most.
+
+    Args:
+        comparison: From :func:`icsd.reporting.tables.comparison.rows`.
+        contrasts: From :func:`icsd.reporting.tables.contrasts.rows`, for the same ``focus``.
+        focus: The method the report is about.
+        num_gaps: Files that were expected and are missing.
+    """
+    teacher = next(iter(_rows(comparison[comparison["method"] == TEACHER])))
+    blocks = []
+    for student in comparison.loc[comparison["method"] != TEACHER, "student"].unique():
+        rows = [
+            row for row in _rows(comparison[comparison["student"] == student]) if row["method"] != TEACHER
+        ]
+        differences = _rows(contrasts[contrasts["student"] == student])
+        blocks.append(_about(str(student), rows, differences, teacher, focus=focus))
+    if num_gaps:
+        files = "file was" if num_gaps == 1 else "files were"
+        missing = f"{num_gaps} expected {files} missing or diverged"
+        blocks.append([f"Incomplete: {missing}; gaps are marked – and listed below."])
+    return blocks
+
+
+def cost_sentences(costs: pd.DataFrame, *, focus: str) -> list[list[str]]:
+    """A block about what training with ``focus`` costs, relative to the student alone; none if not measured.
+
+    Args:
+        costs: From :func:`icsd.reporting.tables.cost.rows`.
+        focus: The method the report is about.
+    """
+    sentences: list[str] = []
+    for row in _rows(costs[costs["method"] == focus]):
+        if pd.isna(row["relative_time"]):
+            continue
+        extra = 0 if pd.isna(row["extra_parameters"]) else int(row["extra_parameters"])
+        added = f"{extra:,} parameters train beside it" if extra else "no parameters are added"
+        sentences.append(
+            f"Cost: with {method_label(focus)}, an epoch of {network_label(row['student'])} takes "
+            f"{row['relative_time']:.2f} times as long as alone, and {added}; the result is of the same size."
+        )
+    return [sentences] if sentences else []
+
+
+def verdict(row: Row) -> str:
+    """How sure a difference is, from its interval (images and seeds) and its corrected p (seeds).
+
+    The interval is never narrower than the uncorrected test's, so a difference that it tells from zero can
+    fail by the correction alone.
+    """
+    low, high, p = row["delta_low"], row["delta_high"], row["p_holm"]
+    if row["n"] < 2:
+        return "one seed, so training noise is unknown and nothing can be concluded"
+    if pd.isna(low) or low <= 0 <= high:
+        return "not distinguishable from zero"
+    side = "gain" if low > 0 else "loss"
+    if pd.notna(p) and p < LEVEL:
+        return f"a clear {side}"
+    return f"a {side} taken alone, but not established by {row['n']} seeds once corrected for all comparisons"
+
+
+def _about(student: str, rows: list[Row], differences: list[Row], teacher: Row, *, focus: str) -> list[str]:
+    name = network_label(student)
+    known = [row for row in rows if row["method"] != ALONE and pd.notna(row["delta_mean"])]
+    alone = next((row for row in rows if row["method"] == ALONE and pd.notna(row["miou_mean"])), None)
+    if alone is None or not known:
+        return [f"{name}: no gain can be stated, since no method and the student alone were both evaluated."]
+    best = max(known, key=lambda row: float(row["delta_mean"]))
+    first = next((row for row in known if row["method"] == focus), best)
+    reached = f"{_score(first)} mIoU against {_score(alone)} for the student alone"
+    p: str = "" if pd.isna(first["p_holm"]) else f", corrected p {_p(first['p_holm'])}"
+    sentences = [
+        f"{name}: {method_label(first['method'])} reaches {reached}, {_difference(first)}:"
+        f" {verdict(first)}{p}."
+    ]
+    if best is not first:
+        against = [row for row in differences if row["reference"] == best["method"] and row["n"] > 0]
+        ours, theirs = method_label(first["method"]), method_label(best["method"])
+        sentences += [
+            f"{theirs} is higher ({_points(best)}); {ours} − {theirs}: {_difference(row)}, {verdict(row)}."
+            for row in against
+        ]
+    sentences += _against_kd(first)
+    others = [row for row in known if row is not first]
+    if others:
+        sentences.append(f"Other methods against the student alone: {_by_verdict(others)}.")
+    return [*sentences, *_tied(rows), *_context(first, alone, teacher), *_published(known, name)]
+
+
+def _against_kd(row: Row) -> list[str]:
+    if pd.isna(row["kd_delta_mean"]):
+        return []
+    own = {name.removeprefix("kd_"): value for name, value in row.items() if name.startswith("kd_")}
+    own["n"] = own["n_pairs"]
+    return [f"{method_label(row['method'])} − KD: {_difference(own)}, {verdict(own)}."]
+
+
+def _tied(rows: Sequence[Row]) -> list[str]:
+    """Which methods no test tells from the highest; rows of one seed have no group."""
+    tested = [row for row in rows if pd.notna(row["group"])]
+    if len(tested) < 2:
+        trained = [row for row in rows if row["n_seeds"] > 0]
+        return ["With one seed the methods cannot be tested against each other."] if len(trained) > 1 else []
+    highest = max(tested, key=lambda row: float(row["miou_mean"]))
+    if {row["group"] for row in tested} == {highest["group"]}:
+        seeds = highest["n_seeds"]
+        return [f"Tested pair by pair, no two of these {len(tested)} are told apart by {seeds} seeds."]
+    name = method_label(highest["method"])
+    apart = [row for row in tested if not set(row["group"]) & set(highest["group"])]
+    tied = [row for row in tested if row is not highest and row not in apart]
+    if len(tied) <= len(apart):
+        return [f"Tested pair by pair, not told apart from {name}, the highest: {_names(tied) or 'none'}."]
+    return [f"Tested pair by pair, told apart from {name}, the highest: {_names(apart) or 'none'}."]
+
+
+def _names(rows: Sequence[Row]) -> str:
+    return ", ".join(method_label(row["method"]) for row in rows)
+
+
+def _by_verdict(rows: Sequence[Row]) -> str:
+    """``KD +1.20 ± 0.30, AT …: a clear gain; SP …: not distinguishable from zero``, the largest first."""
+    groups: dict[str, list[str]] = {}
+    for row in sorted(rows, key=lambda row: -float(row["delta_mean"])):
+        groups.setdefault(verdict(row), []).append(f"{method_label(row['method'])} {_points(row)}")
+    return "; ".join(f"{', '.join(listed)}: {kind}" for kind, listed in groups.items())
+
+
+def _context(first: Row, alone: Row, teacher: Row) -> list[str]:
+    gap = teacher["miou_mean"] - alone["miou_mean"]
+    if pd.isna(gap):
+        return []
+    if gap <= 0:
+        return [
+            f"The teacher ({_score(teacher)}) is no better than the student alone: it has little to teach."
+        ]
+    share = 100 * first["delta_mean"] / gap
+    closed = f"closes {share:.0f} % of" if share > 0 else "closes nothing of"
+    return [
+        f"The teacher reaches {_score(teacher)}; {method_label(first['method'])} {closed} "
+        f"the {gap:.1f} points between it and the student alone."
+    ]
+
+
+def _published(rows: Sequence[Row], name: str) -> list[str]:
+    listed = [
+        f"{method_label(row['method'])} {_signed(row['published_delta'])}"
+        for row in rows
+        if pd.notna(row["published_delta"])
+    ]
+    return (
+        [f"Published for {name} on this dataset, against their student alone: {', '.join(listed)}."]
+        if listed
+        else []
+    )
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def _score(row: Row) -> str:
+    spread: str = "" if pd.isna(row["miou_std"]) else f" ± {row['miou_std']:.2f}"
+    return f"{row['miou_mean']:.2f}{spread} %"
+
+
+def _difference(row: Row) -> str:
+    span = ""
+    if pd.notna(row["delta_low"]):
+        span = f" (95 % interval {_signed(row['delta_low'])} to {_signed(row['delta_high'])})"
+    return f"{_points(row)} points{span}"
+
+
+def _points(row: Row) -> str:
+    spread: str = "" if pd.isna(row["delta_std"]) else f" ± {row['delta_std']:.2f}"
+    return f"{_signed(row['delta_mean'])}{spread}"
+
+
+def _signed(value: float, digits: int = 2) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _rows(table: pd.DataFrame) -> list[Row]:
+    """Records with ``n``, the number of seeds or of pairs of seeds."""
+    records = [{str(name): value for name, value in record.items()} for record in table.to_dict("records")]
+    return [{**row, "n": row.get("n_pairs", row.get("n_seeds"))} for row in records]

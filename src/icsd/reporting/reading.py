@@ -1,0 +1,215 @@
+"""Reads the expected grid of runs from disk: what is missing is a gap, what is malformed is an error."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from icsd.errors import UserError
+from icsd.records import CostRecord, MetricsRecord, TrainRecord, read_record
+from icsd.reporting.results import Panels, Results, Run, SimilarityHistory
+from icsd.runs import TEACHER, RunKey
+
+Array = NDArray[np.generic]
+Part = TypeVar("Part")
+_TRAIN_AGAIN = "delete the run's folder and train it again"
+
+
+def load_results(
+    root: Path, *, dataset: str, methods: Sequence[str], students: Sequence[str], seeds: Sequence[int]
+) -> Results:
+    """Reads the expected files below ``root`` (runs/, costs/, results/); never looks for others.
+
+    Raises:
+        UserError: A file is malformed or belongs to another run, or runs were evaluated on different images.
+    """
+    reader = _Reader(root, dataset)
+    teacher = reader.run(TEACHER, None, None)
+    runs = {
+        (student, method, seed): reader.run(method, student, seed)
+        for student in students
+        for method in methods
+        for seed in seeds
+    }
+    results = Results(
+        dataset, tuple(methods), tuple(students), tuple(seeds), teacher, runs, tuple(reader.gaps)
+    )
+    _require_same_images(results)
+    return results
+
+
+def read_panels(path: Path) -> Panels:
+    """The images of panels.npz.
+
+    Raises:
+        UserError: The file is malformed.
+    """
+    arrays = _read_npz(path, ("ids", "images", "labels", "predictions"))
+    images, labels, predictions = (arrays[name] for name in ("images", "labels", "predictions"))
+    if images.shape[:3] != labels.shape or predictions.shape != labels.shape:
+        raise UserError(
+            f"{path}: images {images.shape}, labels {labels.shape} and predictions {predictions.shape} differ"
+            " in size; run evaluate again"
+        )
+    ids = tuple(str(name) for name in arrays["ids"])
+    return Panels(ids, images.astype(np.uint8), labels.astype(np.uint8), predictions.astype(np.uint8))
+
+
+class _Reader:
+    """Reads runs and remembers what was missing."""
+
+    def __init__(self, root: Path, dataset: str) -> None:
+        self.root, self.dataset = root, dataset
+        self.gaps: list[str] = []
+
+    def run(self, method: str, student: str | None, seed: int | None) -> Run:
+        key = RunKey(self.dataset, method, student or TEACHER, 0 if seed is None else seed)
+        results = self.root / key.results
+        if (results / "diverged.json").exists():
+            return self._diverged(key)
+        metrics = self._part(results / "metrics.json", lambda path: read_record(path, MetricsRecord))
+        if metrics is not None:
+            self._require_own(results / "metrics.json", metrics, method=method, student=student, seed=seed)
+        training, history, cost = self._training(key)
+        confusion = self._part(results / "confusion.npz", lambda path: _read_npz(path, ("confusion", "ids")))
+        role = "teacher" if student is None else "student"
+        ics = self._part(results / "ics.npz", lambda path: _read_npz(path, (role,)))
+        panels = self._part(results / "panels.npz", lambda path: path if path.stat() else None)
+        if metrics is not None:
+            size = len(metrics.classes)
+            _require_shape(
+                results / "confusion.npz", confusion, "confusion", (metrics.num_images, size, size)
+            )
+            _require_shape(results / "ics.npz", ics, role, (size, size))
+        return Run(
+            method=method,
+            student=student or (metrics.student if metrics else TEACHER),
+            seed=seed if seed is not None else (metrics.seed if metrics else 0),
+            metrics=metrics,
+            training=training,
+            history=history,
+            cost=cost,
+            confusion=None if confusion is None else confusion["confusion"].astype(np.int64),
+            ids=() if confusion is None else tuple(str(name) for name in confusion["ids"]),
+            ics=None if ics is None else ics[role].astype(np.float64),
+            panels=panels,
+            similarity=_read_similarity(self.root / key.folder / "similarity.npz"),
+        )
+
+    def _diverged(self, key: RunKey) -> Run:
+        """A student without a score: one gap, and whatever its training left to show."""
+        self.gaps.append(f"{key.results.as_posix()}: the training diverged, its weights are not finite")
+        training, history, cost = self._training(key)
+        return Run(
+            method=key.method,
+            student=key.network,
+            seed=key.seed,
+            metrics=None,
+            training=training,
+            history=history,
+            cost=cost,
+            confusion=None,
+            ids=(),
+            ics=None,
+            panels=None,
+        )
+
+    def _training(self, key: RunKey) -> tuple[TrainRecord | None, pd.DataFrame | None, CostRecord | None]:
+        return (
+            self._part(self.root / key.folder / "train.json", lambda path: read_record(path, TrainRecord)),
+            self._part(self.root / key.folder / "history.csv", _read_history),
+            self._part(self.root / key.cost, lambda path: read_record(path, CostRecord)),
+        )
+
+    def _part(self, path: Path, read: Callable[[Path], Part]) -> Part | None:
+        try:
+            return read(path)
+        except FileNotFoundError:
+            self.gaps.append(path.relative_to(self.root).as_posix())
+            return None
+
+    def _require_own(
+        self, path: Path, metrics: MetricsRecord, *, method: str, student: str | None, seed: int | None
+    ) -> None:
+        expected = {"dataset": self.dataset, "method": method, "student": student, "seed": seed}
+        for name, value in expected.items():
+            actual = getattr(metrics, name)
+            if value is not None and actual != value:
+                raise UserError(f"{path}: {name} is {actual!r}, expected {value!r}; run evaluate again")
+
+
+def _read_history(path: Path) -> pd.DataFrame:
+    """history.csv with every column as float64 and epoch as int64."""
+    text = path.read_text(encoding="utf-8")  # tells a missing file, a gap, from an unreadable one
+    try:
+        history = pd.read_csv(path).astype(float) if text.strip() else pd.DataFrame()
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; {_TRAIN_AGAIN}") from error
+    if "epoch" not in history.columns:
+        raise UserError(f"{path}: column epoch is missing; {_TRAIN_AGAIN}")
+    return history.astype({"epoch": int})
+
+
+def _read_similarity(path: Path) -> SimilarityHistory | None:
+    if not path.exists():
+        return None
+    names = ("epochs", "student", "teacher", "distance")
+    arrays = _read_npz(path, names, remedy=_TRAIN_AGAIN)
+    epochs, student, teacher, distance = (arrays[name] for name in names)
+    if student.shape != (len(epochs), *teacher.shape) or distance.shape != epochs.shape:
+        raise UserError(
+            f"{path}: epochs {epochs.shape}, student {student.shape}, teacher {teacher.shape} and distance"
+            f" {distance.shape} differ in size; {_TRAIN_AGAIN}"
+        )
+    return SimilarityHistory(
+        epochs.astype(np.int64),
+        student.astype(np.float64),
+        teacher.astype(np.float64),
+        distance.astype(np.float64),
+    )
+
+
+def _read_npz(path: Path, names: Sequence[str], *, remedy: str = "run evaluate again") -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = [name for name in names if name not in arrays]
+            if missing:
+                raise UserError(f"{path}: array {missing[0]} is missing; {remedy}")
+            return {name: arrays[name] for name in names}
+    except (BadZipFile, EOFError) as error:
+        raise UserError(f"{path}: not a readable npz file ({error}); {remedy}") from error
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: not a readable npz file ({error}); {remedy}") from error
+
+
+def _require_shape(path: Path, arrays: dict[str, Array] | None, name: str, shape: tuple[int, ...]) -> None:
+    if arrays is not None and arrays[name].shape != shape:
+        raise UserError(
+            f"{path}: array {name} has shape {arrays[name].shape}, metrics.json says {shape};"
+            " run evaluate again"
+        )
+
+
+def _require_same_images(results: Results) -> None:
+    """Paired comparisons need every network to be evaluated on the same images and classes."""
+    measured = [run for run in results.evaluated() if run.confusion is not None]
+    for run in measured[1:]:
+        if _measured_on(run) != _measured_on(measured[0]):
+            raise UserError(
+                f"results/{results.dataset}: {_name(run)} was evaluated on other images or classes than"
+                f" {_name(measured[0])}; run evaluate again"
+            )
+
+
+def _measured_on(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return run.ids, run.metrics.classes if run.metrics else ()
+
+
+def _name(run: Run) -> str:
+    return f"{run.method} {run.student}, seed {run.seed},"

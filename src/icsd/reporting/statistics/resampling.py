@@ -1,0 +1,44 @@
+"""Bootstrap resamples of the test images, and the mIoU of a network on each of them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icsd.core.seeds import seed_at
+
+Counts = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+def image_weights(num_images: int, *, resamples: int, seed: int) -> Values:
+    """How often each image is in each resample, [resamples, images]; rows sum to ``num_images``."""
+    generator = np.random.default_rng(seed_at(seed, "bootstrap", "images"))
+    weights = generator.multinomial(num_images, np.full(num_images, 1 / num_images), size=resamples)
+    return weights.astype(np.float64)
+
+
+def resampled_miou(confusion: Counts, weights: Values) -> Values:
+    """The mIoU of each resample, [resamples], from the summed confusion matrices of its images.
+
+    Args:
+        confusion: [images, C, C], one matrix per image, rows = truth.
+        weights: [resamples, images] from :func:`image_weights`.
+    """
+    # IoU needs three margins per class, not C² counts; the sums are integers below 2**53, so float64 is exact
+    # and the result does not depend on the order in which a matrix product adds.
+    num_images, num_classes = confusion.shape[:2]
+    margins = _margins(confusion).reshape(num_images, 3 * num_classes).astype(np.float64)
+    return _mean_iou((weights @ margins).reshape(-1, 3, num_classes))
+
+
+def _margins(confusion: Counts) -> Counts:
+    """[..., 3, C]: hits, truth and prediction counts of each class."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    return np.stack([hits, confusion.sum(axis=-1), confusion.sum(axis=-2)], axis=-2)
+
+
+def _mean_iou(margins: Values) -> Values:
+    """[...]: from margins [..., 3, C], over the classes that occur in the truth."""
+    hits, truth, predicted = margins[..., 0, :], margins[..., 1, :], margins[..., 2, :]
+    occurs = truth > 0
+    iou = np.divide(hits, truth + predicted - hits, out=np.zeros_like(hits), where=occurs)
+    return np.asarray(iou.sum(axis=-1) / np.maximum(occurs.sum(axis=-1), 1), dtype=np.float64)

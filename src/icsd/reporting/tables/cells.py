@@ -1,0 +1,63 @@
+"""Cells of a table as people read them: rounded numbers, spreads, ranges, and a dash for a gap."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+GAP = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A text, the number to sort it by where it is one, and a link."""
+
+    text: str
+    value: float | None = None
+    link: str | None = None
+    """Id of an element of report.html."""
+
+
+@dataclass(frozen=True)
+class Display:
+    """A table ready to be written as Markdown, LaTeX or HTML."""
+
+    name: str
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = field(default=())
+    num_labels: int = 2
+    """Leading columns that name the row; the others are aligned as numbers."""
+    ids: tuple[str | None, ...] = field(default=())
+    """Ids of the rows, for links to them; no row has one where empty."""
+    text_columns: tuple[str, ...] = field(default=())
+    """Headers of later columns that hold texts."""
+
+
+def number(value: Any, form: str) -> Cell:  # noqa: ANN401 - a number, None, NaN or NA out of a data frame
+    """A number in a format specification; an integral one ends in ``d``."""
+    if missing(value):
+        return Cell(GAP)
+    text = format(int(value) if form.endswith("d") else float(value), form)
+    return Cell(text.replace("-", "−"), float(value))
+
+
+def spread(mean: Any, std: Any, *, signed: bool = False, digits: int = 2) -> Cell:  # noqa: ANN401 - see number
+    """``mean ± std``, or the mean alone where there is no std."""
+    sign = "+" if signed else ""
+    cell = number(mean, f"{sign}.{digits}f")
+    return cell if missing(mean) or missing(std) else Cell(f"{cell.text} ± {std:.{digits}f}", cell.value)
+
+
+def span(low: Any, high: Any, *, signed: bool = False) -> Cell:  # noqa: ANN401 - see number
+    """``low to high``, sorted by the low end."""
+    form = "+.2f" if signed else ".2f"
+    ends = number(low, form), number(high, form)
+    return Cell(GAP) if missing(low) else Cell(f"{ends[0].text} to {ends[1].text}", ends[0].value)
+
+
+def missing(value: Any) -> bool:  # noqa: ANN401 - see number
+    """Whether a data frame has a gap here: None, NaN or NA."""
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))

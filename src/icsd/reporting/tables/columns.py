@@ -1,0 +1,84 @@
+"""From rows to a display, column by column, and the columns that several tables have."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from icsd.reporting.style import method_label, network_label
+from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number
+
+Row = dict[str, Any]
+Column = tuple[str, Callable[[Row], Cell]]
+"""A header, and what a row has under it."""
+
+
+def to_display(
+    name: str,
+    title: str,
+    table: pd.DataFrame,
+    columns: Sequence[Column],
+    notes: Sequence[str] = (),
+    *,
+    num_labels: int = 2,
+) -> Display:
+    """One line per row of the table.
+
+    Args:
+        name: Of its files.
+        title: Its heading.
+        table: The rows.
+        columns: What to show of each.
+        notes: What the columns mean.
+        num_labels: How many of the first columns name the row.
+    """
+    records = table.to_dict("records")
+    rows = tuple(
+        tuple(cell({str(key): value for key, value in row.items()}) for _, cell in columns) for row in records
+    )
+    return Display(name, title, tuple(header for header, _ in columns), rows, tuple(notes), num_labels)
+
+
+def texts_display(
+    name: str, title: str, table: pd.DataFrame, headers: Sequence[str], *, num_labels: int
+) -> Display:
+    """A table of texts as they are."""
+    records = table.astype(object).where(table.notna(), GAP).to_dict("records")
+    rows = tuple(tuple(Cell(str(value)) for value in record.values()) for record in records)
+    return Display(name, title, tuple(headers), rows, num_labels=num_labels)
+
+
+def network(row: Row) -> Cell:
+    """The network's name."""
+    return Cell(network_label(row["student"]))
+
+
+def method(row: Row) -> Cell:
+    """The method, with a link to where its runs and their digests are listed."""
+    link = run_id(row["student"], row["method"]) if "student" in row else None
+    return Cell(method_label(row["method"]), link=link)
+
+
+def run_id(student: str, method: str) -> str:
+    """Id of the first run of a method in report.html."""
+    return f"run-{student}-{method}"
+
+
+def num_seeds(row: Row) -> Cell:
+    """The number of runs behind a mean."""
+    return number(row["n_seeds"], "d") if row["n_seeds"] else Cell(GAP)
+
+
+def corrected_p(row: Row, prefix: str = "") -> Cell:
+    """The corrected p of a difference whose columns begin with ``prefix``."""
+    if missing(row[f"{prefix}delta_mean"]):
+        return Cell(GAP)
+    if row[f"{prefix}n_pairs"] == 1:
+        return Cell("n = 1, no inference")
+    p = row[f"{prefix}p_holm"]
+    return Cell(GAP) if missing(p) else Cell("< 0.001" if p < 0.001 else f"{p:.3f}", float(p))
+
+
+def text(value: Any) -> Cell:  # noqa: ANN401 - a text, None, NaN or NA out of a data frame
+    """A text, or a gap."""
+    return Cell(GAP) if missing(value) else Cell(str(value))

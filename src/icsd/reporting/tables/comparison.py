@@ -1,0 +1,193 @@
+"""The comparison of methods: scores, intervals, differences and tests, agreement, published values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from icsd.reporting.differences import Resampled, difference, score_interval, scores
+from icsd.reporting.literature.values import matching_value
+from icsd.reporting.results import ALONE, KD, Results, Run
+from icsd.reporting.statistics.estimates import estimate, holm, mean
+from icsd.reporting.statistics.groups import tied_groups
+from icsd.reporting.style import method_label
+from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number, span, spread
+from icsd.reporting.tables.columns import (
+    Column,
+    Row,
+    corrected_p,
+    method,
+    network,
+    num_seeds,
+    to_display,
+)
+from icsd.runs import TEACHER
+
+
+def rows(results: Results, resampled: Resampled) -> pd.DataFrame:
+    """One row for the teacher and one per student and method, in the grid's order; scores in percent.
+
+    ``delta_*`` are differences to the same student trained alone, paired by seed, in percentage points, and
+    ``kd_delta_*`` to the same student trained with KD; ``p_holm`` and ``kd_p_holm`` are corrected for the
+    number of methods compared with it, per student. ``group``: see
+    :func:`icsd.reporting.statistics.groups.tied_groups`.
+    """
+    table = [_row(results, resampled, [results.teacher], results.teacher.student, TEACHER)]
+    for student in results.students:
+        block = [
+            _row(results, resampled, results.of(student, name), student, name) for name in results.methods
+        ]
+        for prefix in ("", "kd_"):
+            corrected = holm([row[f"{prefix}p"] for row in block])
+            for row, p in zip(block, corrected, strict=True):
+                row[f"{prefix}p_holm"] = p
+        letters = _groups(results, student)
+        table += [row | {"group": letters.get(row["method"])} for row in block]
+    frame = pd.DataFrame(table)
+    texts = ("student", "method", "group", "interval_over", "published_source", "published_deviations")
+    whole = ("n_seeds", "n_pairs", "kd_n_pairs", "parameters")
+    numbers = [name for name in frame.columns if name not in (*texts, *whole)]
+    return frame.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(numbers, float))
+
+
+def display(table: pd.DataFrame) -> Display:
+    """The comparison as people read it; columns about KD and published values only where there are any."""
+    columns: list[Column] = [
+        ("Network", network),
+        ("Method", method),
+        ("mIoU %", lambda row: spread(row["miou_mean"], row["miou_std"])),
+        ("95 % interval", lambda row: span(row["miou_low"], row["miou_high"])),
+        ("n", num_seeds),
+        ("Group", _group),
+        ("Δ alone", lambda row: spread(row["delta_mean"], row["delta_std"], signed=True)),
+        ("95 % interval of Δ", lambda row: span(row["delta_low"], row["delta_high"], signed=True)),
+        ("p (Holm)", corrected_p),
+    ]
+    if table["kd_delta_mean"].notna().any():
+        columns += [
+            ("Δ KD", lambda row: spread(row["kd_delta_mean"], row["kd_delta_std"], signed=True)),
+            (
+                "95 % interval of Δ KD",
+                lambda row: span(row["kd_delta_low"], row["kd_delta_high"], signed=True),
+            ),
+            ("p (Holm) KD", lambda row: corrected_p(row, "kd_")),
+        ]
+    if table["published_miou"].notna().any():
+        columns += [
+            ("Published mIoU %", lambda row: spread(row["published_miou"], row["published_std"])),
+            ("Published Δ", lambda row: number(row["published_delta"], "+.2f")),
+        ]
+    columns += [
+        ("Pixel acc. %", lambda row: number(row["pixel_accuracy"], ".2f")),
+        ("Class acc. %", lambda row: number(row["class_accuracy"], ".2f")),
+        ("Agreement %", lambda row: number(row["agreement_pixels"], ".2f")),
+        ("KL", lambda row: number(row["agreement_kl"], ".4f")),
+        ("ICS distance", lambda row: number(row["agreement_ics_distance"], ".4f")),
+        ("Parameters", lambda row: number(row["parameters"], ",d")),
+    ]
+    return to_display("comparison", "Comparison", table, columns, _notes(table))
+
+
+def _row(results: Results, resampled: Resampled, runs: list[Run], student: str, name: str) -> dict[str, Any]:
+    metrics = [run.metrics for run in runs if run.metrics]
+    score = estimate(scores(runs))
+    score_span = score_interval(runs, resampled)
+    agreements = [each.agreement for each in metrics if each.agreement]
+    to_alone = [] if name in (TEACHER, ALONE) else results.of(student, ALONE)
+    to_kd = [] if name in (TEACHER, ALONE, KD) else results.of(student, KD)
+    against_kd = difference(runs, to_kd, resampled) | {"p_holm": None}
+    return {
+        "student": student,
+        "method": name,
+        "group": None,
+        "n_seeds": score.n if score else 0,
+        "miou_mean": score.mean if score else None,
+        "miou_std": score.std if score else None,
+        "miou_low": score_span.low if score_span else None,
+        "miou_high": score_span.high if score_span else None,
+        "interval_over": score_span.over if score_span else None,
+        **difference(runs, to_alone, resampled),
+        "p_holm": None,
+        **{f"kd_{column}": value for column, value in against_kd.items()},
+        "pixel_accuracy": mean([100 * each.pixel_accuracy for each in metrics]),
+        "class_accuracy": mean([100 * each.class_accuracy for each in metrics]),
+        "agreement_pixels": mean([100 * each.pixels for each in agreements]),
+        "agreement_kl": mean([each.kl for each in agreements]),
+        "agreement_ics_distance": mean([each.ics_distance for each in agreements]),
+        "parameters": metrics[0].parameters if metrics else None,
+        **_published(results, student, name),
+    }
+
+
+def _published(results: Results, student: str, name: str) -> Mapping[str, Any]:
+    value = matching_value(results, student, name) or {}
+    alone = matching_value(results, student, ALONE) or {}
+    score, base = value.get("mean"), alone.get("mean")
+    delta = None
+    if name not in (TEACHER, ALONE) and isinstance(score, float) and isinstance(base, float):
+        delta = score - base
+    return {
+        "published_miou": score,
+        "published_std": value.get("std"),
+        "published_delta": delta,
+        "published_source": value.get("source"),
+        "published_deviations": value.get("deviations"),
+    }
+
+
+def _groups(results: Results, student: str) -> dict[str, str]:
+    runs = {name: results.of(student, name) for name in results.methods}
+    return tied_groups(
+        {name: {run.seed: run.metrics.miou for run in own if run.metrics} for name, own in runs.items()}
+    )
+
+
+def _group(row: Row) -> Cell:
+    if row["method"] == TEACHER or not row["n_seeds"]:
+        return Cell(GAP)
+    return Cell("not testable" if missing(row["group"]) else row["group"])
+
+
+def _notes(table: pd.DataFrame) -> list[str]:
+    return [
+        "mIoU: mean ± standard deviation over n seeds; every seed is a training of its own.",
+        "Δ alone, Δ KD: difference to the same student trained alone or with KD, paired by seed, in "
+        "percentage points.",
+        "p: paired t-test over seeds, Holm-corrected for the number of methods; it sees training noise only.",
+        "Group: methods that share a letter are not told apart by any test (paired t-test of every two "
+        "methods of a student, Holm-corrected for the number of pairs, level 5 %); a is the group of the "
+        "highest mean. Not told apart is not the same as equal: few seeds tell little apart, and with many "
+        "pairs the correction is stricter than for the differences to one method.",
+        *_interval_notes(table),
+        "Agreement, KL, ICS distance: pixels on which student and teacher predict the same class, pixel-wise "
+        "KL(teacher ‖ student), and distance between their inter-class similarity matrices.",
+        *_published_notes(table),
+    ]
+
+
+def _interval_notes(table: pd.DataFrame) -> list[str]:
+    kinds = set(table.loc[table["method"] != TEACHER, "interval_over"].dropna())
+    notes = []
+    if "images and seeds" in kinds:
+        notes.append(
+            "95 % interval: bootstrap over seeds and images from per-image confusion matrices, images taken "
+            "as independent; Student's t for the few seeds, so with two of them it is wide. It is about "
+            "other trainings and other test images; for the teacher, which is one training, over images only."
+        )
+    if "images" in kinds:
+        notes.append(
+            "n = 1: no inference is possible. No standard deviation, no test, no groups; the 95 % interval "
+            "(bootstrap of per-image confusion matrices) is over images only: training noise is not in it, "
+            "and one training does not tell methods apart."
+        )
+    return notes
+
+
+def _published_notes(table: pd.DataFrame) -> list[str]:
+    """Where the published values are from, and what was different there."""
+    known = table.dropna(subset=["published_source"])
+    notes = [f"Published: {source}." for source in known["published_source"].unique()]
+    for deviations, own in known.groupby("published_deviations", sort=False):
+        methods = ", ".join(dict.fromkeys(method_label(name) for name in own["method"]))
+        notes.append(f"Different in the published protocol ({methods}): {deviations}.")
+    return notes

@@ -1,0 +1,75 @@
+"""What training and the networks cost; the one table, with provenance, that is never the same twice."""
+
+from typing import Any
+
+import pandas as pd
+
+from icsd.reporting.results import ALONE, Results, Run
+from icsd.reporting.statistics.estimates import mean
+from icsd.reporting.tables.cells import GAP, Cell, Display, number
+from icsd.reporting.tables.columns import Column, method, network, text, to_display
+from icsd.runs import TEACHER
+
+
+def rows(results: Results) -> pd.DataFrame:
+    """Means over seeds, for the teacher and every student and method.
+
+    ``relative_time``: of an epoch, to that of the same student trained alone.
+    """
+    table = [_row([results.teacher], results.teacher.student, TEACHER)]
+    for student in results.students:
+        block = [
+            _row([results.runs[student, name, seed] for seed in results.seeds], student, name)
+            for name in results.methods
+        ]
+        alone = next((row["seconds_per_epoch"] for row in block if row["method"] == ALONE), None)
+        for row in block:
+            seconds = row["seconds_per_epoch"]
+            row["relative_time"] = seconds / alone if seconds and alone else None
+        table += block
+    whole = ("n_runs", "extra_parameters", "parameters", "flops")
+    return pd.DataFrame(table).astype(dict.fromkeys(whole, "Int64"))
+
+
+def display(table: pd.DataFrame) -> Display:
+    """Costs as people read them."""
+    columns: list[Column] = [
+        ("Network", network),
+        ("Method", method),
+        ("Runs", lambda row: number(row["n_runs"], "d") if row["n_runs"] else Cell(GAP)),
+        ("s / epoch", lambda row: number(row["seconds_per_epoch"], ",.2f")),
+        ("× alone", lambda row: number(row["relative_time"], ".2f")),
+        ("Training min", lambda row: number(row["minutes_training"], ",.1f")),
+        ("Images / s", lambda row: number(row["images_per_second"], ",.1f")),
+        ("Peak memory MB", lambda row: number(row["peak_memory_mb"], ",.0f")),
+        ("Extra parameters", lambda row: number(row["extra_parameters"], ",d")),
+        ("Parameters", lambda row: number(row["parameters"], ",d")),
+        ("GFLOPs", lambda row: number(row["flops"] / 1e9 if pd.notna(row["flops"]) else None, ",.3f")),
+        ("Device", lambda row: text(row["device"])),
+    ]
+    notes = [
+        "Means over seeds; measured on the machine of the run, so never the same twice.",
+        "Extra parameters: adapters that train with the student and are not part of it.",
+        "GFLOPs: one forward pass at the evaluation's input size.",
+    ]
+    return to_display("cost", "Cost", table, columns, notes)
+
+
+def _row(runs: list[Run], student: str, name: str) -> dict[str, Any]:
+    costs = [run.cost for run in runs if run.cost]
+    metrics = next((run.metrics for run in runs if run.metrics), None)
+    return {
+        "student": student,
+        "method": name,
+        "n_runs": len(costs),
+        "seconds_per_epoch": mean([each.seconds_per_epoch for each in costs]),
+        "relative_time": None,
+        "minutes_training": mean([each.seconds_training / 60 for each in costs]),
+        "images_per_second": mean([each.images_per_second for each in costs]),
+        "peak_memory_mb": mean([each.peak_memory_mb for each in costs if each.peak_memory_mb is not None]),
+        "extra_parameters": costs[0].extra_parameters if costs else None,
+        "parameters": metrics.parameters if metrics else None,
+        "flops": metrics.flops if metrics else None,
+        "device": ", ".join(sorted({each.device for each in costs})) or None,
+        "resumed": sum(each.resumed for each in costs) if costs else None,
+    }

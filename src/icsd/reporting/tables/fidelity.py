@@ -1,0 +1,143 @@
+"""The fidelity ledger: what each method is here, where released code differs, and what that is worth.
+
+fidelity.yaml holds what is known about the methods; what a difference is worth comes from the results.
+"""
+
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from icsd.params import read_yaml
+from icsd.reporting.differences import paired_differences
+from icsd.reporting.results import Results
+from icsd.reporting.statistics.estimates import estimate, paired_p
+from icsd.reporting.style import method_label, network_label
+from icsd.reporting.tables.cells import GAP, Display
+from icsd.reporting.tables.columns import texts_display
+
+HEADERS = ("Method", "Paper", "Equation", "Reading taken", "Released code", "Left out", "What it is worth")
+NOTES = (
+    "Released code: what the authors' published code does differently, from reading it; a number in brackets "
+    "is the confidence in a statement that is not certain.",
+    "What it is worth: difference in mIoU of two runs of this report, paired by seed; p of a paired t-test "
+    "over seeds, not corrected for the number of differences.",
+)
+NOT_MEASURED = "not measured here"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What is known about one method."""
+
+    paper: str
+    equation: str
+    reading: str
+    released: list[str]
+    left_out: str = GAP
+    measured: list[list[str]] = field(default_factory=list)
+    """Pairs of names in a grid: the first minus the second is what a deviation is worth."""
+    blocks: list[str] = field(default_factory=list)
+    """Shell patterns of names in a grid; empty: the method's own name, alone or with an ending."""
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """Method -> what is known about it, in the order of the ledger."""
+    known = read_yaml(Path(__file__).with_name("fidelity.yaml"))
+    return {str(name): Entry(**entry) for name, entry in known.items()}
+
+
+def rows(results: Results) -> pd.DataFrame:
+    """One line per method that the grid has in any form: texts, under ``HEADERS``.
+
+    Columns: method, paper, equation, reading, released, left_out, worth.
+    """
+    differences = worth(results)
+    table = [
+        {
+            "method": method_label(name),
+            "paper": entry.paper,
+            "equation": entry.equation,
+            "reading": entry.reading,
+            "released": "; ".join(entry.released),
+            "left_out": entry.left_out,
+            "worth": _in_words(differences[differences["method"] == name], results.dataset),
+        }
+        for name, entry in _in_grid(results).items()
+    ]
+    columns = ["method", "paper", "equation", "reading", "released", "left_out", "worth"]
+    return pd.DataFrame(table, columns=columns)
+
+
+def display(table: pd.DataFrame) -> Display:
+    """The ledger as it is."""
+    texts = texts_display("fidelity", "Fidelity ledger", table, HEADERS, num_labels=len(HEADERS))
+    return replace(texts, notes=NOTES)
+
+
+def worth(results: Results) -> pd.DataFrame:
+    """What each deviation is worth where both sides were trained, in points of mIoU, paired by seed.
+
+    Columns: method, first, second, student, delta_mean (first minus second), delta_std, n_pairs, p.
+    """
+    table = [
+        {"method": name, "first": first, "second": second, "student": student, **difference}
+        for name, entry in _in_grid(results).items()
+        for first, second in entry.measured
+        for student in results.students
+        if (difference := _difference(results, student, first, second)) is not None
+    ]
+    names = ["method", "first", "second", "student", "delta_mean", "delta_std", "n_pairs", "p"]
+    return pd.DataFrame(table, columns=names).astype(
+        {"delta_mean": float, "delta_std": float, "n_pairs": "Int64", "p": float}
+    )
+
+
+def _in_grid(results: Results) -> dict[str, Entry]:
+    """The entries that a name in the grid, or the method that a run's record names, calls for."""
+    records = [run.training.params.get("method", {}) for run in results.runs.values() if run.training]
+    kinds = {str(record["method"]) for record in records if "method" in record}
+
+    def wanted(name: str, entry: Entry) -> bool:
+        patterns = entry.blocks or (name, f"{name}_*")
+        named = any(fnmatchcase(method, pattern) for method in results.methods for pattern in patterns)
+        return named or (name in kinds and not entry.blocks)
+
+    return {name: entry for name, entry in entries().items() if wanted(name, entry)}
+
+
+def _difference(results: Results, student: str, first: str, second: str) -> dict[str, Any] | None:
+    values = paired_differences(results.of(student, first), results.of(student, second))
+    estimated = estimate(values)
+    if estimated is None:
+        return None
+    return {
+        "delta_mean": estimated.mean,
+        "delta_std": estimated.std,
+        "n_pairs": estimated.n,
+        "p": paired_p(values),
+    }
+
+
+def _in_words(table: pd.DataFrame, dataset: str) -> str:
+    """``KD − KD (alw): +1.20 ± 0.40 points, ResNet-18 on camvid (3 seeds, p = 0.03)``, one after another."""
+    texts = []
+    for row in table.to_dict("records"):
+        spread: str = "" if pd.isna(row["delta_std"]) else f" ± {row['delta_std']:.2f}"
+        points = f"{row['delta_mean']:+.2f}".replace("-", "−") + spread
+        where = f"{network_label(row['student'])} on {dataset}"
+        names = f"{method_label(row['first'])} − {method_label(row['second'])}"
+        texts.append(f"{names}: {points} points, {where} ({_sureness(row['n_pairs'], row['p'])})")
+    return "; ".join(texts) or NOT_MEASURED
+
+
+def _sureness(num_pairs: int, p: float) -> str:
+    if num_pairs == 1:
+        return "1 seed, no inference"
+    if pd.isna(p):
+        return f"{num_pairs} seeds"
+    return f"{num_pairs} seeds, p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"

@@ -1,0 +1,144 @@
+"""Class pairs: does a network mix up the classes whose maps it places alike, as ICSD assumes?"""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from icsd.reporting.results import ALONE, Results, Run
+from icsd.reporting.style import method_label, network_label
+from icsd.reporting.tables.cells import GAP, Cell, Display, number
+from icsd.runs import TEACHER
+
+Matrix = NDArray[np.float64]
+NUM_DISPLAYED = 12
+"""Pairs of each network and method that a display has; the CSV file has all."""
+COLUMNS = (
+    *("student", "method", "class_a", "class_b"),
+    *("errors_share", "similarity", "similarity_teacher", "similarity_difference"),
+)
+
+
+def rows(results: Results, *, focus: str) -> pd.DataFrame:
+    """Of the teacher, the student alone and ``focus``: each pair's share of the errors, and its similarity.
+
+    Only classes that occur in the labels: no error can be made on the others. The similarity of a pair is the
+    mean of KL(a ‖ b) and KL(b ‖ a) in nats (arXiv 2308.04243, eq. 4): **small** values are similar classes.
+
+    Returns:
+        ``errors_share``: percent of all wrong pixels, both directions, over all images and seeds; sums to 100
+        over the pairs unless pixels were taken for an absent class. ``similarity``: mean over images and
+        seeds. Rows of a method by falling share.
+    """
+    table: list[dict[str, object]] = []
+    classes = results.classes
+    teacher = results.teacher
+    if teacher.ics is None or not classes:
+        return pd.DataFrame(columns=list(COLUMNS))
+    theirs = (teacher.ics + teacher.ics.T) / 2
+    for student, method, runs in _compared_runs(results, focus):
+        wrong = _errors(runs)
+        ours = np.mean([(run.ics + run.ics.T) / 2 for run in runs if run.ics is not None], axis=0)
+        present = np.flatnonzero(_truth(runs) > 0)
+        block = [
+            {
+                "student": student,
+                "method": method,
+                "class_a": classes[a],
+                "class_b": classes[b],
+                "errors_share": 100 * float(wrong[a, b]) / max(float(np.triu(wrong).sum()), 1.0),
+                "similarity": float(ours[a, b]),
+                "similarity_teacher": float(theirs[a, b]),
+                "similarity_difference": float(ours[a, b] - theirs[a, b]),
+            }
+            for a, b in combinations(present.tolist(), 2)
+        ]
+        table += sorted(block, key=lambda row: -float(str(row["errors_share"])))
+    return pd.DataFrame(table, columns=list(COLUMNS))
+
+
+def correlation_sentences(pairs: pd.DataFrame) -> Iterator[str]:
+    """A sentence per network and method: the rank correlation of likeness and confusion over the pairs."""
+    for (student, method), own in pairs.groupby(["student", "method"], sort=False):
+        name = f"{network_label(str(student))}, {method_label(str(method))}"
+        if own["errors_share"].nunique() < 2 or own["similarity"].nunique() < 2:
+            continue
+        rho = float(spearmanr(-own["similarity"], own["errors_share"]).statistic)
+        text = f"{rho:+.2f}".replace("-", "−")
+        yield (
+            f"{name}: Spearman's ρ between a pair's likeness (its KL, negated) and its share of errors is "
+            f"{text} over {len(own)} pairs, {100 * rho**2:.0f} % of the variance of the ranks. "
+            + _meaning(rho)
+        )
+
+
+def display(pairs: pd.DataFrame) -> Display:
+    """The pairs with the most errors of each network and method."""
+    head = pairs.groupby(["student", "method"], sort=False).head(NUM_DISPLAYED)
+    lines = tuple(
+        (
+            Cell(network_label(row["student"])),
+            Cell(method_label(row["method"])),
+            Cell(f"{row['class_a']} ↔ {row['class_b']}"),
+            number(row["errors_share"], ".1f"),
+            number(row["similarity"], ".3g"),
+            *(
+                (Cell(GAP), Cell(GAP))  # it is its own teacher
+                if row["method"] == TEACHER
+                else (
+                    number(row["similarity_teacher"], ".3g"),
+                    number(row["similarity_difference"], "+.2g"),
+                )
+            ),
+        )
+        for row in head.to_dict("records")
+    )
+    notes = [
+        "Share of all wrong pixels that are between these two classes, in both directions, over all images "
+        f"and seeds; the {NUM_DISPLAYED} pairs with the most errors, all are in pairs.csv.",
+        "KL: mean of both directions, in nats, at the end of training; small values are classes that the "
+        "network places alike. Teacher: of the same pair in the teacher. Difference: network − teacher.",
+        *correlation_sentences(pairs),
+    ]
+    headers = ("Network", "Method", "Class pair", "Errors %", "KL", "KL, teacher", "Difference")
+    return Display(
+        "pairs", "Which classes are mixed up, and how alike they are", headers, lines, tuple(notes), 3
+    )
+
+
+def _compared_runs(results: Results, focus: str) -> Iterator[tuple[str, str, list[Run]]]:
+    candidates: list[tuple[str, str, Sequence[Run]]] = [(results.teacher.student, TEACHER, [results.teacher])]
+    for student in results.students:
+        for method in dict.fromkeys((ALONE, focus)):
+            candidates.append((student, method, results.of(student, method)))
+    for student, method, runs in candidates:
+        whole = [run for run in runs if run.confusion is not None and run.ics is not None]
+        if whole:
+            yield student, method, whole
+
+
+def _errors(runs: Sequence[Run]) -> Matrix:
+    """[C, C], symmetric: pixels of one class that were taken for the other; 0 on the diagonal."""
+    total = np.sum([run.confusion.sum(axis=0) for run in runs if run.confusion is not None], axis=0)
+    both: Matrix = (total + total.T).astype(np.float64)
+    np.fill_diagonal(both, 0)
+    return both
+
+
+def _truth(runs: Sequence[Run]) -> NDArray[np.int64]:
+    """[C], labelled pixels of each class."""
+    counts: NDArray[np.int64] = np.sum(
+        [run.confusion.sum(axis=(0, 2)) for run in runs if run.confusion is not None], axis=0
+    )
+    return counts
+
+
+def _meaning(rho: float) -> str:
+    if abs(rho) < 0.2:
+        return "How alike two classes are placed says little about how often they are mixed up."
+    if rho > 0:
+        return "Classes that are placed alike are mixed up more often."
+    return "Classes that are placed alike are mixed up less often, against what ICSD assumes."

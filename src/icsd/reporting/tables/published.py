@@ -1,0 +1,52 @@
+"""Published values of the dataset, comparable or not."""
+
+import pandas as pd
+
+from icsd.records import TrainRecord
+from icsd.reporting.literature.values import deviations, protocols, published_rows
+from icsd.reporting.style import method_label, network_label
+from icsd.reporting.tables.cells import Cell, Display, missing, number, spread
+from icsd.reporting.tables.columns import Column, Row, text, to_display
+
+
+def rows(dataset: str, training: TrainRecord | None = None) -> pd.DataFrame:
+    """Every published row of a dataset, other architectures and protocols included, in the file's order.
+
+    Args:
+        dataset: ``voc2012``, ``cityscapes``, ...
+        training: Of a student here, so that ``deviations`` names its settings as well.
+
+    Returns:
+        The columns of published.csv, ``protocol`` and ``note`` as one text, and ``deviations``.
+    """
+    printed = published_rows()
+    printed = printed[printed["dataset"] == dataset].reset_index(drop=True)
+    records = [{str(name): value for name, value in row.items()} for row in printed.to_dict("records")]
+    notes = printed["note"].fillna("")
+    described = [
+        "; ".join(filter(None, (protocols()[key].text, note)))
+        for key, note in zip(printed["protocol"], notes, strict=True)
+    ]
+    differing = ["; ".join(deviations(row, training)) or None for row in records]
+    deviating = pd.Series(differing, dtype=object)
+    return printed.assign(protocol=described, deviations=deviating).drop(columns="note")
+
+
+def display(table: pd.DataFrame) -> Display:
+    """The published values as people read them."""
+    columns: list[Column] = [
+        ("Student", lambda row: Cell(f"{network_label(row['student'])} ({row['architecture']})")),
+        ("Method", _method_and_variant),
+        ("Metric", lambda row: Cell("mIoU" if row["metric"] == "miou" else "class accuracy")),
+        ("%", lambda row: spread(row["mean"], row["std"])),
+        ("Gain", lambda row: number(row["gain"], "+.2f")),
+        ("Protocol", lambda row: Cell(row["protocol"])),
+        ("Different here", lambda row: text(row["deviations"])),
+        ("Source", lambda row: Cell(row["source"])),
+    ]
+    return to_display("published", "Published on this dataset", table, columns)
+
+
+def _method_and_variant(row: Row) -> Cell:
+    variant = "" if missing(row["variant"]) else f", {row['variant']}"
+    return Cell(f"{method_label(row['method'])}{variant}")
