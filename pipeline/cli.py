@@ -59,7 +59,7 @@ def _blocks(*path: str) -> Callable[[click.Context, click.Parameter, str], list[
     """Completes with the keys of a block of params.yaml."""
 
     def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from icsd.params import read_yaml
+        from icsd.yaml_files import read_yaml
 
         try:
             block: Any = read_yaml(Path.cwd() / "params.yaml")

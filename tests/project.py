@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
 from tests.imports import ROOT
 
-from icsd.params import merge, read_yaml
+from icsd.params import merge
+from icsd.yaml_files import read_yaml, yaml_text
 
 TINY_PRESET = {
     "data": {"generated": {"train": 12, "val": 4, "test": 5, "size": 32}},
@@ -50,7 +50,7 @@ def change(project: Path, **changes: object) -> None:
 
 
 def write_yaml(path: Path, tree: object) -> None:
-    path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    path.write_text(yaml_text(tree), encoding="utf-8")
 
 
 def environment(project: Path) -> dict[str, str]:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from tests.imports import ROOT, SOURCE
 
-from icsd.params import PRESET_ONLY, Params, read_yaml
+from icsd.params import PRESET_ONLY, Params
 from icsd.stages.code import REGISTRIES, RESULT_ROOMS, file_of, files_behind
+from icsd.yaml_files import read_yaml
 
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 PARAMS = read_yaml(ROOT / "params.yaml")

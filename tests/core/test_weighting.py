@@ -1,11 +1,10 @@
 from itertools import pairwise
-from typing import get_args
 
 import pytest
 
-from icsd.core.weighting import Alw, Decay, alpha, term_weights
+from icsd.core import weighting
+from icsd.core.weighting import DECAYS, NUMBERS, Alw, Decay, Number, alpha, term_weights
 
-DECAYS = get_args(Decay)
 FALLING = [decay for decay in DECAYS if decay not in ("constant", "none")]
 WEIGHTS = {"icsd": 0.1, "kd": 2.0}
 
@@ -16,7 +15,7 @@ def test_linear_is_the_published_ramp(epoch: int) -> None:
 
 
 @pytest.mark.parametrize("decay", FALLING)
-def test_the_teacher_goes_from_one_to_zero(decay: Decay) -> None:
+def test_the_teacher_goes_from_one_to_zero(decay: str) -> None:
     values = [alpha(epoch, epochs=40, decay=decay) for epoch in range(41)]
     assert values[0] == 0
     assert values[-1] == pytest.approx(1)
@@ -27,7 +26,7 @@ def test_the_teacher_goes_from_one_to_zero(decay: Decay) -> None:
     ("decay", "expected"),
     [("linear", 0.25), ("cosine", 0.1464466), ("polynomial", 0.4375), ("constant", 0.5)],
 )
-def test_a_quarter_of_the_way(decay: Decay, expected: float) -> None:
+def test_a_quarter_of_the_way(decay: str, expected: float) -> None:
     assert alpha(5, epochs=20, decay=decay) == pytest.approx(expected)
 
 
@@ -93,10 +92,27 @@ def test_the_baseline_has_cross_entropy_only() -> None:
         ("constant", 0.9, "constant"),
     ],
 )
-def test_every_parameter_reaches_its_decay(field: str, value: float, decay: Decay) -> None:
+def test_every_parameter_reaches_its_decay(field: str, value: float, decay: str) -> None:
     assert at(30, Alw(**{"decay": decay, field: value})) != at(30, Alw(decay=decay))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("decay", DECAYS)
-def test_one_epoch_is_a_run_too(decay: Decay) -> None:
+def test_one_epoch_is_a_run_too(decay: str) -> None:
     assert 0 <= alpha(0, epochs=1, decay=decay) <= 1
+
+
+def test_a_new_decay_is_one_entry_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = Decay(
+        lambda epoch, epochs, *, start: float(epoch / epochs >= start), {"start": Number(0.5, "when")}
+    )
+    monkeypatch.setitem(DECAYS, "late", late)
+    monkeypatch.setitem(NUMBERS, "start", late.numbers["start"])
+    alw = Alw(decay="late", start=0.8)
+    assert [at(epoch, alw)["ce"] for epoch in (79, 80)] == [0, 1]
+    assert alw.as_dict()["start"] == 0.8
+    assert weighting.alpha(60, epochs=100, decay="late") == 1
+
+
+def test_a_number_that_no_decay_reads_is_refused() -> None:
+    with pytest.raises(TypeError, match="no decay has a number speed"):
+        Alw(speed=1.0)

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-import yaml
 from tests.docs.markdown import code_blocks
 from tests.imports import ROOT
 
 from icsd.methods import METHODS, Method, build_method
+from icsd.yaml_files import parse_yaml
 
 EXTENDING = ROOT / "docs/extending.md"
 CHANNELS = {"logits": 3}
@@ -25,7 +25,7 @@ def written_by_a_reader(code: str) -> type[Method]:
 
 def test_the_example_of_a_method_trains_a_student(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, "mimic", written_by_a_reader(code_blocks(EXTENDING, "python")[0]))
-    block = yaml.safe_load(code_blocks(EXTENDING, "yaml")[0])["methods"]["mimic"]
+    block = parse_yaml(code_blocks(EXTENDING, "yaml")[0].encode(), EXTENDING)["methods"]["mimic"]
     method = build_method("mimic", block, student_channels=CHANNELS, teacher_channels=CHANNELS, num_classes=3)
     assert method is not None
     student = torch.randn(2, 3, 8, 8, requires_grad=True)

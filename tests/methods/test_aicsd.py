@@ -4,7 +4,7 @@ from tests.imports import ROOT
 from icsd.methods.aicsd import AICSD
 from icsd.methods.icsd import ICSD
 from icsd.methods.kd import KD
-from icsd.params import read_yaml
+from icsd.yaml_files import read_yaml
 
 
 def test_is_icsd_and_kd_with_the_same_options() -> None:

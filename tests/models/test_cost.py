@@ -1,8 +1,8 @@
 import torch
 from torch import nn
 
-from icsd.models import build_network
 from icsd.models.cost import flops, parameters
+from icsd.models.deeplab import build_network
 
 
 def test_a_multiply_add_counts_as_two() -> None:

@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from icsd.errors import UserError
-from icsd.models import BACKBONES, build_network
+from icsd.models.backbones import BACKBONES
 from icsd.models.cost import parameters
-from icsd.models.deeplab import PooledBatchNorm
+from icsd.models.deeplab import PooledBatchNorm, build_network
 
 TINY = 0.125
 

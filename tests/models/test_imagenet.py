@@ -6,8 +6,8 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from icsd.errors import UserError
-from icsd.models import build_network
 from icsd.models.backbones import BACKBONES
+from icsd.models.deeplab import build_network
 from icsd.models.imagenet import WEIGHTS
 
 

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from icsd.errors import UserError
-from icsd.models import Architecture, build_network
+from icsd.models.deeplab import Architecture, build_network
 from icsd.models.weights import load_network, save_weights
 
 

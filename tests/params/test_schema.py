@@ -4,8 +4,12 @@ import shutil
 import pytest
 from tests.imports import ROOT
 
+from icsd.core.weighting import NUMBERS
 from icsd.errors import UserError
-from icsd.params import Params, load_params, merge, parse_params, read_yaml
+from icsd.models.catalogue import BACKBONES
+from icsd.params import Params, load_params, merge, parse_params
+from icsd.params.alw import AlwParams
+from icsd.yaml_files import read_yaml
 
 WRITTEN = read_yaml(ROOT / "params.yaml")
 PRESETS = {path.stem: read_yaml(path) for path in (ROOT / "configs/datasets").glob("*.yaml")}
@@ -132,29 +136,6 @@ def test_where_it_runs_does_not_change_what_it_is():
     assert parse(train__epochs=3).digest() != parse().digest()
 
 
-def test_numbers_are_read_as_dvc_reads_them(tmp_path):
-    path = tmp_path / "x.yaml"
-    path.write_text("a: 1e-3\nb: 5E4\nc: .5e1\nd: 1.5\ne: 7\nf: 1e-3x\n")
-    assert read_yaml(path) == {"a": 0.001, "b": 50000.0, "c": 5.0, "d": 1.5, "e": 7, "f": "1e-3x"}
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("a: 1\na: 2\n", "line 2: a is given twice"),
-        ("a: [1\n", "not YAML"),
-        ("- 1\n", "must hold key: value"),
-        ("", "must hold key: value"),
-    ],
-)
-def test_a_file_that_is_no_mapping_is_named(tmp_path, text, words):
-    path = tmp_path / "params.yaml"
-    path.write_text(text)
-    with pytest.raises(UserError, match=words) as caught:
-        read_yaml(path)
-    assert str(path) in str(caught.value)
-
-
 def test_an_unknown_dataset_is_answered_with_the_known_ones(tmp_path):
     (tmp_path / "configs/datasets").mkdir(parents=True)
     for name in PRESETS:
@@ -167,3 +148,23 @@ def test_an_unknown_dataset_is_answered_with_the_known_ones(tmp_path):
 def test_a_missing_file_says_where_to_be(tmp_path):
     with pytest.raises(UserError, match="run from the root of the repository"):
         load_params(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["health_steps", "similarity_every", "similarity_images"])
+def test_a_key_that_moved_is_answered_with_its_place(key):
+    with pytest.raises(UserError, match=rf"train\.{key}: is called monitor\.{key} now"):
+        parse(**{f"train__{key}": 1})
+
+
+def test_the_numbers_of_alw_are_those_of_the_decays():
+    assert set(AlwParams.model_fields) == {"decay", "scope", *NUMBERS}
+    assert set(WRITTEN["alw"]) == set(AlwParams.model_fields)
+
+
+def test_every_student_in_params_yaml_is_a_backbone():
+    assert set(WRITTEN["networks"]["students"]) <= set(BACKBONES)
+
+
+def test_nesterov_without_momentum_is_refused_before_the_teacher_trains():
+    with pytest.raises(UserError, match=r"train\.nesterov: needs a momentum above 0"):
+        parse(train__nesterov=True, train__momentum=0.0)

@@ -7,7 +7,7 @@ import pytest
 from tests.imports import ROOT
 from tests.project import make_project, run, stage
 
-from icsd.params import read_yaml
+from icsd.yaml_files import read_yaml
 
 pytestmark = pytest.mark.slow
 METHODS = read_yaml(ROOT / "params.yaml")["methods"]

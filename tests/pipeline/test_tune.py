@@ -9,7 +9,7 @@ import mlflow
 import pytest
 from tests.project import change, commit, environment, make_project, run, stage
 
-from icsd.params import read_yaml
+from icsd.yaml_files import read_yaml
 
 pytestmark = [
     pytest.mark.slow,

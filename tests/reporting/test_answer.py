@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
+from icsd.reporting.answer import _tied, answer, verdict
 from tests.reporting.tree import Tree
 
 from icsd.reporting import tables
-from icsd.reporting.answer import _tied, answer, verdict
 
 
 def sentences(tree: Tree, focus: str = "aicsd") -> str:

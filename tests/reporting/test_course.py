@@ -2,10 +2,10 @@ import json
 
 import numpy as np
 import pytest
+from icsd.reporting.course import courses
 from tests.reporting.tree import CLASSES, Tree
 
 from icsd.errors import UserError
-from icsd.reporting.course import courses
 
 
 def test_every_method_has_its_matrices_as_means_over_the_seeds(tree: Tree):

@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
+from icsd.reporting.display import Cell, Display
+from icsd.reporting.writers import escape_latex, to_csv, to_latex, to_markdown
 from tests.reporting.tree import Tree
 
 from icsd.reporting import display, tables
-from icsd.reporting.display import Cell, Display
-from icsd.reporting.writers import escape_latex, to_csv, to_latex, to_markdown
 
 
 def shown(tree: Tree) -> list[dict[str, str]]:

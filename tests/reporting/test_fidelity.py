@@ -2,14 +2,14 @@ import json
 
 import numpy as np
 import pytest
+from icsd.reporting.fidelity import HEADERS, NOT_MEASURED, entries, ledger, worth
 from scipy import stats
 from tests.project import ROOT
 from tests.reporting.tree import Tree, write_json
 
 from icsd.methods import METHODS
-from icsd.params import read_yaml
-from icsd.reporting.fidelity import HEADERS, NOT_MEASURED, entries, ledger, worth
 from icsd.reporting.results import Results
+from icsd.yaml_files import read_yaml
 
 BLOCKS = read_yaml(ROOT / "params.yaml")["methods"]
 MIOU = {"icsd": (0.50, 0.52, 0.51), "icsd_released": (0.49, 0.53, 0.48), "kd": (0.4, 0.4, 0.4)}

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from icsd.reporting.drawing import to_png
 from matplotlib.figure import Figure
 from tests.reporting.tree import CLASSES, PALETTE, Tree
 
 from icsd.reporting import figures, matrices, tables
-from icsd.reporting.drawing import to_png
 from icsd.reporting.results import Panels, Results
 from icsd.reporting.style import LOOKS, emphasised, looks, method_label
 

@@ -2,8 +2,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-
 from icsd.reporting.groups import tied_groups
+
 from icsd.reporting.statistics import holm, paired_p
 
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from icsd.reporting.drawing import to_png
 from tests.reporting.tree import Tree
 
 from icsd.monitoring import health as training
 from icsd.reporting import health, shares, tables
-from icsd.reporting.drawing import to_png
 
 
 def measure(tree, method, seed, *, shares, cosines, weights=None):

@@ -3,9 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from tests.reporting.tree import Tree
-
 from icsd.reporting.pairs import SHOWN, class_pairs, explained, show_pairs
+from tests.reporting.tree import Tree
 
 CONFUSION = np.array(
     [[50, 3, 1], [5, 40, 0], [1, 2, 0]]

@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
+from icsd.reporting.published import beside, deviations, printed, protocols, published, published_on
 from tests.reporting.tree import Tree
 
 from icsd.records import TrainRecord
-from icsd.reporting.published import beside, deviations, printed, protocols, published, published_on
 
 
 @pytest.mark.parametrize(

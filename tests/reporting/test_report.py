@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from icsd.reporting.display import Cell, Display
+from icsd.reporting.html import to_html
 from tests.reporting.tree import CLASSES, PALETTE, Tree
 
 from icsd.reporting import tables
-from icsd.reporting.display import Cell, Display
-from icsd.reporting.html import to_html
 from icsd.reporting.report import summary, write_report
 
 

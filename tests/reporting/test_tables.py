@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from icsd.reporting.protocol import protocol
 from scipy import stats
 from tests.reporting.tree import CLASSES, Tree
 
 from icsd.reporting import tables
-from icsd.reporting.protocol import protocol
 from icsd.reporting.results import Results
 
 

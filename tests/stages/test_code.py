@@ -5,8 +5,8 @@ from tests.imports import ROOT, SOURCE, imports_of
 
 from icsd.errors import UserError
 from icsd.files import sha256_of
-from icsd.params import read_yaml
 from icsd.stages.code import TRAINING, code_of_method, code_of_training, files_behind, imported_by
+from icsd.yaml_files import read_yaml
 
 METHODS = read_yaml(ROOT / "params.yaml")["methods"]
 BLOCK = {"alw": False, "weights": {}}

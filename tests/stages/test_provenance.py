@@ -6,12 +6,12 @@ from tests.project import make_project
 
 from icsd.errors import UserError
 from icsd.files import sha256_of
-from icsd.params import read_yaml
 from icsd.runs import RunKey
 from icsd.stages.code import code_of_method
 from icsd.stages.grid import teacher_key
 from icsd.stages.provenance import code_of, provenance_of
 from icsd.stages.validate import checked_params
+from icsd.yaml_files import read_yaml
 
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 

@@ -6,9 +6,9 @@ import pytest
 from tests.project import change, make_project, outputs, write_yaml
 
 from icsd.errors import UserError
-from icsd.params import read_yaml
 from icsd.stages.code import code_of_method
 from icsd.stages.validate import checked_params, validate
+from icsd.yaml_files import read_yaml
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from icsd.data.transforms import prepare
-from icsd.models import Architecture, DeepLabV3Plus
+from icsd.models.deeplab import Architecture, DeepLabV3Plus
 from icsd.tracking import ModelSpec, Tracker
 from icsd.tracking.store import open_client
 

@@ -5,74 +5,134 @@ the loss is α (CE + λ_icsd ICSD) + (1 − α) λ_kd KD.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
-Decay = Literal["linear", "cosine", "exponential", "polynomial", "step", "constant", "none"]
 Scope = Literal["paper", "teacher"]
+Value = int | float
+"""Of a number of a decay; whole numbers stay ints."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Alw:
-    """How the teacher's weight 1 − α decays, and on what it acts.
+@dataclass(frozen=True)
+class Number:
+    """A number that a decay reads from ``alw``: its default, meaning and limits.
 
     Attributes:
-        decay: The shape of the decay; see ``alpha``.
+        above: It must be larger than this.
+        least: It must be at least this.
+        most: It must be at most this.
+    """
+
+    default: Value
+    meaning: str
+    above: Value | None = None
+    least: Value | None = None
+    most: Value | None = None
+
+
+@dataclass(frozen=True)
+class Decay:
+    """A shape of the teacher's weight 1 − α over a run.
+
+    Attributes:
+        alpha: ``alpha(epoch, epochs, **numbers)`` is α of an epoch counted from 0.
+        numbers: The keys of ``alw`` that it reads.
+    """
+
+    alpha: Callable[..., float]
+    numbers: Mapping[str, Number] = field(default_factory=dict)
+
+
+def _linear(epoch: int, epochs: int) -> float:
+    """Teacher's weight 1 − t with t = epoch / epochs, as published."""
+    return epoch / epochs
+
+
+def _cosine(epoch: int, epochs: int) -> float:
+    """Half a cosine wave from 1 to 0."""
+    return (1 - math.cos(math.pi * (epoch / epochs))) / 2
+
+
+def _exponential(epoch: int, epochs: int, *, rate: float) -> float:
+    """exp(−rate t), shifted and scaled to go from 1 to 0."""
+    return math.expm1(-rate * (epoch / epochs)) / math.expm1(-rate)
+
+
+def _polynomial(epoch: int, epochs: int, *, power: float) -> float:
+    """(1 − t)^power."""
+    return 1.0 - math.pow(1 - epoch / epochs, power)
+
+
+def _step(epoch: int, epochs: int, *, steps: int) -> float:
+    """A staircase from 1 to 0 with ``steps`` equal drops, its steps + 1 treads equally long."""
+    return min(epoch * (steps + 1) // epochs, steps) / steps
+
+
+def _constant(epoch: int, epochs: int, *, constant: float) -> float:
+    """``constant`` in every epoch."""
+    return 1 - constant
+
+
+def _none(epoch: int, epochs: int) -> float:
+    """1; ``term_weights`` then leaves every term at its λ."""
+    return 0.0
+
+
+DECAYS = {
+    "linear": Decay(_linear),
+    "cosine": Decay(_cosine),
+    "exponential": Decay(_exponential, {"rate": Number(5.0, "larger falls earlier", above=0)}),
+    "polynomial": Decay(_polynomial, {"power": Number(2.0, "the exponent", above=0)}),
+    "step": Decay(_step, {"steps": Number(4, "how many equal drops", least=1)}),
+    "constant": Decay(_constant, {"constant": Number(0.5, "the teacher's weight", least=0, most=1)}),
+    "none": Decay(_none),
+}
+"""Every decay that ``alw.decay`` may name; the schema of ``alw`` and what is recorded and shown follow it."""
+
+NUMBERS = {name: number for decay in DECAYS.values() for name, number in decay.numbers.items()}
+"""The keys of ``alw`` besides ``decay`` and ``scope``."""
+
+
+class Alw:
+    """How the teacher's weight 1 − α decays, and what it acts on.
+
+    Args:
+        decay: A name in ``DECAYS``.
         scope: ``paper``: only the term ``kd`` decays, cross-entropy and every other term grow. ``teacher``:
             every distillation term decays, cross-entropy grows.
-        power: Of ``polynomial``, > 0.
-        rate: Of ``exponential``, > 0: larger falls earlier.
-        steps: Of ``step``, >= 1: the number of equal drops.
-        constant: Of ``constant``, 0 to 1: the teacher's weight in every epoch.
+        numbers: Those of ``NUMBERS`` that differ from their defaults.
     """
 
-    decay: Decay = "linear"
-    scope: Scope = "paper"
-    power: float = 2.0
-    rate: float = 5.0
-    steps: int = 4
-    constant: float = 0.5
+    def __init__(self, *, decay: str = "linear", scope: Scope = "paper", **numbers: Value) -> None:
+        if unknown := numbers.keys() - NUMBERS.keys():
+            raise TypeError(f"no decay has a number {', '.join(sorted(unknown))}")
+        self.decay = decay
+        self.scope: Scope = scope
+        self.numbers = {name: numbers.get(name, number.default) for name, number in NUMBERS.items()}
+
+    @property
+    def numbers_of_decay(self) -> dict[str, Value]:
+        """The numbers that its decay reads."""
+        return {name: self.numbers[name] for name in DECAYS[self.decay].numbers}
+
+    def as_dict(self) -> dict[str, str | Value]:
+        """All of it, as in the block ``alw``."""
+        return {"decay": self.decay, "scope": self.scope, **self.numbers}
 
 
-def alpha(
-    epoch: int,
-    *,
-    epochs: int,
-    decay: Decay,
-    power: float = 2.0,
-    rate: float = 5.0,
-    steps: int = 4,
-    constant: float = 0.5,
-) -> float:
+def alpha(epoch: int, *, epochs: int, decay: str, **numbers: Value) -> float:
     """α of an epoch counted from 0: 1 minus the teacher's weight.
 
-    With t = epoch / epochs, the teacher's weight is
-
-    - ``linear``: 1 − t, as published;
-    - ``cosine``: half a cosine wave from 1 to 0;
-    - ``exponential``: exp(−rate t), shifted and scaled to go from 1 to 0;
-    - ``polynomial``: (1 − t)^power;
-    - ``step``: a staircase from 1 to 0 with ``steps`` equal drops, its steps + 1 treads equally long;
-    - ``constant``: ``constant``;
-    - ``none``: 1, and ``term_weights`` then leaves every term at its λ.
+    Args:
+        epoch: 0 .. epochs − 1.
+        epochs: Of the whole run.
+        decay: A name in ``DECAYS``.
+        numbers: Of the decay; defaults for those that are not given.
     """
-    t = epoch / epochs
-    match decay:
-        case "linear":
-            return t
-        case "cosine":
-            return (1 - math.cos(math.pi * t)) / 2
-        case "exponential":
-            return math.expm1(-rate * t) / math.expm1(-rate)
-        case "polynomial":
-            return 1.0 - math.pow(1 - t, power)
-        case "step":
-            return min(epoch * (steps + 1) // epochs, steps) / steps
-        case "constant":
-            return 1 - constant
-        case "none":
-            return 0.0
+    shape = DECAYS[decay]
+    defaults = {name: number.default for name, number in shape.numbers.items()}
+    return shape.alpha(epoch, epochs, **(defaults | numbers))
 
 
 def term_weights(
@@ -90,14 +150,6 @@ def term_weights(
     factors = {"ce": 1.0, **{term: weights[term] for term in terms}}
     if alw is None or alw.decay == "none":
         return factors
-    growing = alpha(
-        epoch,
-        epochs=epochs,
-        decay=alw.decay,
-        power=alw.power,
-        rate=alw.rate,
-        steps=alw.steps,
-        constant=alw.constant,
-    )
+    growing = alpha(epoch, epochs=epochs, decay=alw.decay, **alw.numbers_of_decay)
     decaying = {"kd"} if alw.scope == "paper" else set(terms)
     return {name: factor * (1 - growing if name in decaying else growing) for name, factor in factors.items()}

@@ -1,16 +1,15 @@
 """A method's block in params.yaml, checked against its constructor."""
 
 import inspect
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import ErrorDetails
 
-from icsd.errors import UserError, did_you_mean
+from icsd.errors import UserError
 from icsd.methods.base import Method
+from icsd.params.messages import explain
 
 GIVEN = ("student_channels", "teacher_channels", "num_classes")  # by the builder, never by the YAML
 _OPEN_ENDED = (
@@ -44,7 +43,11 @@ def check_block(path: str, block: Mapping[str, Any], *, method: type[Method] | N
             own["alw"] = True
         checked = schema.model_validate(own).model_dump()
     except ValidationError as error:
-        raise UserError("\n".join(_message(path, details, schema) for details in error.errors())) from error
+        lines = [
+            explain(item, schema=schema, prefix=path, missing="missing; there must be: {keys}")
+            for item in error.errors()
+        ]
+        raise UserError("\n".join(lines)) from error
     alw, weights = checked.pop("alw"), checked.pop("weights")
     given = {term: weight for term, weight in weights.items() if weight is not None}
     return CheckedBlock(alw=alw, weights=given, options=checked)
@@ -67,20 +70,3 @@ def _schema(method: type[Method] | None) -> type[BaseModel]:
             if name not in GIVEN and parameter.kind not in _OPEN_ENDED:
                 fields[name] = (hints[name], parameter.default)
     return create_model("block", __config__=_STRICT, **fields)
-
-
-def _message(path: str, details: ErrorDetails, schema: type[BaseModel]) -> str:
-    *parents, key = (str(part) for part in details["loc"])
-    where = ".".join([path, *parents, key])
-    given, kind = details["input"], details["type"]
-    # Only `weights` has keys of its own.
-    block: Any = schema.model_fields["weights"].annotation if parents else schema
-    names = list(getattr(block, "model_fields", {}))
-    if kind == "extra_forbidden":
-        return f"{where}: unknown key{did_you_mean(key, names)}"
-    if kind == "missing":
-        return f"{where}: missing; there must be: {', '.join(names)}"
-    if kind == "literal_error":
-        choices = re.findall(r"'(.+?)'", details["ctx"]["expected"])
-        return f"{where}: {given!r} is not a choice{did_you_mean(str(given), choices)}"
-    return f"{where}: {details['msg']}, got {given!r}"

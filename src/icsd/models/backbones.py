@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from torchvision.models import mobilenet_v2
 from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 
+from icsd.models import catalogue
+
 MULTI_GRID = (1, 2, 4)
 
 
@@ -128,12 +130,14 @@ class MobileNetV2(nn.Module):
 
 
 Backbone = ResNet | MobileNetV2
-BACKBONES: dict[str, Callable[..., Backbone]] = {
-    "resnet18": partial(ResNet, PreReluBasicBlock, (2, 2, 2, 2)),
-    "resnet34": partial(ResNet, PreReluBasicBlock, (3, 4, 6, 3)),
-    "resnet50": partial(ResNet, PreReluBottleneck, (3, 4, 6, 3)),
-    "resnet101": partial(ResNet, PreReluBottleneck, (3, 4, 23, 3)),
+_KINDS: dict[str, Callable[..., Backbone]] = {
+    "basic": partial(ResNet, PreReluBasicBlock),
+    "bottleneck": partial(ResNet, PreReluBottleneck),
     "mobilenetv2": MobileNetV2,
+}
+BACKBONES: dict[str, Callable[..., Backbone]] = {
+    name: partial(_KINDS[entry.kind], *([entry.depths] if entry.depths else []))
+    for name, entry in catalogue.BACKBONES.items()
 }
 
 

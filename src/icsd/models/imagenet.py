@@ -14,15 +14,10 @@ from torchvision import models
 
 from icsd.errors import UserError
 from icsd.models.backbones import Backbone
+from icsd.models.catalogue import BACKBONES
 
 # The first version of each: what the published networks started from.
-WEIGHTS = {
-    "resnet18": models.ResNet18_Weights.IMAGENET1K_V1,
-    "resnet34": models.ResNet34_Weights.IMAGENET1K_V1,
-    "resnet50": models.ResNet50_Weights.IMAGENET1K_V1,
-    "resnet101": models.ResNet101_Weights.IMAGENET1K_V1,
-    "mobilenetv2": models.MobileNet_V2_Weights.IMAGENET1K_V1,
-}
+WEIGHTS = {name: getattr(models, entry.imagenet).IMAGENET1K_V1 for name, entry in BACKBONES.items()}
 CLASSIFIER = ("fc.", "classifier.", "features.18.")  # what a backbone does not have
 WAYS_OUT = "Give a local file (`networks.pretrained: path/to/weights.pth`) or train from scratch (`false`)."
 

@@ -1,24 +1,15 @@
 """params.yaml and the dataset's preset as one frozen, strict tree."""
 
+from icsd.params.block import Block, Count, Name, Natural, NonNegative, Positive
+from icsd.params.reading import PRESET_ONLY, load_params, merge, parse_params
 from icsd.params.schema import (
-    PRESET_ONLY,
-    Block,
-    Count,
     MethodBlock,
-    Name,
-    Natural,
-    NonNegative,
     Params,
-    Positive,
     Runtime,
     StudentTraining,
     Training,
     digest_of,
     has_validation,
-    load_params,
-    merge,
-    parse_params,
-    read_yaml,
 )
 
 __all__ = [
@@ -39,5 +30,4 @@ __all__ = [
     "load_params",
     "merge",
     "parse_params",
-    "read_yaml",
 ]

@@ -1,4 +1,4 @@
-"""params.yaml and the dataset preset -> one frozen, strict tree, read once per process.
+"""The parameters as one frozen, strict tree.
 
 ``params.yaml`` holds every number. Where a value there is ``null``, the preset of the dataset
 (``configs/datasets/<dataset>.yaml``) supplies it; a value that is written there wins. The tree that
@@ -7,36 +7,18 @@ comes out has no defaults of its own: a key that neither file sets is an error.
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from icsd.errors import UserError, did_you_mean
+from icsd.models.catalogue import BACKBONES
+from icsd.params.alw import AlwChanges, AlwParams
+from icsd.params.block import Block, Count, Fraction, Name, Natural, NonNegative, Positive, Size
 
-PRESET_ONLY = frozenset({"reader", "sources", "classes", "splits", "generated"})
-"""Keys of ``data`` that stages depend on in the preset alone; params.yaml must not set them."""
-
-
-Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenetv2"]
-Decay = Literal["linear", "cosine", "exponential", "polynomial", "step", "constant", "none"]
-Scope = Literal["paper", "teacher"]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
-Natural = Annotated[int, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Size = Annotated[list[Annotated[int, Field(ge=16)]], Field(min_length=2, max_length=2)]
-
-
-class Block(BaseModel):
-    """A strict, frozen block: no unknown keys, no silent conversion, no NaN or infinity."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+if TYPE_CHECKING:
+    Backbone = str
+else:
+    Backbone = Literal[tuple(BACKBONES)]
 
 
 class Grid(Block):
@@ -162,28 +144,6 @@ class Monitor(Block):
     similarity_images: Count
 
 
-class AlwParams(Block):
-    """Adaptive loss weighting: how the teacher's weight 1 - α decays over a run's own epochs."""
-
-    decay: Decay
-    scope: Scope
-    power: Positive
-    rate: Positive
-    steps: Count
-    constant: Fraction
-
-
-class AlwChanges(Block):
-    """What a method's own ``alw`` changes of the common one; what it does not name is as there."""
-
-    decay: Decay = "linear"
-    scope: Scope = "paper"
-    power: Positive = 2.0
-    rate: Positive = 5.0
-    steps: Count = 4
-    constant: Fraction = 0.5
-
-
 class MethodBlock(BaseModel):
     """One method: weights of its terms, whether ALW schedules them, and its constructor's arguments.
 
@@ -204,7 +164,8 @@ class MethodBlock(BaseModel):
     def schedule(self, common: AlwParams) -> AlwParams | None:
         """The schedule of its weights: the common block ``alw`` and what this one changes; None without."""
         if isinstance(self.alw, AlwChanges):
-            return common.model_copy(update=self.alw.model_dump(exclude_unset=True))
+            changes = self.alw.model_dump(exclude_unset=True)
+            return cast(AlwParams, common.model_copy(update=changes))
         return common if self.alw else None
 
 
@@ -284,179 +245,6 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def load_params(root: Path) -> Params:
-    """Read and check ``root/params.yaml`` with the preset that it names.
-
-    Raises:
-        UserError: Any mistake, all of them at once, each with its full path and what is allowed.
-    """
-    written = read_yaml(root / "params.yaml")
-    dataset = written.get("dataset")
-    presets = root / "configs" / "datasets"
-    if not isinstance(dataset, str) or not (presets / f"{dataset}.yaml").is_file():
-        known = sorted(path.stem for path in presets.glob("*.yaml"))
-        raise UserError(f"params.yaml: dataset: no preset {dataset!r}{did_you_mean(str(dataset), known)}")
-    preset_name = f"configs/datasets/{dataset}.yaml"
-    for key in sorted(PRESET_ONLY & set(written.get("data") or {})):
-        raise UserError(
-            f"params.yaml: data.{key}: says what the dataset is, so it belongs into {preset_name}: change it "
-            f"there, or give -S '{preset_name}:data.{key}=...' (params.yaml may override the rest)"
-        )
-    return parse_params(merge(read_yaml(presets / f"{dataset}.yaml"), written), preset=preset_name)
-
-
-def parse_params(tree: Mapping[str, Any], *, preset: str) -> Params:
-    """Check a merged tree; ``preset`` is only named in messages."""
-    try:
-        params = Params.model_validate(tree)
-    except ValidationError as error:
-        lines = sorted({_explain(dict(item)) for item in error.errors()})
-        raise UserError(
-            f"params.yaml (with {preset}):\n" + "\n".join(f"  {line}" for line in lines)
-        ) from None
-    problems = list(_contradictions(params))
-    if problems:
-        raise UserError(f"params.yaml (with {preset}):\n" + "\n".join(f"  {line}" for line in problems))
-    return params
-
-
-def _contradictions(params: Params) -> list[str]:
-    """Mistakes that no single key shows."""
-    problems = []
-    known = sorted(params.methods)
-    for role, wants_alw in (("baselines", False), ("distilled", True)):
-        for name in getattr(params.grid, role):
-            if name not in params.methods:
-                problems.append(f"grid.{role}: there is no block methods.{name}{did_you_mean(name, known)}")
-            elif (params.methods[name].alw is not False) != wants_alw:
-                other = "distilled" if not wants_alw else "baselines"
-                problems.append(
-                    f"methods.{name}.alw: is {'false' if wants_alw else 'on'}, so {name} belongs into "
-                    f"grid.{other}, not grid.{role} (only stages of grid.distilled depend on alw)"
-                )
-    for name in params.grid.distilled:
-        schedule = params.methods[name].schedule(params.alw) if name in params.methods else None
-        if schedule and schedule.scope == "paper" and "kd" not in params.methods[name].weights:
-            problems.append(
-                f"alw.scope: paper lets only the term kd begin at full weight, and methods.{name} has none: "
-                "nothing would be learned in the first epoch; set it to teacher"
-            )
-    if params.data.holdout and params.data.splits.validation is not None:
-        problems.append(f"data.holdout: {params.dataset} has a validation split; set it to 0")
-    for role in ("students", "baselines", "distilled", "seeds"):
-        values = getattr(params.grid, role)
-        if len(set(values)) < len(values):
-            problems.append(f"grid.{role}: lists a value twice: {values}")
-    for name in sorted(set(params.grid.baselines) & set(params.grid.distilled)):
-        problems.append(f"grid: {name} stands in baselines and in distilled; a method runs once")
-    for name in params.grid.students:
-        if name not in params.networks.students:
-            problems.append(
-                f"grid.students: there is no block networks.students.{name}"
-                f"{did_you_mean(name, sorted(params.networks.students))}"
-            )
-    for role in ("teacher", "train"):
-        if getattr(params, role).select == "best_val" and not has_validation(params.data):
-            problems.append(
-                f"{role}.select: best_val needs a validation split: set data.holdout (training images)"
-            )
-    return problems
-
-
 def has_validation(data: Data) -> bool:
     """Whether there are validation images: a published split, or some held out of training."""
     return data.splits.validation is not None or data.holdout > 0
-
-
-def merge(preset: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
-    """``written`` over ``preset``, block by block; a written null leaves the preset's value."""
-    merged = dict(preset)
-    for key, value in written.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = merge(merged[key], value)
-        elif value is not None or key not in merged:
-            merged[key] = value
-    return merged
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 numbers (``1e-3`` is a float, as DVC reads it), and a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
-            if key in seen:
-                raise UserError(
-                    f"{node.start_mark.name}: line {key_node.start_mark.line + 1}: {key} is given twice"
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
-    list("-+0123456789."),
-)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping.
-
-    Raises:
-        UserError: The file is missing, is not YAML, or holds something else.
-    """
-    try:
-        with path.open(encoding="utf-8") as file:
-            value = yaml.load(file, Loader=_Loader)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run from the root of the repository") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {error}") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: must hold key: value lines, holds {type(value).__name__}")
-    return value
-
-
-def _explain(error: dict[str, Any]) -> str:
-    """One line for one of pydantic's findings."""
-    location = [str(part) for part in error["loc"]]
-    kind, given = error["type"], error["input"]
-    if kind == "extra_forbidden":
-        location = _without_union_tags(location)
-        known = _keys_at(Params, location[:-1])
-        return f"{'.'.join(location)}: unknown key{did_you_mean(location[-1], known)}"
-    path = ".".join(_without_union_tags(location))
-    if kind == "literal_error":
-        choices = re.findall(r"'([^']*)'|(\b\d+\b)", error["ctx"]["expected"])
-        known = [text or number for text, number in choices]
-        return f"{path}: {given!r} is not a choice{did_you_mean(str(given), known)}"
-    if kind == "missing":
-        return f"{path}: missing, and the preset does not set it either"
-    if given is None:
-        return f"{path}: null here and in the preset; give a value ({error['msg'].lower()})"
-    return f"{path}: {error['msg'].removeprefix('Value error, ')}, got {given!r}"
-
-
-def _without_union_tags(location: list[str]) -> list[str]:
-    """Pydantic names the tried member of a union, which is no key of the file."""
-    return [
-        part
-        for part in location
-        if not re.match(r"^(bool|str|int|float|AlwChanges|constrained-.*|literal\[.*|\[key\])$", part)
-    ]
-
-
-def _keys_at(annotation: Any, location: list[str]) -> list[str]:  # noqa: ANN401 - any type annotation
-    """The keys allowed by the block at ``location`` below ``annotation``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if not location:
-            return sorted(annotation.model_fields)
-        return _keys_at(annotation.model_fields[location[0]].annotation, location[1:])
-    members = get_args(annotation)
-    if get_origin(annotation) is dict:
-        return _keys_at(members[1], location[1:])
-    if get_origin(annotation) is list:
-        return _keys_at(members[0], location[1:])
-    return next((keys for member in members if (keys := _keys_at(member, location))), [])

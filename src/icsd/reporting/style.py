@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 from zlib import crc32
 
+from icsd.models.catalogue import BACKBONES
+
 Line = Literal["-", "--", "-.", ":"]
 
 MANY = 8
@@ -71,11 +73,7 @@ _SPARE_LINES: tuple[Line, ...] = ("-.", ":", "--", "-")
 _ACRONYMS = {"aicsd", "icsd", "kd", "at", "sp", "ickd", "cwd", "dsd", "skd", "ifvd", "alw", "ad", "lad"}
 _PUBLISHED_LABELS = {"afdcd": "Af-DCD", "maskd": "MasKD"}
 NETWORKS = {
-    "resnet18": "ResNet-18",
-    "resnet34": "ResNet-34",
-    "resnet50": "ResNet-50",
-    "resnet101": "ResNet-101",
-    "mobilenetv2": "MobileNetV2",
+    **{name: entry.label for name, entry in BACKBONES.items()},
     "mit_b0": "MiT-B0",
     "mit_b4": "MiT-B4",
 }

@@ -11,7 +11,9 @@ from pydantic import Field, ValidationError
 
 from icsd.errors import UserError
 from icsd.files import write_bytes
-from icsd.params import Block, Count, Name, Natural, NonNegative, Positive, read_yaml
+from icsd.params import Block, Count, Name, Natural, NonNegative, Positive
+from icsd.params.messages import explain
+from icsd.yaml_files import read_yaml, yaml_text
 
 _HEADER = "# Written by python -m pipeline tune; read where params.yaml says `weights: tuned`.\n\n"
 
@@ -90,7 +92,7 @@ def read_tuned(root: Path, dataset: str) -> dict[str, Tuned]:
     try:
         return TunedFile.model_validate(read_yaml(path)).methods
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        lines = [f"  {explain(item, schema=TunedFile, missing='missing')}" for item in error.errors()]
         raise UserError(
             f"{tuned_path(dataset)}: not as `python -m pipeline tune` writes it; run it again:\n"
             + "\n".join(lines)
@@ -99,7 +101,5 @@ def read_tuned(root: Path, dataset: str) -> dict[str, Tuned]:
 
 def write_tuned(root: Path, dataset: str, methods: dict[str, Tuned]) -> None:
     """Replace the file, in the layout that ``dvc exp run -S`` would give it."""
-    from dvc.utils.serialize import dumps_yaml  # slow to import
-
     content = {"methods": {name: methods[name].model_dump() for name in sorted(methods)}}
-    write_bytes(root / tuned_path(dataset), f"{_HEADER}{dumps_yaml(content)}".encode())
+    write_bytes(root / tuned_path(dataset), f"{_HEADER}{yaml_text(content)}".encode())

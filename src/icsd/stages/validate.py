@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from icsd.datasets import DATASETS
 from icsd.errors import UserError, did_you_mean
 from icsd.files import folder_written_whole, write_json
 from icsd.params import Params, load_params
 from icsd.stages.chosen_weights import chosen_params, tuned_methods
 from icsd.stages.code import code_of_method
+from icsd.yaml_files import yaml_text
 
 
 def checked_params(root: Path, *, use_tuned: bool = True) -> Params:
@@ -61,7 +60,7 @@ def validate(root: Path, *, show: bool) -> None:
     for name, method in params.methods.items():
         parse_block(name, method.block)
     if show:
-        print(yaml.safe_dump(params.model_dump(), sort_keys=False, allow_unicode=True), end="")
+        print(yaml_text(params.model_dump()), end="")
     tuned = tuned_methods(root, params)
     with folder_written_whole(root / "data" / params.dataset / "validated") as folder:
         write_json(folder / "params.json", {"valid": True})

@@ -13,10 +13,10 @@ from icsd.commands.tune.factors import scaled
 from icsd.commands.tune.run import tune
 from icsd.errors import UserError
 from icsd.files import sha256_of
-from icsd.params import read_yaml
 from icsd.stages.training import run as train
 from icsd.stages.training.run import train_student
 from icsd.stages.tuned_weights import read_tuned
+from icsd.yaml_files import read_yaml
 
 FILES = ("configs/tuned/shapes.yaml", "configs/tuned/shapes.csv")
 

@@ -8,11 +8,11 @@ from tests.project import change, outputs, write_yaml
 from icsd.commands.tune.run import tune
 from icsd.errors import UserError
 from icsd.methods.kd import KD
-from icsd.params import read_yaml
 from icsd.stages.chosen_weights import chosen_params
 from icsd.stages.training.run import train_student
 from icsd.stages.tuned_weights import read_tuned
 from icsd.stages.validate import validate
+from icsd.yaml_files import read_yaml
 
 FILES = ("configs/tuned/shapes.yaml", "configs/tuned/shapes.csv")
 

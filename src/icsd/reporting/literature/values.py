@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from icsd.params import read_yaml
 from icsd.records import TrainRecord
 from icsd.reporting.results import Results
+from icsd.yaml_files import read_yaml
 
 # The paper whose method this is, then its authors' follow-up, which reuses the same networks and baselines.
 OWN_PAPERS = ("AICSD", "AttnFD")

@@ -11,13 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from icsd.params import read_yaml
 from icsd.reporting.differences import paired_differences
 from icsd.reporting.results import Results
 from icsd.reporting.statistics.estimates import estimate, paired_p
 from icsd.reporting.style import method_label, network_label
 from icsd.reporting.tables.cells import GAP, Display
 from icsd.reporting.tables.columns import texts_display
+from icsd.yaml_files import read_yaml
 
 HEADERS = ("Method", "Paper", "Equation", "Reading taken", "Released code", "Left out", "What it is worth")
 NOTES = (

@@ -5,14 +5,12 @@ from typing import Any
 
 import pandas as pd
 
+from icsd.core.weighting import DECAYS
 from icsd.reporting.results import Results, Run
 from icsd.reporting.tables.cells import Display
 from icsd.reporting.tables.columns import Column, method, text, to_display
 from icsd.reporting.tables.merging import merged
 from icsd.reporting.tables.recipes import has_terms, kind_of, recipe
-
-# Which number of the schedule each decay reads.
-_SHAPES = {"polynomial": "power", "exponential": "rate", "step": "steps", "constant": "constant"}
 
 
 def rows(results: Results) -> pd.DataFrame:
@@ -68,6 +66,7 @@ def _schedule(alw: Mapping[str, Any] | None) -> str | None:
     if alw is None:
         return None
     decay = str(alw.get("decay", "on"))
-    shape = _SHAPES.get(decay, "")
-    detail = f" ({shape} {alw[shape]:g})" if shape in alw else ""
+    numbers = DECAYS[decay].numbers if decay in DECAYS else ()
+    details = ", ".join(f"{name} {alw[name]:g}" for name in numbers if name in alw)
+    detail = f" ({details})" if details else ""
     return f"{decay}{detail}, scope {alw['scope']}" if "scope" in alw else decay

@@ -16,8 +16,8 @@ from icsd.data.transforms import prepare
 from icsd.errors import UserError
 from icsd.evaluation.measuring import Evaluated, evaluate, evenly_spread
 from icsd.files import sha256_of
-from icsd.models import DeepLabV3Plus
 from icsd.models.cost import flops, parameters
+from icsd.models.deeplab import DeepLabV3Plus
 from icsd.models.weights import load_network
 from icsd.params import Params
 from icsd.records import MetricsRecord

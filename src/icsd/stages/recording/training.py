@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icsd import tracking
+from icsd.core.weighting import DECAYS
 from icsd.data.prepared import PreparedData
 from icsd.datasets import DATASETS
 from icsd.monitoring.health import health_warnings
@@ -18,14 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from icsd.training.loop import Progress, Row
-
-ALW_KEYS = {
-    "exponential": ("rate",),
-    "polynomial": ("power",),
-    "step": ("steps",),
-    "constant": ("constant",),
-}
-"""Decay -> the keys of ``alw`` that it uses besides ``scope``."""
 
 
 def open_tracker(root: Path, params: Params, key: RunKey, *, state: Path, active: bool) -> Tracker:
@@ -132,7 +125,7 @@ def compared_parameters(numbers: dict[str, Any]) -> dict[str, Any]:
     """
     compared = {name: block for name, block in numbers.items() if name != "data"}
     if "alw" in compared:
-        used = {"decay", "scope", *ALW_KEYS.get(compared["alw"]["decay"], ())}
+        used = {"decay", "scope", *DECAYS[compared["alw"]["decay"]].numbers}
         compared["alw"] = {key: value for key, value in compared["alw"].items() if key in used}
     return compared
 

@@ -1,6 +1,6 @@
 """One network to train: its name, and every number that determines it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -64,7 +64,7 @@ class Job:
         if not self.key.is_teacher:
             numbers["method"] = self.block
         if self.alw:
-            numbers["alw"] = asdict(self.alw)
+            numbers["alw"] = self.alw.as_dict()
         return numbers
 
 

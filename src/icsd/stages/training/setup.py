@@ -16,7 +16,7 @@ from icsd.data.loaders import EvalBatches, TrainBatches
 from icsd.data.prepared import TRAIN, VALIDATION, PreparedData
 from icsd.data.transforms import augment, prepare
 from icsd.methods import build_method
-from icsd.models import DeepLabV3Plus, build_network
+from icsd.models.deeplab import DeepLabV3Plus, build_network
 from icsd.models.weights import load_network
 from icsd.stages.training.job import Job
 from icsd.stages.training.process import Run

@@ -1,0 +1,33 @@
+"""The backbones by name. Importing this needs no torch, so that parameters and reports can ask for the names.
+
+A new one of a known kind is a line here, its block ``networks.students.<name>`` in params.yaml, and a test.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What it takes to build a backbone, to start it from ImageNet, and to name it in a report.
+
+    Attributes:
+        label: Its name in papers.
+        kind: Which of ``icsd.models.backbones`` builds it.
+        depths: Blocks per stage; empty where the kind has but one.
+        imagenet: torchvision's enumeration of its weights.
+    """
+
+    label: str
+    kind: Literal["basic", "bottleneck", "mobilenetv2"]
+    depths: tuple[int, ...]
+    imagenet: str
+
+
+BACKBONES = {
+    "resnet18": Entry("ResNet-18", "basic", (2, 2, 2, 2), "ResNet18_Weights"),
+    "resnet34": Entry("ResNet-34", "basic", (3, 4, 6, 3), "ResNet34_Weights"),
+    "resnet50": Entry("ResNet-50", "bottleneck", (3, 4, 6, 3), "ResNet50_Weights"),
+    "resnet101": Entry("ResNet-101", "bottleneck", (3, 4, 23, 3), "ResNet101_Weights"),
+    "mobilenetv2": Entry("MobileNetV2", "mobilenetv2", (), "MobileNet_V2_Weights"),
+}

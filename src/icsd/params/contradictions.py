@@ -1,0 +1,65 @@
+"""Mistakes that no single key shows."""
+
+from collections.abc import Iterator
+
+from icsd.errors import did_you_mean
+from icsd.params.schema import Params, has_validation
+
+
+def contradictions(params: Params) -> Iterator[str]:
+    """One line per mistake, with the key to change."""
+    yield from _grid(params)
+    yield from _weighting(params)
+    yield from _data(params)
+    yield from _optimiser(params)
+
+
+def _grid(params: Params) -> Iterator[str]:
+    known = sorted(params.methods)
+    for role, wants_alw in (("baselines", False), ("distilled", True)):
+        for name in getattr(params.grid, role):
+            if name not in params.methods:
+                yield f"grid.{role}: there is no block methods.{name}{did_you_mean(name, known)}"
+            elif (params.methods[name].alw is not False) != wants_alw:
+                other = "distilled" if not wants_alw else "baselines"
+                yield (
+                    f"methods.{name}.alw: is {'false' if wants_alw else 'on'}, so {name} belongs in "
+                    f"grid.{other}, not grid.{role} (only stages of grid.distilled depend on alw)"
+                )
+    for role in ("students", "baselines", "distilled", "seeds"):
+        values = getattr(params.grid, role)
+        if len(set(values)) < len(values):
+            yield f"grid.{role}: lists a value twice: {values}"
+    for name in sorted(set(params.grid.baselines) & set(params.grid.distilled)):
+        yield f"grid: {name} is in both baselines and distilled; a method runs once"
+    for name in params.grid.students:
+        if name not in params.networks.students:
+            yield (
+                f"grid.students: there is no block networks.students.{name}"
+                f"{did_you_mean(name, sorted(params.networks.students))}"
+            )
+
+
+def _weighting(params: Params) -> Iterator[str]:
+    for name in params.grid.distilled:
+        schedule = params.methods[name].schedule(params.alw) if name in params.methods else None
+        if schedule and schedule.scope == "paper" and "kd" not in params.methods[name].weights:
+            yield (
+                f"alw.scope: paper lets only the term kd begin at full weight, and methods.{name} has none: "
+                "nothing would be learned in the first epoch; set it to teacher"
+            )
+
+
+def _data(params: Params) -> Iterator[str]:
+    if params.data.holdout and params.data.splits.validation is not None:
+        yield f"data.holdout: {params.dataset} has a validation split; set it to 0"
+    for role in ("teacher", "train"):
+        if getattr(params, role).select == "best_val" and not has_validation(params.data):
+            yield f"{role}.select: best_val needs a validation split: set data.holdout (training images)"
+
+
+def _optimiser(params: Params) -> Iterator[str]:
+    for role in ("teacher", "train"):
+        training = getattr(params, role)
+        if training.nesterov and training.momentum == 0:
+            yield f"{role}.nesterov: needs a momentum above 0; set {role}.momentum, or nesterov: false"

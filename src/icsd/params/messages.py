@@ -1,0 +1,66 @@
+"""What pydantic finds wrong with a block, as one line that a user can act on."""
+
+import re
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from icsd.errors import did_you_mean
+
+MOVED = {
+    f"train.{name}": f"monitor.{name}" for name in ("health_steps", "similarity_every", "similarity_images")
+}
+"""Keys of earlier versions -> where they are now."""
+
+
+def explain(
+    error: ErrorDetails, *, schema: type[BaseModel], prefix: str = "", missing: str, null: str | None = None
+) -> str:
+    """One line for one finding: the key with its full path, what is wrong, and what is allowed.
+
+    Args:
+        error: One of ``ValidationError.errors()``.
+        schema: What was validated.
+        prefix: Path of the block that ``schema`` describes, where it is not the whole file.
+        missing: What to say of a missing key; ``{keys}`` stands for those of its block.
+        null: What to say of a null; None says pydantic's message.
+    """
+    location = _without_union_tags([str(part) for part in error["loc"]])
+    path = ".".join(([prefix] if prefix else []) + location)
+    kind, value = error["type"], error["input"]
+    if kind == "extra_forbidden":
+        if path in MOVED:
+            return f"{path}: is called {MOVED[path]} now"
+        return f"{path}: unknown key{did_you_mean(location[-1], _keys_at(schema, location[:-1]))}"
+    if kind == "missing":
+        return f"{path}: {missing.format(keys=', '.join(_keys_at(schema, location[:-1])))}"
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'|(\b\d+\b)", error["ctx"]["expected"])
+        return f"{path}: {value!r} is not a choice{did_you_mean(str(value), [a or b for a, b in choices])}"
+    if value is None and null is not None:
+        return f"{path}: {null} ({error['msg'].lower()})"
+    return f"{path}: {error['msg'].removeprefix('Value error, ')}, got {value!r}"
+
+
+def _without_union_tags(location: list[str]) -> list[str]:
+    """Pydantic names the tried member of a union, which is no key of the file."""
+    return [
+        part
+        for part in location
+        if not re.match(r"^(bool|str|int|float|AlwChanges|constrained-.*|literal\[.*|\[key\])$", part)
+    ]
+
+
+def _keys_at(annotation: Any, location: list[str]) -> list[str]:  # noqa: ANN401 - any type annotation
+    """The keys allowed by the block at ``location`` below ``annotation``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not location:
+            return sorted(annotation.model_fields)
+        return _keys_at(annotation.model_fields[location[0]].annotation, location[1:])
+    members = get_args(annotation)
+    if get_origin(annotation) is dict:
+        return _keys_at(members[1], location[1:])
+    if get_origin(annotation) is list:
+        return _keys_at(members[0], location[1:])
+    return next((keys for member in members if (keys := _keys_at(member, location))), [])
