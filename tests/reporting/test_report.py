@@ -6,12 +6,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from icsd.reporting.display import Cell, Display
-from icsd.reporting.html import to_html
 from tests.reporting.tree import CLASSES, PALETTE, Tree
 
-from icsd.reporting import tables
+from icsd.reporting import differences
+from icsd.reporting.page.html import to_html
 from icsd.reporting.report import summary, write_report
+from icsd.reporting.tables import comparison as comparison_table
+from icsd.reporting.tables.cells import Cell, Display
 
 
 def write(tree: Tree, destination: Path) -> dict[str, Any]:
@@ -184,7 +185,7 @@ def test_gaps_are_null_in_the_summary(tmp_path: Path):
     tree = Tree(tmp_path, seeds=(0,)).write()
     (tmp_path / "results/shapes/aicsd/resnet18-0/metrics.json").unlink()
     results = tree.load()
-    compared = tables.comparison(results, tables.draw(results, resamples=20, seed=0))
+    compared = comparison_table.rows(results, differences.resample(results, resamples=20, seed=0))
     found = summary(compared, dataset="shapes")
     assert found["resnet18"]["aicsd"] == dict.fromkeys(("miou", "std", "delta", "low", "high"))
     assert found["resnet18"]["none"]["std"] is None
@@ -206,7 +207,7 @@ def test_names_are_escaped_in_the_page():
         answer=[["a < b"]],
         tables=dict.fromkeys(names, table),
         pictures=[],
-        courses={"classes": ["</script>"], "networks": []},
+        similarity={"classes": ["</script>"], "networks": []},
         gaps=["<x>"],
     )
     assert "&lt;b&gt;sky&lt;/b&gt;" in page

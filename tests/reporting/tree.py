@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from icsd.reporting.results import Results, load_results
+from icsd.reporting.reading import load_results
+from icsd.reporting.results import Results
 
 CLASSES = ("sky", "road", "tree", "car", "person", "pole", "sign", "fence", "bike")
 PALETTE = np.random.default_rng(0).integers(40, 250, (len(CLASSES), 3)).astype(np.uint8)

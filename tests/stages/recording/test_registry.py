@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from tests.reporting.tree import Tree
 
-from icsd.reporting import tables
+from icsd.reporting import differences
+from icsd.reporting.tables import comparison
 from icsd.stages.recording.card import model_card
 from icsd.stages.recording.registry import register_students
 from icsd.stages.validate import checked_params
@@ -43,7 +44,7 @@ def grid(project, client, name, *, quality, noise=0.002):
         metrics = run.metrics.model_copy(update={"weights_sha256": f"{name}-{run.method}-{run.seed}"})
         runs[key] = replace(run, metrics=metrics, cost=run.cost.model_copy(update={"mlflow": mlflow}))
     results = replace(results, runs=runs)
-    return results, tables.comparison(results, tables.draw(results, resamples=50, seed=0))
+    return results, comparison.rows(results, differences.resample(results, resamples=50, seed=0))
 
 
 def register(project, results, compared):

@@ -2,9 +2,9 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from icsd.reporting.groups import tied_groups
 
-from icsd.reporting.statistics import holm, paired_p
+from icsd.reporting.statistics.estimates import holm, paired_p
+from icsd.reporting.statistics.groups import tied_groups
 
 
 def scores(means: dict[str, float], *, num_seeds: int = 5, noise: float = 0.1) -> dict[str, dict[int, float]]:

@@ -2,14 +2,14 @@ import json
 
 import numpy as np
 import pytest
-from icsd.reporting.course import courses
 from tests.reporting.tree import CLASSES, Tree
 
 from icsd.errors import UserError
+from icsd.reporting.page.slider import similarity_histories
 
 
 def test_every_method_has_its_matrices_as_means_over_the_seeds(tree: Tree):
-    found = courses(tree.load(), CLASSES, focus="none")
+    found = similarity_histories(tree.load(), CLASSES, focus="none")
     assert found["focus"] == "Student alone"
     (network,) = found["networks"]
     assert [method["label"] for method in network["methods"]] == ["Student alone", "AICSD"]
@@ -30,7 +30,7 @@ def test_a_seed_that_stopped_early_is_not_in_the_mean(tree: Tree):
         **{name: arrays[name][:3] for name in ("epochs", "student", "distance")},
         teacher=arrays["teacher"],
     )
-    (network,) = courses(tree.load(), CLASSES, focus="none")["networks"]
+    (network,) = similarity_histories(tree.load(), CLASSES, focus="none")["networks"]
     assert [method["seeds"] for method in network["methods"]] == [2, 1]
     assert len(network["methods"][1]["student"]) == 7
 
@@ -40,7 +40,7 @@ def test_without_any_matrices_there_is_no_slider(tree: Tree):
         for seed in tree.seeds:
             (tree.folder("runs", method, "resnet18", seed) / "similarity.npz").unlink()
     results = tree.load()
-    assert courses(results, CLASSES, focus="none") is None
+    assert similarity_histories(results, CLASSES, focus="none") is None
     assert results.gaps == ()
 
 

@@ -2,13 +2,14 @@ import json
 
 import numpy as np
 import pytest
-from icsd.reporting.fidelity import HEADERS, NOT_MEASURED, entries, ledger, worth
 from scipy import stats
 from tests.project import ROOT
 from tests.reporting.tree import Tree, write_json
 
 from icsd.methods import METHODS
 from icsd.reporting.results import Results
+from icsd.reporting.tables import fidelity as fidelity_table
+from icsd.reporting.tables.fidelity import HEADERS, NOT_MEASURED, entries, worth
 from icsd.yaml_files import read_yaml
 
 BLOCKS = read_yaml(ROOT / "params.yaml")["methods"]
@@ -63,7 +64,7 @@ def test_what_can_be_measured_has_blocks_in_params_yaml():
 
 
 def test_only_methods_of_the_grid_have_lines(tmp_path):
-    table = ledger(measured(tmp_path, ("none", "kd_alw")))
+    table = fidelity_table.rows(measured(tmp_path, ("none", "kd_alw")))
     assert table["method"].tolist() == ["Student alone", "KD", "ALW"]
     assert len(table.columns) == len(HEADERS)
 
@@ -75,11 +76,11 @@ def test_a_block_with_a_name_of_its_own_has_the_line_of_its_method(tmp_path):
         path = tree.folder("runs", "mine", "resnet18", seed) / "train.json"
         record = json.loads(path.read_text())
         write_json(path, record | {"params": {"method": {"method": "cwd", "alw": False}}})
-    assert ledger(tree.load())["method"].tolist() == ["Student alone", "CWD"]
+    assert fidelity_table.rows(tree.load())["method"].tolist() == ["Student alone", "CWD"]
 
 
 def test_no_text_is_missing_and_what_was_not_measured_says_so(tmp_path):
-    table = ledger(measured(tmp_path, ("none", "kd", "icsd", "aicsd"), seeds=(0,)))
+    table = fidelity_table.rows(measured(tmp_path, ("none", "kd", "icsd", "aicsd"), seeds=(0,)))
     assert table.notna().all(axis=None)
     assert set(table["worth"]) == {NOT_MEASURED}
 
@@ -94,13 +95,13 @@ def test_a_deviation_is_worth_its_paired_difference(tmp_path):
 
 def test_its_worth_in_words(tmp_path):
     results = measured(tmp_path, ("icsd", "icsd_released"))
-    (text,) = ledger(results).query("method == 'ICSD'")["worth"]
+    (text,) = fidelity_table.rows(results).query("method == 'ICSD'")["worth"]
     assert text == "ICSD (released) − ICSD: −1.00 ± 2.00 points, ResNet-18 on shapes (3 seeds, p = 0.48)"
 
 
 def test_one_seed_allows_no_inference(tmp_path):
     results = measured(tmp_path, ("icsd", "icsd_released"), seeds=(1,))
-    (text,) = ledger(results)["worth"]
+    (text,) = fidelity_table.rows(results)["worth"]
     assert text == "ICSD (released) − ICSD: +1.00 points, ResNet-18 on shapes (1 seed, no inference)"
 
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import yaml
-from icsd.reporting.plots import ROWS_PER_CLASS, plot_tables
 from tests.imports import ROOT
 from tests.reporting.tree import CLASSES, Tree
+
+from icsd.reporting.dvc_plots import ROWS_PER_CLASS, plot_tables
 
 
 def test_curves_are_means_over_seeds_in_percent(tree: Tree):

@@ -8,7 +8,11 @@ import pytest
 from tests.reporting.tree import Tree, write_json
 
 from icsd.methods.icsd import ICSD
-from icsd.reporting import recipes, tables
+from icsd.reporting import differences
+from icsd.reporting.tables import ablation as ablation_table
+from icsd.reporting.tables import comparison as comparison_table
+from icsd.reporting.tables import methods as methods_table
+from icsd.reporting.tables.recipes import ICSD_DEFAULTS
 
 BLOCKS: dict[str, dict[str, Any]] = {
     "none": {"alw": False, "weights": {}},
@@ -29,13 +33,13 @@ def family(tree: Tree) -> Tree:
 
 
 def methods(tree: Tree) -> pd.DataFrame:
-    return recipes.methods(tree.load()).set_index("method")
+    return methods_table.rows(tree.load()).set_index("method")
 
 
 def ablation(tree: Tree) -> pd.DataFrame:
     results = tree.load()
-    draws = tables.draw(results, resamples=50, seed=0)
-    return recipes.ablation(results, tables.comparison(results, draws))
+    draws = differences.resample(results, resamples=50, seed=0)
+    return ablation_table.rows(results, comparison_table.rows(results, draws))
 
 
 def test_every_method_says_what_it_is_made_of(family: Tree):
@@ -114,7 +118,7 @@ def test_one_member_is_no_ablation(tree: Tree):
 
 def test_unwritten_options_are_the_defaults_of_the_class():
     defaults = inspect.signature(ICSD).parameters
-    assert {name: defaults[name].default for name in recipes.ICSD_DEFAULTS} == recipes.ICSD_DEFAULTS
+    assert {name: defaults[name].default for name in ICSD_DEFAULTS} == ICSD_DEFAULTS
 
 
 def test_a_record_without_a_source_is_still_read(family: Tree):

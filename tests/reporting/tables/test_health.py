@@ -1,11 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from icsd.reporting.drawing import to_png
 from tests.reporting.tree import Tree
 
 from icsd.monitoring import health as training
-from icsd.reporting import health, shares, tables
+from icsd.reporting import histories
+from icsd.reporting.figures.canvas import to_png
+from icsd.reporting.figures.loss_shares import loss_shares
+from icsd.reporting.tables import health as health_table
 
 
 def measure(tree, method, seed, *, shares, cosines, weights=None):
@@ -21,15 +23,15 @@ def measure(tree, method, seed, *, shares, cosines, weights=None):
 
 
 def rows(tree):
-    return health.loss_health(tree.load()).set_index("term")
+    return health_table.rows(tree.load()).set_index("term")
 
 
 def test_shares_are_means_over_seeds_and_then_over_epochs(tree: Tree):
     rising = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
     measure(tree, "aicsd", 0, shares={"ce": 1 - rising, "kd": rising}, cosines={"kd": 0.4})
     measure(tree, "aicsd", 1, shares={"ce": 0.9 - rising, "kd": rising + 0.1}, cosines={"kd": 0.2})
-    found = health.loss_health(tree.load())
-    assert list(found.columns) == list(health.COLUMNS)
+    found = health_table.rows(tree.load())
+    assert list(found.columns) == list(health_table.COLUMNS)
     assert found[["student", "method", "term"]].to_numpy().tolist() == [
         ["resnet18", "aicsd", "ce"],
         ["resnet18", "aicsd", "kd"],
@@ -44,9 +46,9 @@ def test_shares_are_means_over_seeds_and_then_over_epochs(tree: Tree):
 
 
 def test_runs_that_were_not_measured_have_no_rows(tree: Tree):
-    found = health.loss_health(tree.load())
-    assert (len(found), list(found.columns)) == (0, list(health.COLUMNS))
-    assert health.health_sentences(found) == []
+    found = health_table.rows(tree.load())
+    assert (len(found), list(found.columns)) == (0, list(health_table.COLUMNS))
+    assert health_table.sentences(found) == []
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_epochs_without_weight_are_not_held_against_a_term(tree: Tree):
 def test_remarks_are_sentences(tree: Tree):
     for seed in tree.seeds:
         measure(tree, "aicsd", seed, shares={"ce": 0.9954, "kd": 0.0046}, cosines={"kd": -0.25})
-    assert health.health_sentences(health.loss_health(tree.load())) == [
+    assert health_table.sentences(health_table.rows(tree.load())) == [
         "AICSD, ResNet-18: the term ce does everything (share of the gradients 100 %).",
         "AICSD, ResNet-18: the term kd does nothing and opposes cross-entropy"
         " (share of the gradients 0.5 %, cosine −0.25).",
@@ -88,7 +90,6 @@ def test_remarks_are_sentences(tree: Tree):
 
 @pytest.mark.parametrize("share", [0.0, 0.0099, 0.0101, 0.5, 0.899, 0.901, 1.0])
 def test_report_and_training_agree(tree: Tree, share):
-    assert (health.NOTHING, health.EVERYTHING) == (training.NOTHING, training.EVERYTHING)
     for seed in tree.seeds:
         measure(tree, "aicsd", seed, shares={"ce": 1 - share, "kd": share}, cosines={})
     results = tree.load()
@@ -104,7 +105,7 @@ def test_the_figure_stacks_every_measured_method_to_a_hundred_percent(tree: Tree
     share = np.linspace(0.1, 0.6, tree.epochs)
     for seed in tree.seeds:
         measure(tree, "aicsd", seed, shares={"ce": 1 - share, "kd": share}, cosines={})
-    figure = shares.loss_shares(tables.histories(tree.load(), "resnet18"), student="resnet18")
+    figure = loss_shares(histories.histories(tree.load(), "resnet18"), student="resnet18")
     (axis,) = figure.axes
     assert axis.get_title(loc="left") == "AICSD"
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["ce, mean 65 %", "kd, mean 35 %"]

@@ -1,9 +1,16 @@
 import pandas as pd
 import pytest
-from icsd.reporting.published import beside, deviations, printed, protocols, published, published_on
 from tests.reporting.tree import Tree
 
 from icsd.records import TrainRecord
+from icsd.reporting.literature.values import (
+    deviations,
+    matching_value,
+    protocols,
+    published_rows,
+    published_value,
+)
+from icsd.reporting.tables import published as published_table
 
 
 @pytest.mark.parametrize(
@@ -21,13 +28,13 @@ from icsd.records import TrainRecord
 def test_values_as_printed(
     dataset: str, student: str, method: str, metric: str, mean: float, std: float | None
 ):
-    found = published(dataset, student, method, metric)
+    found = published_value(dataset, student, method, metric)
     assert found is not None
     assert (found["mean"], found["std"]) == (mean, std)
 
 
 def test_every_source_has_all_its_numbers():
-    assert printed().groupby("paper").size().to_dict() == {
+    assert published_rows().groupby("paper").size().to_dict() == {
         # 13 of VOC; 13 of Cityscapes, twice
         "AICSD": 13 + 2 * 13,
         "Mansourian 2023": 1 + 2 * 4,
@@ -65,7 +72,7 @@ def test_every_source_has_all_its_numbers():
     ],
 )
 def test_tables_of_others_as_printed(paper: str, where: dict[str, str], means: list[float]):
-    rows = printed()
+    rows = published_rows()
     rows = rows[rows["paper"] == paper]
     for name, value in where.items():
         rows = rows[rows[name] == value]
@@ -73,7 +80,7 @@ def test_tables_of_others_as_printed(paper: str, where: dict[str, str], means: l
 
 
 def test_printed_gains_follow_from_the_values_but_for_one_column():
-    rows = printed()
+    rows = published_rows()
     gains = rows[rows["gain"].notna()]
     assert len(gains) == 20 + 1
     keys = ["paper", "dataset", "student", "architecture", "metric"]
@@ -95,7 +102,9 @@ def test_printed_gains_follow_from_the_values_but_for_one_column():
 
 def test_what_a_follow_up_quotes_is_what_the_first_paper_printed():
     for method in ("none", "kd", "teacher"):
-        rows = printed()[(printed()["method"] == method) & (printed()["architecture"] == "deeplabv3plus")]
+        rows = published_rows()[
+            (published_rows()["method"] == method) & (published_rows()["architecture"] == "deeplabv3plus")
+        ]
         for _, group in rows[rows["paper"].isin(["AICSD", "AttnFD"])].groupby(
             ["dataset", "student", "metric"]
         ):
@@ -103,22 +112,22 @@ def test_what_a_follow_up_quotes_is_what_the_first_paper_printed():
 
 
 def test_attention_transfer_stands_beside_the_row_called_ad():
-    assert published("voc2012", "resnet18", "at") == published("voc2012", "resnet18", "ad")
-    row = published("voc2012", "resnet18", "at")
+    assert published_value("voc2012", "resnet18", "at") == published_value("voc2012", "resnet18", "ad")
+    row = published_value("voc2012", "resnet18", "at")
     assert row is not None
     assert any("AD" in text for text in deviations(row))
 
 
 def test_other_papers_are_listed_but_never_stand_beside_ours():
-    camvid = published_on("camvid")
+    camvid = published_table.rows("camvid")
     cirkd = camvid[(camvid["method"] == "cirkd") & (camvid["architecture"] == "pspnet")]
     assert cirkd["mean"].tolist() == [68.65]
     assert "PSPNet instead of DeepLabV3+" in cirkd["deviations"].item()
-    assert published("camvid", "resnet18", "none") is None
+    assert published_value("camvid", "resnet18", "none") is None
 
 
 def test_every_row_is_named_once_and_plausible():
-    rows = printed()
+    rows = published_rows()
     keys = ["paper", "dataset", "student", "architecture", "method", "variant", "metric", "protocol"]
     assert not rows.duplicated(keys).any()
     assert rows["mean"].between(50, 90).all()
@@ -148,7 +157,7 @@ def training(**changes: object) -> TrainRecord:
 
 
 def test_the_published_settings_deviate_only_where_every_run_of_ours_does():
-    row = published("voc2012", "resnet18", "kd")
+    row = published_value("voc2012", "resnet18", "kd")
     assert row is not None
     assert deviations(row, training()) == deviations(row) == protocols()["aicsd-voc"].deviations
 
@@ -169,21 +178,21 @@ def test_the_published_settings_deviate_only_where_every_run_of_ours_does():
     ],
 )
 def test_a_setting_of_ours_that_differs_is_named(changes: dict[str, object], named: str):
-    row = published("voc2012", "resnet18", "kd")
+    row = published_value("voc2012", "resnet18", "kd")
     assert row is not None
     assert set(deviations(row, training(**changes))) - set(deviations(row)) == {named}
-    listed = published_on("voc2012", training(**changes)).set_index(["paper", "student", "method"])
+    listed = published_table.rows("voc2012", training(**changes)).set_index(["paper", "student", "method"])
     assert named in listed.loc[("AICSD", "resnet18", "kd"), "deviations"]
 
 
 def test_narrow_networks_have_nothing_beside_them(tmp_path):
     tree = Tree(tmp_path, dataset="voc2012").write()
-    assert published("voc2012", "resnet18", "aicsd") is not None
-    assert beside(tree.load(), "resnet18", "aicsd") is None
+    assert published_value("voc2012", "resnet18", "aicsd") is not None
+    assert matching_value(tree.load(), "resnet18", "aicsd") is None
 
 
 def test_a_run_that_is_missing_does_not_hide_what_was_published(tmp_path):
-    found = beside(Tree(tmp_path, dataset="voc2012").load(), "resnet18", "aicsd")
+    found = matching_value(Tree(tmp_path, dataset="voc2012").load(), "resnet18", "aicsd")
     assert found is not None
     assert found["mean"] == 70.03
     assert "SBD" in str(found["deviations"])

@@ -2,13 +2,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from icsd.reporting.drawing import to_png
 from matplotlib.figure import Figure
 from tests.reporting.tree import CLASSES, PALETTE, Tree
 
-from icsd.reporting import figures, matrices, tables
+from icsd.reporting import differences, histories
+from icsd.reporting.figures.canvas import to_png
+from icsd.reporting.figures.confusion import confusion as confusion_figure
+from icsd.reporting.figures.curves import training_curves, validation_by_method
+from icsd.reporting.figures.panels import coloured
+from icsd.reporting.figures.panels import panels as panels_figure
+from icsd.reporting.figures.per_class import per_class_iou
+from icsd.reporting.figures.scores import miou_by_method
+from icsd.reporting.figures.similarity import short_number, similarity_matrices
+from icsd.reporting.figures.weights import alw_weights
 from icsd.reporting.results import Panels, Results
-from icsd.reporting.style import LOOKS, emphasised, looks, method_label
+from icsd.reporting.style import LOOKS, PALE, emphasised, looks, method_label
+from icsd.reporting.tables import comparison as comparison_table
+from icsd.reporting.tables import per_class as per_class_table
 
 
 @pytest.fixture
@@ -21,7 +31,7 @@ def legend(figure: Figure) -> list[str]:
 
 
 def test_training_curves_have_a_panel_per_term_and_a_line_per_method(results: Results):
-    figure = figures.training_curves(tables.histories(results, "resnet18"), student="resnet18")
+    figure = training_curves(histories.histories(results, "resnet18"), student="resnet18")
     titles = [axis.get_title(loc="left") for axis in figure.axes]
     assert titles == ["Validation mIoU", "Loss: ce", "Loss: kd", "Loss: icsd", "Loss: total"]
     assert legend(figure) == ["Student alone", "AICSD"]
@@ -30,32 +40,32 @@ def test_training_curves_have_a_panel_per_term_and_a_line_per_method(results: Re
         looks(["none"])["none"].colour,
         looks(["aicsd"])["aicsd"].colour,
     ]
-    history = tables.histories(results, "resnet18")
+    history = histories.histories(results, "resnet18")
     mean = history[history["method"] == "none"].groupby("epoch")["loss/ce"].mean()
     assert thick[0].get_ydata() == pytest.approx(mean.to_numpy())
 
 
 def test_curves_skip_epochs_without_validation(results: Results):
-    figure = figures.training_curves(tables.histories(results, "resnet18"), student="resnet18")
+    figure = training_curves(histories.histories(results, "resnet18"), student="resnet18")
     assert figure.axes[0].lines[-1].get_xdata().tolist() == [2, 4, 6]
 
 
 def test_alw_weights_are_relative_to_their_largest(results: Results):
     history = results.runs["resnet18", "aicsd", 0].history
     assert history is not None
-    figure = figures.alw_weights(history, method="aicsd")
+    figure = alw_weights(history, method="aicsd")
     assert legend(figure) == ["CE, up to 0.833333", "KD, up to 1", "ICSD, up to 0.0833333"]
     assert figure.axes[0].lines[1].get_ydata() == pytest.approx(1 - np.arange(6) / 6)
 
 
 def test_only_methods_with_changing_weights_vary(results: Results):
-    assert figures.varying_weights(tables.histories(results, "resnet18")) == ["aicsd"]
+    assert histories.methods_with_changing_weights(histories.histories(results, "resnet18")) == ["aicsd"]
 
 
 def test_miou_by_method_shows_seeds_means_and_the_teacher(results: Results):
-    table = tables.comparison(results, tables.draw(results, resamples=50, seed=0))
-    seeds = tables.seed_scores(results)
-    figure = figures.miou_by_method(table, seeds)
+    table = comparison_table.rows(results, differences.resample(results, resamples=50, seed=0))
+    seeds = histories.seed_scores(results)
+    figure = miou_by_method(table, seeds)
     axis = figure.axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["Student alone", "AICSD"]
     drawn = [line.get_xdata() for line in axis.lines]
@@ -68,14 +78,14 @@ def test_a_method_without_runs_is_marked_as_missing(tree: Tree):
     for seed in tree.seeds:
         (tree.root / f"results/shapes/aicsd/resnet18-{seed}/metrics.json").unlink()
     results = tree.load()
-    table = tables.comparison(results, tables.draw(results, resamples=50, seed=0))
-    axis = figures.miou_by_method(table, tables.seed_scores(results)).axes[0]
+    table = comparison_table.rows(results, differences.resample(results, resamples=50, seed=0))
+    axis = miou_by_method(table, histories.seed_scores(results)).axes[0]
     assert "missing" in [text.get_text() for text in axis.texts]
 
 
 def test_per_class_dots_are_the_means_of_the_table(results: Results):
-    table = tables.per_class(results)
-    axis = figures.per_class_iou(table, student="resnet18").axes[0]
+    table = per_class_table.rows(results)
+    axis = per_class_iou(table, student="resnet18").axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == list(CLASSES)
     aicsd = table.loc[table["method"] == "aicsd", "iou_mean"].tolist()
     assert any(list(line.get_xdata()) == aicsd for line in axis.lines)
@@ -84,7 +94,7 @@ def test_per_class_dots_are_the_means_of_the_table(results: Results):
 
 def test_similarity_matrices_share_one_scale_and_differences_another():
     teacher = np.arange(16.0).reshape(4, 4)
-    figure = matrices.ics_matrices(
+    figure = similarity_matrices(
         teacher, {"Student alone": teacher + 1, "AICSD": teacher}, ["a", "b", "c", "d"], student="ResNet-18"
     )
     titled = {axis.get_title(loc="left"): axis for axis in figure.axes}
@@ -98,7 +108,7 @@ def test_similarity_matrices_share_one_scale_and_differences_another():
 
 def test_confusion_rows_add_up_to_a_hundred_percent():
     counts = np.array([[8.0, 2.0], [0.0, 0.0]])
-    figure = matrices.confusion({"Teacher": counts}, ["a", "b"], student="ResNet-18")
+    figure = confusion_figure({"Teacher": counts}, ["a", "b"], student="ResNet-18")
     shares = np.ma.filled(figure.axes[0].collections[0].get_array(), np.nan)
     assert shares[0].tolist() == [80, 20]
     assert np.isnan(shares[1]).all()
@@ -109,7 +119,7 @@ def test_panels_put_image_label_and_predictions_side_by_side():
     labels = np.array([[[0, 1], [255, 2]]], dtype=np.uint8)
     pictures = Panels(("x",), np.zeros((1, 2, 2, 3), np.uint8), labels, labels)
     predictions = {"Teacher": np.zeros_like(labels), "AICSD": np.ones_like(labels)}
-    figure = matrices.panels(pictures, predictions, CLASSES, PALETTE, student="ResNet-18")
+    figure = panels_figure(pictures, predictions, CLASSES, PALETTE, student="ResNet-18")
     assert [axis.get_title() for axis in figure.axes] == ["Image", "Label", "Teacher", "AICSD"]
     assert legend(figure) == ["sky", "road", "tree", "ignored"]
     shown = figure.axes[3].images[0].get_array()
@@ -117,13 +127,13 @@ def test_panels_put_image_label_and_predictions_side_by_side():
 
 
 def test_ignored_pixels_are_grey():
-    coloured = matrices.coloured(np.array([[0, 255]], dtype=np.uint8), PALETTE)
-    assert coloured.tolist() == [[PALETTE[0].tolist(), [209, 209, 209]]]
+    pixels = coloured(np.array([[0, 255]], dtype=np.uint8), PALETTE)
+    assert pixels.tolist() == [[PALETTE[0].tolist(), [209, 209, 209]]]
 
 
 def test_the_same_figure_gives_the_same_bytes(results: Results):
-    table = tables.per_class(results)
-    first, second = (to_png(figures.per_class_iou(table, student="resnet18"), dpi=50) for _ in range(2))
+    table = per_class_table.rows(results)
+    first, second = (to_png(per_class_iou(table, student="resnet18"), dpi=50) for _ in range(2))
     assert first == second
     assert b"matplotlib" not in first
 
@@ -159,25 +169,25 @@ def many(tmp_path: Path) -> Results:
 
 
 def test_curves_of_many_methods_leave_the_others_pale(many: Results):
-    history = tables.histories(many, "resnet18")
-    figure = figures.training_curves(history, student="resnet18", focus="aicsd")
+    history = histories.histories(many, "resnet18")
+    figure = training_curves(history, student="resnet18", focus="aicsd")
     assert legend(figure) == ["Student alone", "KD", "ICSD", "AICSD", "AICSD (cosine)", "other methods"]
-    pale = [line for line in figure.axes[0].lines if line.get_color() == figures.PALE]
+    pale = [line for line in figure.axes[0].lines if line.get_color() == PALE]
     values = 100 * history[history["method"] == "sp"].groupby("epoch")["val/miou"].mean().dropna()
     assert set(values) <= set(np.concatenate([line.get_ydata() for line in pale]))
 
 
 def test_every_method_of_many_has_a_panel_of_its_own(many: Results):
-    figure = figures.validation_by_method(tables.histories(many, "resnet18"), student="resnet18")
+    figure = validation_by_method(histories.histories(many, "resnet18"), student="resnet18")
     assert [axis.get_title(loc="left") for axis in figure.axes] == [method_label(name) for name in NAMES]
     assert len({axis.get_ylim() for axis in figure.axes}) == 1
 
 
 def test_classes_of_many_methods_leave_the_others_pale(many: Results):
-    table = tables.per_class(many)
-    figure = figures.per_class_iou(table, student="resnet18", focus="aicsd")
+    table = per_class_table.rows(many)
+    figure = per_class_iou(table, student="resnet18", focus="aicsd")
     assert len(legend(figure)) == 5 + 2
-    pale = next(line for line in figure.axes[0].lines if line.get_color() == figures.PALE)
+    pale = next(line for line in figure.axes[0].lines if line.get_color() == PALE)
     assert len(pale.get_xdata()) == 5 * len(CLASSES)
 
 
@@ -186,4 +196,4 @@ def test_classes_of_many_methods_leave_the_others_pale(many: Results):
     [(0.0, "0"), (0.04, "0"), (-0.04, "0"), (5.66, "5.7"), (-0.82, "−.8"), (-1.4, "−1.4"), (12.3, "12")],
 )
 def test_a_cell_of_a_similarity_matrix_holds_four_characters(value, text):
-    assert matrices._divergence(value) == text
+    assert short_number(value) == text

@@ -1,16 +1,19 @@
 import numpy as np
 import pandas as pd
-from icsd.reporting.display import Cell, Display
-from icsd.reporting.writers import escape_latex, to_csv, to_latex, to_markdown
 from tests.reporting.tree import Tree
 
-from icsd.reporting import display, tables
+from icsd.reporting import differences
+from icsd.reporting.tables import ablation as ablation_table
+from icsd.reporting.tables import comparison as comparison_table
+from icsd.reporting.tables import per_class as per_class_table
+from icsd.reporting.tables.cells import Cell, Display
+from icsd.reporting.tables.writers import escape_latex, to_csv, to_latex, to_markdown
 
 
 def shown(tree: Tree) -> list[dict[str, str]]:
     results = tree.load()
-    table = tables.comparison(results, tables.draw(results, resamples=50, seed=0))
-    shown = display.show_comparison(table)
+    table = comparison_table.rows(results, differences.resample(results, resamples=50, seed=0))
+    shown = comparison_table.display(table)
     return [dict(zip(shown.headers, (cell.text for cell in row), strict=True)) for row in shown.rows]
 
 
@@ -34,8 +37,8 @@ def test_one_seed_says_that_nothing_can_be_inferred(tree: Tree):
     assert aicsd["p (Holm)"] == "n = 1, no inference"
     assert "±" not in aicsd["mIoU %"]
     results = tree.load()
-    table = tables.comparison(results, tables.draw(results, resamples=50, seed=0))
-    assert any("n = 1" in note for note in display.show_comparison(table).notes)
+    table = comparison_table.rows(results, differences.resample(results, resamples=50, seed=0))
+    assert any("n = 1" in note for note in comparison_table.display(table).notes)
 
 
 def test_one_seed_has_no_groups(tree: Tree):
@@ -58,13 +61,13 @@ def test_differences_to_kd_are_shown_where_kd_was_run(tree: Tree):
 def test_many_methods_stand_in_rows_of_the_classes_table(tree: Tree):
     names = [f"m{index}" for index in range(9)]
     tree.quality |= dict.fromkeys(names, 0.6)
-    few = display.show_per_class(tables.per_class(tree.load()))
+    few = per_class_table.display(per_class_table.rows(tree.load()))
     assert few.headers[1:] == ("Class", "Teacher", "Student alone", "AICSD")
     tree.methods = (*tree.methods, *names)
     for name in names:
         for seed in tree.seeds:
             tree.write_run(name, "resnet18", seed)
-    many = display.show_per_class(tables.per_class(tree.load()))
+    many = per_class_table.display(per_class_table.rows(tree.load()))
     assert many.headers == ("Network", "Method", *tree.classes)
     assert [row[1].text for row in many.rows][:3] == ["Teacher", "Student alone", "AICSD"]
     assert many.rows[1][2].text == few.rows[0][3].text
@@ -77,7 +80,7 @@ def test_parts_that_a_method_does_not_have_are_dashes_in_the_ablation():
         **{"n_seeds": 2, "miou_mean": 26.0, "miou_std": 0.5, "delta_mean": -1.0, "delta_std": 0.2},
         **{"kd_delta_mean": np.nan, "kd_delta_std": np.nan},
     }
-    found = display.show_ablation(pd.DataFrame([row]))
+    found = ablation_table.display(pd.DataFrame([row]))
     texts = dict(zip(found.headers, (cell.text for cell in found.rows[0]), strict=True))
     assert (texts["Variant"], texts["ICSD weight"], texts["KD weight"]) == ("–", "–", "1")
     assert (texts["mIoU %"], texts["Δ alone"]) == ("26.00 ± 0.50", "−1.00 ± 0.20")
@@ -85,8 +88,8 @@ def test_parts_that_a_method_does_not_have_are_dashes_in_the_ablation():
 
 def test_cells_sort_by_their_number(tree: Tree):
     results = tree.load()
-    per_class = tables.per_class(results)
-    row = display.show_per_class(per_class).rows[0]
+    per_class = per_class_table.rows(results)
+    row = per_class_table.display(per_class).rows[0]
     assert row[1].text == "sky"
     assert row[3].value == per_class.loc[per_class["method"] == "none", "iou_mean"].iloc[0]
 

@@ -5,7 +5,7 @@ import pytest
 from tests.reporting.tree import Tree
 
 from icsd.errors import UserError
-from icsd.reporting.results import read_panels
+from icsd.reporting.reading import read_panels
 
 
 def test_a_complete_grid_has_no_gaps(tree: Tree):

@@ -5,17 +5,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from icsd.reporting.protocol import protocol
 from scipy import stats
 from tests.reporting.tree import CLASSES, Tree
 
-from icsd.reporting import tables
+from icsd.reporting import differences, histories
 from icsd.reporting.results import Results
+from icsd.reporting.tables import comparison as comparison_table
+from icsd.reporting.tables import contrasts as contrasts_table
+from icsd.reporting.tables import cost as cost_table
+from icsd.reporting.tables import per_class as per_class_table
+from icsd.reporting.tables import protocol as protocol_table
+from icsd.reporting.tables import provenance as provenance_table
 
 
 def comparison(results: Results) -> pd.DataFrame:
-    draws = tables.draw(results, resamples=200, seed=0)
-    return tables.comparison(results, draws).set_index(["student", "method"])
+    draws = differences.resample(results, resamples=200, seed=0)
+    return comparison_table.rows(results, draws).set_index(["student", "method"])
 
 
 def mious(tree: Tree, method: str) -> np.ndarray:
@@ -147,7 +152,7 @@ def test_published_values_of_other_networks_stay_away(tree: Tree):
 
 def test_contrasts_take_the_focus_minus_every_other_method(tree: Tree):
     results = with_kd(tree).load()
-    table = tables.contrasts(results, tables.draw(results, resamples=100, seed=0), focus="aicsd")
+    table = contrasts_table.rows(results, differences.resample(results, resamples=100, seed=0), focus="aicsd")
     assert table[["method", "reference"]].to_numpy().tolist() == [["aicsd", "kd"]]
     assert table["delta_mean"].tolist() == [pytest.approx((mious(tree, "aicsd") - mious(tree, "kd")).mean())]
 
@@ -157,7 +162,7 @@ def test_per_class_means_leave_absent_classes_empty(tree: Tree):
         path = tree.root / f"results/shapes/none/resnet18-{seed}/metrics.json"
         iou = json.loads(path.read_text())["iou_per_class"]
         tree.edit_metrics("none", "resnet18", seed, {"iou_per_class": [None, 0.5 + 0.1 * seed, *iou[2:]]})
-    table = tables.per_class(tree.load())
+    table = per_class_table.rows(tree.load())
     alone = table[(table["method"] == "none")].set_index("class")
     assert list(alone.index) == list(CLASSES)
     assert alone.loc["road", ["iou_mean", "iou_std"]].tolist() == [
@@ -169,7 +174,7 @@ def test_per_class_means_leave_absent_classes_empty(tree: Tree):
 
 
 def test_cost_is_relative_to_the_student_alone(tree: Tree):
-    table = tables.cost(tree.load()).set_index("method")
+    table = cost_table.rows(tree.load()).set_index("method")
     assert table.loc["aicsd", "relative_time"] == pytest.approx(1.2)
     assert table.loc["aicsd", "minutes_training"] == pytest.approx(60.5 / 60)
     assert table.loc["aicsd", "flops"] == 123_456_789
@@ -177,13 +182,13 @@ def test_cost_is_relative_to_the_student_alone(tree: Tree):
 
 def test_a_missing_cost_leaves_its_row_empty(tree: Tree):
     shutil.rmtree(tree.root / "costs/shapes/none")
-    table = tables.cost(tree.load()).set_index("method")
+    table = cost_table.rows(tree.load()).set_index("method")
     assert table.loc["none", ["seconds_per_epoch", "device"]].isna().all()
     assert pd.isna(table.loc["aicsd", "relative_time"])
 
 
 def test_provenance_names_run_commit_and_weights(tree: Tree):
-    row = tables.provenance(tree.load()).iloc[-1]
+    row = provenance_table.rows(tree.load()).iloc[-1]
     assert (row["method"], row["seed"]) == ("aicsd", 1)
     assert row["mlflow_run_id"] == "run-aicsd-resnet18-1"
     assert row["git_commit"] == "0123456789ab"
@@ -191,13 +196,13 @@ def test_provenance_names_run_commit_and_weights(tree: Tree):
 
 
 def test_histories_are_stacked_with_method_and_seed(tree: Tree):
-    table = tables.histories(tree.load(), "resnet18")
+    table = histories.histories(tree.load(), "resnet18")
     assert table.groupby(["method", "seed"]).size().tolist() == [6, 6, 6, 6]
     assert table.loc[table["method"] == "none", "loss/icsd"].isna().all()
 
 
 def test_the_protocol_says_what_was_trained_and_where_methods_differ(tree: Tree):
-    card = protocol(tree.load()).set_index("setting")
+    card = protocol_table.rows(tree.load()).set_index("setting")
     assert card.loc["Reported on", "students"] == "test, 12 images"
     assert card.loc["Network"].tolist() == [
         "DeepLabV3+, ResNet-50, width 0.25",
@@ -214,7 +219,7 @@ def test_the_protocol_says_how_images_come_to_their_size(tree: Tree):
         for seed in tree.seeds:
             images = {"input_scale": 0.5, "scale": [0.5, 2.0]}
             tree.edit_training(method, "resnet18", seed, {"params": {"images": images}})
-    card = protocol(tree.load()).set_index("setting")["students"]
+    card = protocol_table.rows(tree.load()).set_index("setting")["students"]
     assert card["Resizing"].startswith(
         "images × 0.5 (bilinear, antialiased); predictions upsampled to labels"
     )
@@ -227,10 +232,13 @@ def test_the_protocol_says_where_weights_come_from(tree: Tree):
     for seed in tree.seeds:
         changes = {"params": {"method": block}, "weights_source": "published"}
         tree.edit_training("aicsd", "resnet18", seed, changes)
-    assert protocol(tree.load()).set_index("setting").loc["Weights of loss terms", "students"] == "published"
+    assert (
+        protocol_table.rows(tree.load()).set_index("setting").loc["Weights of loss terms", "students"]
+        == "published"
+    )
 
 
 def test_the_protocol_ignores_runs_that_are_missing(tree: Tree):
     (tree.root / "results/shapes/aicsd/resnet18-1/metrics.json").unlink()
-    card = protocol(tree.load()).set_index("setting")
+    card = protocol_table.rows(tree.load()).set_index("setting")
     assert card.loc["Reported on", "students"] == "test, 12 images"

@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from icsd.reporting.pairs import SHOWN, class_pairs, explained, show_pairs
 from tests.reporting.tree import Tree
+
+from icsd.reporting.tables import pairs as pairs_table
 
 CONFUSION = np.array(
     [[50, 3, 1], [5, 40, 0], [1, 2, 0]]
@@ -30,7 +31,7 @@ def own(table, method="aicsd"):
 
 
 def test_shares_and_similarities_are_those_of_the_pair_in_both_directions(results):
-    table = own(class_pairs(results, focus="aicsd"))
+    table = own(pairs_table.rows(results, focus="aicsd"))
     assert list(zip(table["class_a"], table["class_b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
     assert list(table["errors_share"]) == pytest.approx([100 * 8 / 12, 100 * 2 / 12, 100 * 2 / 12])
     assert list(table["similarity"]) == [2.0, 6.0, 6.0]
@@ -43,13 +44,13 @@ def test_a_class_that_is_not_in_the_labels_has_no_pairs(results):
     absent[2] = 0
     key = ("resnet18", "aicsd", 0)
     changed = replace(results, runs=results.runs | {key: replace(results.runs[key], confusion=absent[None])})
-    table = own(class_pairs(changed, focus="aicsd"))
+    table = own(pairs_table.rows(changed, focus="aicsd"))
     assert [(row.class_a, row.class_b) for row in table.itertuples()] == [("a", "b")]
     assert table["errors_share"][0] == pytest.approx(100 * 8 / 9)  # one more pixel was taken for c
 
 
 def test_teacher_student_alone_and_focus_are_compared(results):
-    assert list(class_pairs(results, focus="aicsd")["method"].unique()) == ["teacher", "none", "aicsd"]
+    assert list(pairs_table.rows(results, focus="aicsd")["method"].unique()) == ["teacher", "none", "aicsd"]
 
 
 def pairs_of(likeness, shares):
@@ -72,19 +73,19 @@ def pairs_of(likeness, shares):
     ],
 )
 def test_the_sentence_follows_the_rank_correlation(shares, rho, meaning):
-    (sentence,) = explained(pairs_of([1.0, 2.0, 3.0, 4.0], shares))
+    (sentence,) = pairs_table.correlation_sentences(pairs_of([1.0, 2.0, 3.0, 4.0], shares))
     assert f"is {rho} over 4 pairs" in sentence
     assert meaning in sentence
 
 
 def test_without_any_difference_there_is_no_correlation():
-    assert list(explained(pairs_of([1.0, 2.0], [0.0, 0.0]))) == []
+    assert list(pairs_table.correlation_sentences(pairs_of([1.0, 2.0], [0.0, 0.0]))) == []
 
 
 def test_the_page_shows_the_pairs_with_the_most_errors(tree: Tree):
-    table = class_pairs(tree.load(), focus="aicsd")
-    shown = show_pairs(table)
+    table = pairs_table.rows(tree.load(), focus="aicsd")
+    shown = pairs_table.display(table)
     assert len(own(table)) == 36
-    assert len(shown.rows) == 3 * SHOWN
+    assert len(shown.rows) == 3 * pairs_table.NUM_DISPLAYED
     assert shown.rows[0][4].text != "–"
     assert [cell.text for cell in shown.rows[0][5:]] == ["–", "–"]  # the teacher is its own teacher

@@ -3,23 +3,38 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from icsd.reporting.statistics import (
-    Interval,
-    bootstrap_difference,
-    bootstrap_interval,
-    estimate,
-    holm,
-    image_weights,
-    interval,
-    miou,
-    paired_p,
-    resampled_miou,
-)
+from icsd.reporting.statistics.estimates import estimate, holm, paired_p
+from icsd.reporting.statistics.intervals import Interval, interval
+from icsd.reporting.statistics.resampling import image_weights, resampled_miou
 
 
 def two_class(hits: list[int]) -> np.ndarray:
     """Images of 10 pixels per class, with so many of each class right."""
     return np.array([[[right, 10 - right], [10 - right, right]] for right in hits])
+
+
+def miou(confusion: np.ndarray) -> float:
+    return float(resampled_miou(confusion[None], np.ones((1, 1)))[0])
+
+
+def bootstrap(confusions: list[np.ndarray], *, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every seed's mIoU, [seeds], and that of its resamples, [seeds, resamples]."""
+    weights = image_weights(len(confusions[0]), resamples=resamples, seed=seed)
+    values = [miou(confusion.sum(axis=0)) for confusion in confusions]
+    return np.array(values), np.stack([resampled_miou(each, weights) for each in confusions])
+
+
+def bootstrap_interval(confusions: list[np.ndarray], *, resamples: int, seed: int) -> Interval:
+    values, resampled = bootstrap(confusions, resamples=resamples, seed=seed)
+    return interval(list(values), resampled, num_images=len(confusions[0]))
+
+
+def bootstrap_difference(
+    confusions: list[np.ndarray], references: list[np.ndarray], *, resamples: int, seed: int
+) -> Interval:
+    ours = bootstrap(confusions, resamples=resamples, seed=seed)
+    theirs = bootstrap(references, resamples=resamples, seed=seed)
+    return interval(list(ours[0] - theirs[0]), ours[1] - theirs[1], num_images=len(confusions[0]))
 
 
 def test_estimate_uses_the_sample_standard_deviation():

@@ -1,16 +1,18 @@
 import pandas as pd
 import pytest
-from icsd.reporting.answer import _tied, answer, verdict
 from tests.reporting.tree import Tree
 
-from icsd.reporting import tables
+from icsd.reporting import differences
+from icsd.reporting.page.answer import _tied, answer, verdict
+from icsd.reporting.tables import comparison as comparison_table
+from icsd.reporting.tables import contrasts as contrasts_table
 
 
 def sentences(tree: Tree, focus: str = "aicsd") -> str:
     results = tree.load()
-    draws = tables.draw(results, resamples=200, seed=0)
-    compared = tables.comparison(results, draws)
-    contrasted = tables.contrasts(results, draws, focus=focus)
+    draws = differences.resample(results, resamples=200, seed=0)
+    compared = comparison_table.rows(results, draws)
+    contrasted = contrasts_table.rows(results, draws, focus=focus)
     blocks = answer(compared, contrasted, focus=focus, num_gaps=len(results.gaps))
     return "\n".join(text for block in blocks for text in block)
 
@@ -112,8 +114,8 @@ def test_published_gains_are_quoted(tree: Tree):
 
 def test_a_teacher_no_better_than_the_student_is_said(tree: Tree):
     results = tree.load()
-    draws = tables.draw(results, resamples=50, seed=0)
-    compared = tables.comparison(results, draws)
+    draws = differences.resample(results, resamples=50, seed=0)
+    compared = comparison_table.rows(results, draws)
     compared.loc[compared["method"] == "teacher", "miou_mean"] = 1.0
     blocks = answer(compared, pd.DataFrame({"student": [], "reference": []}), focus="aicsd", num_gaps=0)
     assert any("it has little to teach" in text for text in blocks[0])
