@@ -120,7 +120,7 @@ def test_every_dependency_exists(stage):
 
 def params_of(stage):
     """Dotted keys that a stage depends on, in params.yaml and in the preset."""
-    keys = {"params.yaml": set(), PRESET: set()}
+    keys: dict[str, set[str]] = {"params.yaml": set(), PRESET: set()}
     for item in STAGES[stage].get("params", []):
         if isinstance(item, str):
             keys["params.yaml"].add(item)

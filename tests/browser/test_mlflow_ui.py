@@ -13,6 +13,7 @@ def runs(reproduced):
     """Run name -> run, of the small pipeline."""
     client = mlflow.MlflowClient(f"sqlite:///{reproduced}/.mlflow/mlflow.db")
     experiment = client.get_experiment_by_name("icsd-shapes")
+    assert experiment is not None
     return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
 
 

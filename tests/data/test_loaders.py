@@ -90,7 +90,7 @@ def test_an_epoch_does_not_depend_on_those_before(split):
 
 
 def test_a_sample_looks_different_in_every_epoch(split):
-    views = {}
+    views: dict[tuple[int, int], torch.Tensor] = {}
     for epoch in (0, 1):
         for (images, _), names in zip(found := batches(split, epoch), numbers(found), strict=True):
             views |= {(epoch, name): image for image, name in zip(images, names, strict=True)}

@@ -29,7 +29,9 @@ def test_samples_of_any_size_come_back_as_they_were(folder):
     split = ShardedSplit(folder, "train")
     assert len(split) == 4
     assert split.ids == ["id0", "id1", "id2", "id3"]
-    for (_, image, label), (read_image, read_label) in zip(records(), split, strict=False):
+    for (_, image, label), (read_image, read_label) in zip(
+        records(), (split[index] for index in range(len(split))), strict=True
+    ):
         np.testing.assert_array_equal(read_image, image)
         np.testing.assert_array_equal(read_label, label)
 

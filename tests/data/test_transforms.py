@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from icsd.data.transforms import IMAGENET_MEAN, IMAGENET_STD, augment, prepare
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)
 LABEL = RNG.choice(np.array([0, 3, 10, 255], dtype=np.uint8), (40, 60))
-PLAIN = {"scale": (1.0, 1.0), "flip": 0.0, "blur": 0.0}
+PLAIN: dict[str, Any] = {"scale": (1.0, 1.0), "flip": 0.0, "blur": 0.0}
 
 
 def normalised(image: np.ndarray) -> torch.Tensor:

@@ -3,6 +3,7 @@ import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,8 @@ class Maker:
 
     def tar(self, tree: Tree, name: str = "data.tar", *, extra: tuple[tarfile.TarInfo, ...] = ()) -> Path:
         codec = name.rpartition(".")[2].removeprefix("tar")
-        with tarfile.open(self.root / name, f"w:{codec}") as archive:
+        mode: Any = f"w:{codec}"
+        with tarfile.open(self.root / name, mode) as archive:
             for member, content in tree.items():
                 info = tarfile.TarInfo(member)
                 info.size = len(content)

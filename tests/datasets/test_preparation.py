@@ -17,8 +17,9 @@ ROLES = {"train": "train", "validation": "val", "report": "test"}
 @pytest.fixture
 def raw(make):
     def write(tree) -> Path:
-        download("camvid", sources=[{"path": str(make.tar(tree))}], destination=make.root / "raw")
-        return make.root / "raw"
+        folder: Path = make.root / "raw"
+        download("camvid", sources=[{"path": str(make.tar(tree))}], destination=folder)
+        return folder
 
     return write
 

@@ -1,4 +1,4 @@
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -130,8 +130,8 @@ def test_an_unknown_method_is_named() -> None:
 
 
 class Adapted(Method):
-    taps: ClassVar[tuple[str, ...]] = ("aspp",)
-    terms: ClassVar[tuple[str, ...]] = ("adapted",)
+    taps: tuple[str, ...] = ("aspp",)
+    terms: tuple[str, ...] = ("adapted",)
 
     def __init__(self, *, teacher_channels: dict[str, int], num_classes: int, depth: int = 1) -> None:
         super().__init__()

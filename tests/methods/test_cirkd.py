@@ -26,9 +26,9 @@ def labels(*shape: int, seed: int = 0, classes: int = 3) -> Tensor:
 def build(**options: Any) -> CIRKD:
     """A small one in float64, from 4 channels to 6."""
     torch.manual_seed(0)
-    small = {"pixel_queue": 12, "region_queue": 5, "num_classes": 3} | options
-    channels = {"student_channels": {"aspp": 4, "stage4": 4}, "teacher_channels": {"aspp": 6, "stage4": 6}}
-    return CIRKD(**channels, **small).double()
+    small: dict[str, Any] = {"pixel_queue": 12, "region_queue": 5, "num_classes": 3} | options
+    ours, theirs = {"aspp": 4, "stage4": 4}, {"aspp": 6, "stage4": 6}
+    return CIRKD(student_channels=ours, teacher_channels=theirs, **small).double()
 
 
 def run(
@@ -38,6 +38,10 @@ def run(
     torch.manual_seed(seed)
     terms: dict[str, Tensor] = method({tap: student}, {tap: teacher}, truth)
     return terms
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(terms.values())).sum()
 
 
 def unit(vector: Vector) -> Vector:
@@ -131,8 +135,8 @@ def test_is_the_definition(temperature: float) -> None:
 def test_pooling_comes_before_the_pairs_of_the_batch() -> None:
     student, teacher, truth = features(2, 4, 4, 6), features(2, 6, 4, 6, seed=1), labels(2, 4, 6)
     pooled, plain = (run(build(pool=pool), student, teacher, truth) for pool in (2, 1))
-    small = [x.unflatten(2, (2, 2)).unflatten(4, (3, 2)).mean((3, 5)) for x in (student, teacher)]
-    assert pooled["cirkd_batch"].item() == pytest.approx(oracle_batch(*small, 0.1), rel=1e-9)
+    ours, theirs = (x.unflatten(2, (2, 2)).unflatten(4, (3, 2)).mean((3, 5)) for x in (student, teacher))
+    assert pooled["cirkd_batch"].item() == pytest.approx(oracle_batch(ours, theirs, 0.1), rel=1e-9)
     assert pooled["cirkd_pixel"] == plain["cirkd_pixel"]
 
 
@@ -149,7 +153,7 @@ def test_gradients_are_right() -> None:
 def test_gradients_reach_the_projector_and_not_the_teacher() -> None:
     teacher = features(2, 6, 3, 3, seed=1).requires_grad_()
     method = build()
-    sum(run(method, features(2, 4, 3, 3), teacher, labels(2, 3, 3)).values()).backward()
+    total(run(method, features(2, 4, 3, 3), teacher, labels(2, 3, 3))).backward()
     assert teacher.grad is None
     assert all(weight.grad is not None and weight.grad.any() for weight in method.parameters())
 
@@ -284,7 +288,7 @@ def test_a_batch_of_ignored_pixels_stays_finite_and_is_not_remembered() -> None:
     student = features(1, 4, 3, 3).float().requires_grad_()
     method = build().float()
     terms = run(method, student, features(1, 6, 3, 3, seed=1).float(), torch.full((1, 3, 3), 255))
-    sum(terms.values()).backward()
+    total(terms).backward()
     assert terms["cirkd_pixel"] == terms["cirkd_region"] == 0
     assert terms["cirkd_batch"] > 0
     assert student.grad is not None
@@ -329,6 +333,6 @@ def test_reads_the_tap_it_is_told() -> None:
 def test_extreme_features_stay_finite() -> None:
     student = (1e15 * features(2, 4, 3, 3)).float().requires_grad_()
     terms = run(build().float(), student, 1e-15 * features(2, 6, 3, 3, seed=1).float(), labels(2, 3, 3))
-    (gradient,) = torch.autograd.grad(sum(terms.values()), student)
+    (gradient,) = torch.autograd.grad(total(terms), student)
     assert all(value.isfinite() for value in terms.values())
     assert gradient.isfinite().all()

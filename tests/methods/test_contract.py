@@ -89,7 +89,7 @@ def test_what_a_method_trains_beside_the_student_is_reached(name: str) -> None:
     loss(method, taps(method, seed=1), taps(method, seed=2), labels()).backward()
     if method.draws:
         torch.manual_seed(1)
-        sum(method(taps(method, seed=1), taps(method, seed=2), labels()).values()).backward()  # type: ignore[union-attr]
+        sum(method(taps(method, seed=1), taps(method, seed=2), labels()).values()).backward()
     for key, parameter in method.named_parameters():
         assert not parameter.requires_grad or parameter.grad is not None, key
 

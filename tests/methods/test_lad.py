@@ -39,9 +39,10 @@ def connected(maps: Array, connector: nn.Module) -> Array:
     """A 1x1 convolution and batch normalisation with the batch's own statistics."""
     assert isinstance(connector, nn.Sequential)
     weight, scale, shift = (p.detach().numpy() for p in connector.parameters())
-    y = np.einsum("tc,bchw->bthw", weight[:, :, 0, 0], maps)
+    y: Array = np.einsum("tc,bchw->bthw", weight[:, :, 0, 0], maps)
     mean, variance = y.mean(axis=(0, 2, 3), keepdims=True), y.var(axis=(0, 2, 3), keepdims=True)
-    return (y - mean) / np.sqrt(variance + 1e-5) * scale[:, None, None] + shift[:, None, None]
+    normalised: Array = (y - mean) / np.sqrt(variance + 1e-5) * scale[:, None, None] + shift[:, None, None]
+    return normalised
 
 
 def vectors(maps: Array, normalise: Normalise) -> list[Array]:

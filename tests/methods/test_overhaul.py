@@ -40,9 +40,10 @@ def connected(features: Array, connector: nn.Module) -> Array:
     """A 1x1 convolution and batch normalisation with the batch's own statistics."""
     assert isinstance(connector, nn.Sequential)
     weight, scale, shift = (p.detach().numpy() for p in connector.parameters())
-    y = np.einsum("tc,bchw->bthw", weight[:, :, 0, 0], features)
+    y: Array = np.einsum("tc,bchw->bthw", weight[:, :, 0, 0], features)
     mean, variance = y.mean(axis=(0, 2, 3), keepdims=True), y.var(axis=(0, 2, 3), keepdims=True)
-    return (y - mean) / np.sqrt(variance + 1e-5) * scale[:, None, None] + shift[:, None, None]
+    normalised: Array = (y - mean) / np.sqrt(variance + 1e-5) * scale[:, None, None] + shift[:, None, None]
+    return normalised
 
 
 def oracle(student: Array, teacher: Array) -> float:

@@ -6,7 +6,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from icsd.methods import AICSD
+from icsd.methods.aicsd import AICSD
 from icsd.monitoring.monitor import StudentMonitor
 from icsd.monitoring.probe import SimilarityProbe
 from icsd.training.distiller import Distiller

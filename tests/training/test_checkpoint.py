@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -10,9 +11,13 @@ from icsd.training.checkpoint import exclusive, load_state, save_state
 
 
 def test_a_state_comes_back_as_it_was(tmp_path):
-    state = {"weights": {"a": torch.arange(3.0)}, "progress": {"epoch": 2, "history": [{"loss/ce": 0.1}]}}
+    state: dict[str, Any] = {
+        "weights": {"a": torch.arange(3.0)},
+        "progress": {"epoch": 2, "history": [{"loss/ce": 0.1}]},
+    }
     save_state(state, tmp_path / "checkpoint.pt")
     loaded = load_state(tmp_path / "checkpoint.pt")
+    assert loaded is not None
     assert torch.equal(loaded["weights"]["a"], state["weights"]["a"])
     assert loaded["progress"] == state["progress"]
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]

@@ -1,8 +1,10 @@
 import hashlib
+import io
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import Request
 
@@ -187,7 +189,9 @@ def test_a_redirect_to_another_protocol_is_refused(server, tmp_path):
 
 def test_a_redirect_from_https_to_http_is_refused():
     with pytest.raises(UserError, match="unprotected"):
-        _SafeRedirects().redirect_request(Request("https://a/x"), None, 302, "", None, "http://a/x")
+        _SafeRedirects().redirect_request(
+            Request("https://a/x"), io.BytesIO(), 302, "", HTTPMessage(), "http://a/x"
+        )
 
 
 def test_names_come_from_the_address():
