@@ -24,6 +24,20 @@ def test_lists_of_the_original_archive_decide(make):
     assert sample.label.is_file()
 
 
+def test_names_with_spaces_and_upper_case_suffixes_are_found(make):
+    tree = {
+        "CamVid/Train/my frame.JPG": make.picture(0),
+        "CamVid/trainannot/my frame.PNG": make.mask([0]),
+        "CamVid/train.TXT": "CamVid\\train\\my frame.png CamVid\\trainannot\\my frame.png\r\n".encode(
+            "utf-16"
+        ),
+    }
+    assert all(camvid.wanted(name) for name in tree)
+    (sample,) = camvid.samples(make.folder(tree), "train")
+    assert sample.id == "my frame"
+    assert camvid.read(sample)[0].shape == (6, 8, 3)
+
+
 def test_unlabelled_is_ignored_and_other_numbers_are_left_to_the_doctor(make):
     root = make.folder({"a/image.png": make.picture(0), "a/label.png": make.mask([0, 10, 11, 12])})
     _, label = camvid.read(Sample("x", root / "a/image.png", root / "a/label.png"))

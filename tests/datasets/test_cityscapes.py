@@ -24,6 +24,18 @@ def test_images_and_labels_may_come_from_two_archives(root):
     assert all(sample.label.is_file() for sample in samples)
 
 
+def test_images_may_be_saved_anew_with_another_suffix(make):
+    name = "ulm_000000_000019"
+    tree = {
+        f"leftImg8bit/train/ulm/{name}_leftImg8bit.jpg": make.picture(1),
+        f"gtFine/train/ulm/{name}_gtFine_labelIds.PNG": make.mask([7]),
+    }
+    assert all(cityscapes.wanted(member) for member in tree)
+    (sample,) = cityscapes.samples(make.folder(tree), "train")
+    assert sample.id == name
+    assert sample.label.is_file()
+
+
 def test_label_ids_become_train_ids_and_all_else_is_ignored(root):
     _, label = cityscapes.read(cityscapes.samples(root, "train")[0])
     assert label[0, :6].tolist() == [0, 18, 255, 255, 255, 13]

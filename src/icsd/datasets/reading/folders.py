@@ -1,0 +1,130 @@
+"""Finding a dataset's folders and files, whose names differ in prefix, suffix and case from copy to copy."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from icsd.datasets.reading.lists import names_in
+from icsd.errors import UserError
+
+_NUM_NAMED = 5
+
+
+def find_folder(root: Path, *relatives: str, depth: int = 5) -> Path:
+    """The folder ``.../relative`` closest to ``root``; the first of ``relatives`` that exists wins.
+
+    Published archives differ in their prefix folders, and copies in the case of names, so nobody has to say
+    which one they have.
+
+    Raises:
+        UserError: there is no such folder, or there are several equally close ones.
+    """
+    for relative in relatives:
+        level = [root]
+        for _ in range(depth):
+            matches = [match for folder in level for match in _below(folder, relative.split("/"))]
+            if len(matches) > 1:
+                named = " and ".join(match.relative_to(root).as_posix() for match in matches)
+                raise UserError(f"There are several folders {relative}: {named}. Keep the one that is meant.")
+            if matches:
+                return matches[0]
+            level = sorted(child for folder in level for child in folder.iterdir() if child.is_dir())
+    raise UserError(
+        f"No folder {' or '.join(relatives)} in what was unpacked ({_summary(root)}): this is not the "
+        "dataset, or only a part of it. Give the complete archives (or the folder with all of them) in data.source."
+    )
+
+
+def _below(folder: Path, parts: Sequence[str]) -> list[Path]:
+    """Folders that ``parts`` lead to: those written exactly so, else those that differ in case."""
+    if not parts:
+        return [folder]
+    if (folder / parts[0]).is_dir():
+        return _below(folder / parts[0], parts[1:])
+    return [
+        match
+        for child in sorted(folder.iterdir())
+        if child.name.casefold() == parts[0].casefold() and child.is_dir()
+        for match in _below(child, parts[1:])
+    ]
+
+
+def _summary(root: Path) -> str:
+    """What there is instead: the folders with the most files."""
+    counts = {
+        folder.relative_to(root): num_files
+        for folder in root.rglob("*")
+        if folder.is_dir() and (num_files := sum(path.is_file() for path in folder.iterdir()))
+    }
+    most = sorted(counts, key=lambda folder: (-counts[folder], folder))[:_NUM_NAMED]
+    named = ", ".join(f"{folder.as_posix()} ({counts[folder]} files)" for folder in most)
+    more = f" and {len(counts) - len(most)} more folders" if len(counts) > len(most) else ""
+    return f"{named}{more}" if named else "nothing"
+
+
+class Files:
+    """The files of a folder that have one of some suffixes, by name.
+
+    Args:
+        folder: the folder.
+        suffixes: those that count, lower case; of a file that is missing, the first is named.
+    """
+
+    def __init__(self, folder: Path, suffixes: Sequence[str]) -> None:
+        self.folder = folder
+        self._suffixes = tuple(suffixes)
+        self._by_stem: dict[str, list[Path]] = {}
+        self._by_folded: dict[str, list[Path]] = {}
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.suffix.lower() in self._suffixes:
+                self._by_stem.setdefault(_composed(path.stem), []).append(path)
+                self._by_folded.setdefault(_composed(path.stem).casefold(), []).append(path)
+
+    def all(self) -> list[Path]:
+        """Every file; UserError when two differ in the suffix alone."""
+        return [self._only(paths) for paths in self._by_stem.values()]
+
+    def listed(self, lines: Iterable[str]) -> list[Path]:
+        """For every line of a list, the file that it names, or where that should be."""
+        return [self._listed(line) for line in lines]
+
+    def named(self, name: str) -> Path | None:
+        """The file of this name, given with or without its suffix; None where there is none."""
+        name = _composed(name)
+        stem = self._stem(name)
+        paths = self._by_stem.get(stem) or self._by_folded.get(stem.casefold())
+        if not paths:
+            return None
+        exact = [path for path in paths if _composed(path.name) == name]
+        return exact[0] if exact else self._only(paths)
+
+    def path(self, name: str) -> Path:
+        """As ``named``; for a file that is missing, where it should be."""
+        return self.named(name) or self.folder / f"{self._stem(name)}{self._suffixes[0]}"
+
+    def _listed(self, line: str) -> Path:
+        names = list(names_in(line))
+        with_suffix = [name for name in names if self._stem(name) != name]
+        for name in with_suffix + names:
+            if path := self.named(name):
+                return path
+        return self.path(with_suffix[-1] if with_suffix else names[0])
+
+    def _stem(self, name: str) -> str:
+        path = Path(name)
+        return path.stem if path.suffix.lower() in self._suffixes else name
+
+    def _only(self, paths: Sequence[Path]) -> Path:
+        if len(paths) > 1:
+            doubles = [files for files in self._by_folded.values() if len(files) > 1]
+            named = ", ".join(" = ".join(path.name for path in files) for files in doubles[:_NUM_NAMED])
+            raise UserError(
+                f"{self.folder.name}/ holds several files of one name ({len(doubles)} times: {named}): "
+                "keep those that are meant"
+            )
+        return paths[0]
+
+
+def _composed(name: str) -> str:
+    """Accents are one character or two, depending on the system that wrote the name."""
+    return unicodedata.normalize("NFC", name)

@@ -1,0 +1,58 @@
+"""Lists of names as people's tools write them: a name a line, in some encoding, maybe with more columns."""
+
+import codecs
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from icsd.errors import UserError
+
+_MARKS = {  # byte order marks; UTF-32 first, as its mark begins like that of UTF-16
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8-sig",
+}
+_SEPARATOR = re.compile(r"[\s,;]+")
+
+
+def read_list(path: Path) -> list[str]:
+    """The lines that are not blank, without space around them; backslashes in paths become slashes.
+
+    Raises:
+        UserError: not there, or no text: names the file.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"The dataset's list {path.name} cannot be read: {error.strerror}") from error
+    lines = (line.strip().replace("\\", "/") for line in _text(content, path.name).splitlines())
+    return [line for line in lines if line]
+
+
+def names_in(line: str) -> Iterator[str]:
+    """What may be meant by a line: all of it, or what comes before a later column, the longest first.
+
+    A name may have spaces, and a column may follow (a label's path, a flag): only the files can tell.
+    Folders are left out.
+    """
+    yield line.rpartition("/")[2]
+    for separator in reversed(list(_SEPARATOR.finditer(line))):
+        yield line[: separator.start()].rpartition("/")[2]
+
+
+def _text(content: bytes, name: str) -> str:
+    encoding = next((encoding for mark, encoding in _MARKS.items() if content.startswith(mark)), None)
+    if encoding is None and b"\0" in content[:2]:  # names begin with ASCII: every second byte is zero
+        encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
+    try:
+        text = content.decode(encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"The dataset's list {name} is no text in UTF-8 or UTF-16 (line {line}): save it as UTF-8"
+        ) from error
+    if "\0" in text:
+        raise UserError(f"The dataset's list {name} is damaged: it holds zero bytes")
+    return text
