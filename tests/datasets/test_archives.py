@@ -1,11 +1,15 @@
+import os
 import random
+import shutil
 import stat
 import tarfile
 import zipfile
+from contextlib import suppress
+from functools import partial
 
 import pytest
 
-from icsd.datasets.archives import is_archive, is_archive_name, pack, unpack
+from icsd.datasets.archives import is_archive, is_archive_name, member_names, unpack, verify
 from icsd.errors import UserError
 
 TREE = {"top/a.png": b"a" * 3000, "top/b/c.png": b"c" * 700, "top/readme.txt": b"no"}
@@ -137,30 +141,6 @@ def test_an_archive_of_something_else_is_refused(make):
         unpack(make.tar({"readme.txt": b""}), make.root / "out", wanted=wanted)
 
 
-def test_packing_depends_on_names_and_contents_alone(make):
-    one, other = make.folder(TREE, "one"), make.folder(dict(reversed(TREE.items())), "other")
-    (other / "top/a.png").chmod(0o600)
-    for folder in (one, other):
-        pack(folder, make.root / f"{folder.name}.tar", wanted=wanted)
-    assert (make.root / "one.tar").read_bytes() == (make.root / "other.tar").read_bytes()
-    assert unpack(make.root / "one.tar", make.root / "out", wanted=wanted) == 2
-
-
-def test_packing_follows_linked_folders_once(make):
-    folder = make.folder({"real/a.png": b"a"})
-    outside = make.folder({"b.png": b"b"}, "outside")
-    (folder / "linked").symlink_to(outside)
-    (folder / "loop").symlink_to(folder)
-    pack(folder, make.root / "x.tar", wanted=wanted)
-    with tarfile.open(make.root / "x.tar") as archive:
-        assert archive.getnames() == ["linked/b.png", "real/a.png"]
-
-
-def test_packing_a_folder_without_wanted_files_is_an_error(make):
-    with pytest.raises(UserError, match="holds no file of this dataset"):
-        pack(make.folder({"readme.txt": b""}), make.root / "x.tar", wanted=wanted)
-
-
 def test_archives_are_known_by_content_and_by_name(make):
     assert is_archive(make.tar(TREE))
     assert is_archive(make.zip(TREE))
@@ -168,3 +148,106 @@ def test_archives_are_known_by_content_and_by_name(make):
     assert not is_archive(make.root / "page.tar")
     assert is_archive_name("SegNet.TAR.GZ")
     assert not is_archive_name("camvid.tar.part")
+
+
+def backslashed(tree):
+    return {"Data\\" + name.replace("/", "\\"): content for name, content in tree.items()}
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_names_with_backslashes_are_paths(make, kind):
+    archive = getattr(make, kind)(backslashed(TREE))
+    assert unpack(archive, make.root / "out", wanted=lambda name: name.startswith("Data/top/b/")) == 1
+    assert unpacked(make.root / "out") == {"Data/top/b/c.png": TREE["top/b/c.png"]}
+
+
+def test_folders_of_a_zip_with_backslashes_are_no_files(make):
+    archive = make.zip({"top\\": b"", "top\\a.png": b"a"})
+    assert list(member_names(archive)) == ["top/a.png"]
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_verifying_reads_everything_and_names_it(make, kind):
+    assert verify(getattr(make, kind)(TREE), wanted=wanted) == sorted(TREE)
+
+
+@pytest.mark.parametrize("name", ["x.tar.gz", "x.tar.xz", "x.zip"])
+def test_verifying_notices_damage_and_says_what_helps(make, name):
+    archive = (make.zip if name.endswith("zip") else make.tar)(
+        {"a.png": random.Random(0).randbytes(5000)}, name
+    )
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged or incomplete.*Get it again from where it came from"):
+        verify(archive, wanted=wanted)
+
+
+def test_the_advice_against_a_stored_archive_works_under_dvc(make):
+    archive = make.tar(TREE)
+    archive.write_bytes(archive.read_bytes()[:3000])
+    with pytest.raises(UserError, match="run `dvc repro -f -s download`"):
+        unpack(archive, make.root / "out", wanted=wanted)
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_a_full_disk_is_said_before_it_is_full(make, kind, monkeypatch):
+    archive = getattr(make, kind)(TREE)
+    usage = shutil.disk_usage(make.root)._replace(free=3500)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    sizes = TREE | {"top/a.png": b"a" * 4000}
+    archive = getattr(make, kind)(sizes)
+    with pytest.raises(UserError, match="Not enough disk space"):
+        unpack(archive, make.root / "out", wanted=wanted)
+    assert [path.name for path in make.root.iterdir()] == [archive.name]
+
+
+@pytest.mark.parametrize("name", [b"k\xf6ln.png", b"a\xff\xfe.png"])
+def test_names_that_are_no_text_are_refused(make, name):
+    archive = make.tar({os.fsdecode(name): b"a"})
+    with pytest.raises(UserError, match=r"no text in UTF-8"):
+        unpack(archive, make.root / "out", wanted=wanted)
+
+
+def test_a_zero_byte_in_a_name_is_refused(make):
+    info = tarfile.TarInfo("a.png")
+    info.pax_headers = {"path": "a\0b.png"}
+    with pytest.raises(UserError, match=r"no text|damaged"):
+        unpack(make.tar({}, extra=(info,)), make.root / "out", wanted=wanted)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a.png"},
+        {"GNU.sparse.map": "1,x", "GNU.sparse.size": "7"},
+        {"GNU.sparse.size": "no number", "GNU.sparse.map": "0,1"},
+        {"size": "-1"},
+        {"size": "many"},
+        {"mtime": "never", "uid": "\u00e9"},
+    ],
+)
+def test_headers_of_sparse_files_do_no_harm(make, headers):
+    info = tarfile.TarInfo("a.png")
+    info.pax_headers = headers
+    archive = make.tar({"top/b.png": b"b" * 700}, extra=(info,))
+    with suppress(UserError):
+        unpack(archive, make.root / "out", wanted=wanted)
+    assert not list(make.root.glob(".out*"))
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.zip"])
+def test_whatever_an_archive_holds_the_error_is_one_for_people(make, name):
+    rng = random.Random(name)
+    info = tarfile.TarInfo("sparse.png")
+    info.pax_headers = {"GNU.sparse.map": "0,5,10,5", "GNU.sparse.size": "20", "comment": "x"}
+    whole = make.zip(TREE, name) if name == "x.zip" else make.tar(TREE, name, extra=(info,))
+    content = whole.read_bytes()
+    for _ in range(150):
+        damaged = bytearray(content)
+        for _ in range(rng.randint(1, 6)):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        whole.write_bytes(damaged[: rng.choice([len(damaged), rng.randrange(len(damaged))])])
+        for read in (partial(verify, whole), partial(unpack, whole, make.root / "out")):
+            with suppress(UserError):
+                read(wanted=wanted)

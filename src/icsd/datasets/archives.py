@@ -1,6 +1,7 @@
-"""Packing and unpacking: nothing outside the folder, nothing half-written, nothing unbounded."""
+"""Unpacking archives: nothing outside the folder, nothing half-written, nothing unbounded."""
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
@@ -20,22 +21,19 @@ from icsd.files import check_disk_space, folder_written_whole
 
 Wanted = Callable[[str], bool]
 
+FETCH_AGAIN = (
+    "Replace it where data.source (or ICSD_DATASETS) says that it is, and run `dvc repro -f -s download`: "
+    "without -f, DVC brings its own copy of the old file back"
+)
+"""What helps against a bad file that DVC has already stored."""
+
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
+_MAX_PADDING = 64  # MiB
 _CODECS: dict[bytes, type[gzip.GzipFile] | type[bz2.BZ2File] | type[lzma.LZMAFile]] = {
     b"\x1f\x8b": gzip.GzipFile,
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ": lzma.LZMAFile,
 }
-_DAMAGE = (
-    EOFError,
-    OSError,
-    RuntimeError,  # zipfile: encrypted, or compressed in an unknown way
-    UnicodeError,
-    lzma.LZMAError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def is_archive_name(name: str) -> bool:
@@ -51,64 +49,97 @@ def is_archive(path: Path) -> bool:
         return False
 
 
-def pack(folder: Path, target: Path, *, wanted: Wanted) -> None:
-    """Packs the wanted files below ``folder`` into a tar; its bytes depend on names and contents alone."""
-    members = dict(sorted(_walk(folder, wanted)))
-    if not members:
-        raise UserError(
-            f"The folder {folder.name} (data.source) holds no file of this dataset; is it the right one?"
-        )
-    check_disk_space(target.parent, sum(path.stat().st_size for path in members.values()))
-    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive:
-        for name, path in members.items():
-            member = tarfile.TarInfo(name)  # dates and owners stay at zero
-            member.size = path.stat().st_size
-            with path.open("rb") as stream:
-                archive.addfile(member, stream)
-
-
 def unpack(
     archive: Path, folder: Path, *, wanted: Wanted, max_members: int = 1_000_000, max_bytes: int = 1 << 37
 ) -> int:
     """Unpacks the wanted members of a tar (.gz, .bz2, .xz) or zip into ``folder``, which appears in one step.
 
+    Names with backslashes, as some tools for Windows write them, are paths like any other.
+
     Returns the number of files.
 
     Raises:
         UserError: damaged or truncated; a member that points outside, is a device, or is a wanted link; more
-            members or bytes than allowed; no wanted member at all.
+            members or bytes than allowed, or than the disk takes; no wanted member at all.
     """
-    with folder_written_whole(folder) as unfinished, _damage_reported(archive):
+    with folder_written_whole(folder) as unfinished, _damage_reported(archive, FETCH_AGAIN):
+        check_disk_space(unfinished, _least_bytes(archive, wanted))
         num_files = 0
-        with closing(_zip_members(archive) if _is_zip(archive) else _tar_members(archive)) as members:
-            for name, size, is_file, opened in _bounded(members, archive.name, max_members, max_bytes):
-                _check_inside(name, archive)
-                if not wanted(name):
-                    continue
-                if not is_file:
-                    raise UserError(f"{archive.name}: {name} is a link or a folder, not a file: refused")
-                _write_member(opened, unfinished / name, size)
-                num_files += 1
+        for name, size, opened in _wanted_members(archive, wanted, max_members, max_bytes):
+            check_disk_space(unfinished, size)
+            _write_member(opened, unfinished / name, size)
+            num_files += 1
         if not num_files:
             raise UserError(f"{archive.name} holds no file of this dataset; is it the right archive?")
     return num_files
 
 
+def verify(
+    archive: Path, *, wanted: Wanted, max_members: int = 1_000_000, max_bytes: int = 1 << 37
+) -> list[str]:
+    """Reads an archive from beginning to end, as ``unpack`` would, and returns the names of all its files.
+
+    Raises:
+        UserError: as ``unpack``, save that an archive without any wanted member is fine.
+    """
+    names: list[str] = []
+
+    def noted(name: str) -> bool:
+        names.append(name)
+        return wanted(name)
+
+    with _damage_reported(archive, "Get it again from where it came from"):
+        for _, size, opened in _wanted_members(archive, noted, max_members, max_bytes):
+            _check_member(opened, size)
+    return names
+
+
+def member_names(archive: Path) -> Generator[str]:
+    """The names of the files in an archive, one by one: whoever has seen enough need not read to the end."""
+    with (
+        _damage_reported(archive, "Get it again from where it came from"),
+        closing(_members(archive)) as members,
+    ):
+        for name, _, is_file, _ in members:
+            if is_file:
+                yield name
+
+
 _Member = tuple[str, int, bool, Callable[[], IO[bytes]]]  # name, bytes, whether a plain file, how to read it
 
 
+def _members(archive: Path) -> Generator[_Member]:
+    return _zip_members(archive) if _is_zip(archive) else _tar_members(archive)
+
+
+def _wanted_members(
+    archive: Path, wanted: Wanted, max_members: int, max_bytes: int
+) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
+    with closing(_members(archive)) as members:
+        for name, size, is_file, opened in _bounded(members, archive.name, max_members, max_bytes):
+            _check_inside(name, archive)
+            if not wanted(name):
+                continue
+            if not is_file:
+                raise UserError(f"{archive.name}: {name} is a link or a folder, not a file: refused")
+            yield name, size, opened
+
+
 @contextmanager
-def _damage_reported(archive: Path) -> Iterator[None]:
+def _damage_reported(archive: Path, advice: str) -> Iterator[None]:
     """The many exceptions of a bad archive as one UserError."""
     try:
         yield
+    except (UserError, GeneratorExit):
+        raise
     except FileExistsError as error:
         raise UserError(f"{archive.name} holds {Path(str(error.filename)).name} twice: refused") from error
-    except _DAMAGE as error:
-        if getattr(error, "errno", None):  # the disk's fault, not the archive's
-            raise UserError(f"Cannot unpack {archive.name}: {error}") from error
+    except Exception as error:  # tarfile and zipfile raise whatever they stumble over
+        if isinstance(error, OSError) and error.errno:  # the disk's fault, not the archive's
+            full = ": the disk is full, free some space" if error.errno == errno.ENOSPC else ""
+            raise UserError(f"Cannot read or unpack {archive.name}: {error}{full}") from error
         raise UserError(
-            f"{archive.name} is damaged or incomplete ({error}): delete it and download it again"
+            f"{archive.name} is damaged or incomplete ({error or type(error).__name__}). {advice}."
         ) from error
 
 
@@ -117,12 +148,22 @@ def _bounded(
 ) -> Iterator[_Member]:
     num_bytes = 0
     for number, member in enumerate(members, start=1):
+        if member[1] < 0:
+            raise tarfile.ReadError(f"{member[0]} has a negative size")
         num_bytes += member[1]
         if number > max_members or num_bytes > max_bytes:
             raise UserError(
                 f"{archive_name} unpacks to more than {max_members:,} members or {max_bytes:,} bytes: refused"
             )
         yield member
+
+
+def _least_bytes(archive: Path, wanted: Wanted) -> int:
+    """What unpacking takes at least: exact for zip; what a tar holds is only known once it is read."""
+    if not _is_zip(archive):
+        return 0
+    with zipfile.ZipFile(archive) as opened:
+        return sum(info.file_size for info in opened.infolist() if wanted(member_path(info.filename)))
 
 
 def _is_zip(path: Path) -> bool:
@@ -138,8 +179,9 @@ def _zip_members(path: Path) -> Generator[_Member]:
                 _check_link(
                     info.filename, archive.read(info).decode() if info.file_size < 4096 else "/", path
                 )
-            is_file = not info.is_dir() and not stat.S_ISLNK(mode)
-            yield info.filename.rstrip("/"), info.file_size, is_file, partial(archive.open, info)
+            name = member_path(info.filename)
+            is_file = not name.endswith("/") and not stat.S_ISLNK(mode)
+            yield name.rstrip("/"), info.file_size, is_file, partial(archive.open, info)
 
 
 class _StrictMember(tarfile.TarInfo):
@@ -164,7 +206,16 @@ def _tar_members(path: Path) -> Generator[_Member]:
                 _check_inside(info.linkname, path)
             elif not (info.isfile() or info.isdir()):
                 raise UserError(f"{path.name}: {info.name} is a device or a pipe: refused")
-            yield info.name, info.size, info.isfile(), partial(_open_member, archive, info)
+            yield member_path(info.name), info.size, info.isfile(), partial(_open_member, archive, info)
+        _read_to_the_end(raw)
+
+
+def _read_to_the_end(raw: IO[bytes]) -> None:
+    """The checksum of compressed data stands behind the padding of the tar, which nobody reads otherwise."""
+    for _ in range(_MAX_PADDING):
+        if not raw.read(1 << 20):
+            return
+    raise tarfile.ReadError("there is data after its end")
 
 
 def _open_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
@@ -190,10 +241,32 @@ def _write_member(opened: Callable[[], IO[bytes]], target: Path, size: int) -> N
         raise EOFError(f"{target.name} is cut off")
 
 
+def _check_member(opened: Callable[[], IO[bytes]], size: int) -> None:
+    """Reads a member to its end, where its checksum is."""
+    num_bytes = 0
+    with opened() as reader:
+        while piece := reader.read(1 << 20):
+            num_bytes += len(piece)
+    if num_bytes != size:
+        raise EOFError("a member is cut off")
+
+
+def member_path(name: str) -> str:
+    """A member's name with slashes, whatever the system that it was packed on."""
+    return name.replace("\\", "/")
+
+
 def _check_inside(name: str, archive: Path) -> None:
-    path = PurePosixPath(name.replace("\\", "/"))
+    path = PurePosixPath(member_path(name))
     if path.is_absolute() or ".." in path.parts or name[1:2] == ":":  # C:\ is absolute on Windows
         raise UserError(f"{archive.name}: member {name!r} points outside the folder: refused")
+    if not is_text(name):
+        raise UserError(f"{archive.name}: the name of member {name!r} is no text in UTF-8: refused")
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written down: no zero byte, no byte that is not UTF-8."""
+    return "\0" not in name and name.encode(errors="replace") == name.encode(errors="surrogatepass")
 
 
 def _check_link(name: str, destination: str, archive: Path) -> None:
@@ -202,18 +275,3 @@ def _check_link(name: str, destination: str, archive: Path) -> None:
     inside = os.path.normpath(f"{PurePosixPath(name).parent}/{destination}")
     if destination.startswith(("/", "\\")) or inside.startswith(".."):
         raise UserError(f"{archive.name}: link {name!r} points outside the folder: refused")
-
-
-def _walk(folder: Path, wanted: Wanted) -> Iterator[tuple[str, Path]]:
-    """Names and paths of the wanted files; linked folders are followed, each real folder once."""
-    seen: set[Path] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        here = Path(parent)
-        if here.resolve() in seen:
-            folders.clear()
-            continue
-        seen.add(here.resolve())
-        for file in files:
-            name = (here / file).relative_to(folder).as_posix()
-            if wanted(name):
-                yield name, here / file

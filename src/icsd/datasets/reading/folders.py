@@ -31,7 +31,8 @@ def find_folder(root: Path, *relatives: str, depth: int = 5) -> Path:
             level = sorted(child for folder in level for child in folder.iterdir() if child.is_dir())
     raise UserError(
         f"No folder {' or '.join(relatives)} in what was unpacked ({_summary(root)}): this is not the "
-        "dataset, or only a part of it. Give the complete archives (or the folder with all of them) in data.source."
+        "dataset, or only a part of it. Give the complete archives (or the folder with all of them) in "
+        "data.source."
     )
 
 

@@ -1,0 +1,62 @@
+"""Packing a folder of a user's into an archive that depends on names and contents alone."""
+
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from icsd.datasets.archives import Wanted, is_text, member_path
+from icsd.errors import UserError
+from icsd.files import check_disk_space
+
+_NUM_NAMED = 5
+
+
+def pack(folder: Path, target: Path, *, wanted: Wanted) -> None:
+    """Packs the wanted files below ``folder`` into a tar; its bytes depend on names and contents alone."""
+    members = dict(sorted(_walk(folder, wanted)))
+    if not members:
+        raise UserError(
+            f"The folder {folder.name} (data.source) holds no file of this dataset; is it the right one?"
+        )
+    _check_readable(members)
+    check_disk_space(target.parent, sum(path.stat().st_size for path in members.values()))
+    unfinished = target.with_name(f"{target.name}.unfinished")
+    try:
+        with tarfile.open(unfinished, "w", format=tarfile.PAX_FORMAT) as archive:
+            for name, path in members.items():
+                member = tarfile.TarInfo(name)  # dates and owners stay at zero
+                member.size = path.stat().st_size
+                with path.open("rb") as stream:
+                    archive.addfile(member, stream)
+        unfinished.replace(target)
+    except OSError as error:
+        raise UserError(f"Cannot pack {folder} (data.source): {error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _walk(folder: Path, wanted: Wanted) -> Iterator[tuple[str, Path]]:
+    """Names and paths of the wanted files; linked folders are followed, each real folder once."""
+    seen: set[Path] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        here = Path(parent)
+        if here.resolve() in seen:
+            folders.clear()
+            continue
+        seen.add(here.resolve())
+        for file in files:
+            name = member_path((here / file).relative_to(folder).as_posix())
+            if wanted(name):
+                yield name, here / file
+
+
+def _check_readable(members: Mapping[str, Path]) -> None:
+    """Refuses what cannot be packed, all of it at once: pipes, broken links, names that are no text."""
+    bad = [repr(name) for name, path in members.items() if not (is_text(name) and path.is_file())]
+    if bad:
+        more = f" and {len(bad) - _NUM_NAMED} more" if len(bad) > _NUM_NAMED else ""
+        raise UserError(
+            "data.source: these are no plain files, or their names are no text in UTF-8: "
+            f"{', '.join(bad[:_NUM_NAMED])}{more}"
+        )
