@@ -59,7 +59,9 @@ def test_a_second_process_waits_for_the_first(tmp_path, capfd):
     assert held.wait(60)
     second.start()
     deadline = time.monotonic() + 60
-    while "another process trains this run" not in capfd.readouterr().out and time.monotonic() < deadline:
+    while (
+        "another process is training this run" not in capfd.readouterr().out and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     assert time.monotonic() < deadline
     assert not second_held.is_set()

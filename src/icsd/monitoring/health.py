@@ -1,9 +1,9 @@
 """Loss health: how much each loss term moves the student, and whether it pulls with cross-entropy.
 
 A distillation term that does nothing, or drowns all others, makes a comparison of methods meaningless,
-and no loss curve shows it: what a term does is its gradient. So the gradients of the terms are taken
-apart on a few steps per epoch. Training itself is not touched: the same forward pass, no random
-numbers, nothing accumulated; weights are the same to the bit with and without.
+and no loss curve shows it: what moves the student is a term's gradient. So on a few steps per epoch each
+term is differentiated by itself. Training is not touched: the forward pass is the same, no random number is
+drawn and no gradient is accumulated. The trained weights are bit-identical with and without.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +24,12 @@ Gradient = Sequence[Tensor | None]
 class HealthMeter:
     """Loss health of one epoch: means over its measured steps and over all ranks.
 
-    Each rank measures the gradients of its own first micro-batch of a step, before they are summed with
-    anything: smaller batches than the step's have noisier gradients, and so cosines nearer to 0.
+    Each rank measures the gradients of its own first micro-batch of a step, before they are accumulated or
+    reduced. A micro-batch is smaller than the step's batch, so its gradients are noisier and the cosines
+    nearer to 0.
 
     Args:
-        student: Whose gradients; adapters of the method do not count.
+        student: The network whose gradients are compared; adapters of the method do not count.
         steps: The steps of the epoch to measure, from ``measured_steps``.
     """
 
@@ -40,7 +41,7 @@ class HealthMeter:
     def measure(
         self, fabric: Fabric, step: int, terms: Mapping[str, Tensor], weights: Mapping[str, float]
     ) -> None:
-        """Measure if ``step`` is to be measured and there is distillation; before the backward pass."""
+        """Measure if ``step`` is one of the steps and there is distillation; before the backward pass."""
         if step not in self._steps or len(terms) == 1:
             return
 
@@ -50,7 +51,7 @@ class HealthMeter:
         fabric.backward(cast(Tensor, _InsteadOfLoss(compare)))
 
     def row(self, fabric: Fabric) -> dict[str, float]:
-        """Columns ``health/share/<term>`` and ``health/cosine/<term>``; without those never defined."""
+        """Columns ``health/share/<term>`` and ``health/cosine/<term>``, of those that were ever defined."""
         if not self._measured:
             return {}
         values = torch.stack([torch.stack(list(step.values())) for step in self._measured])
@@ -68,9 +69,9 @@ def measured_steps(steps: int, count: int) -> frozenset[int]:
 
 
 def keep_compiled_graphs() -> None:
-    """Let what ``torch.compile`` makes from now on in this process be differentiated more than once.
+    """Let graphs that ``torch.compile`` builds from now on in this process be differentiated more than once.
 
-    Its backward otherwise overwrites what the forward pass saved, and refuses to keep a graph.
+    Otherwise the backward pass overwrites what the forward pass has saved, and refuses to keep the graph.
     """
     torch._functorch.config.donated_buffer = False
 
@@ -78,17 +79,17 @@ def keep_compiled_graphs() -> None:
 def compare_terms(
     terms: Mapping[str, Tensor], weights: Mapping[str, float], parameters: Sequence[Tensor]
 ) -> dict[str, Tensor]:
-    """The gradients of the terms beside each other.
+    """Compare the gradients of the terms.
 
     Args:
         terms: Unweighted scalars of one forward pass, ``ce`` among them; their graph is kept.
         weights: Of each term.
-        parameters: What is differentiated by.
+        parameters: Whose gradients.
 
     Returns:
         Float64 scalars on the parameters' device, NaN where not defined: ``share/<term>``, the norm of the
-        weighted gradient over the sum of all terms' norms, and ``cosine/<term>`` between the term's
-        gradient and that of cross-entropy, whatever their weights, for all terms but ``ce``.
+        term's weighted gradient divided by the sum of these norms; and for all terms but ``ce``
+        ``cosine/<term>``, between the term's gradient and that of cross-entropy, whatever their weights.
     """
     reference = _gradient(terms["ce"], parameters)
     norms, products = {}, {}
@@ -135,14 +136,14 @@ def _sentence(method: str, term: str, verdict: str, share: float, todo: str) -> 
 
 
 def _gradient(value: Tensor, parameters: Sequence[Tensor]) -> Gradient:
-    """One tensor per parameter, None where there is no gradient, as for a term that is constant here."""
+    """One tensor per parameter; None where there is no gradient, as for a term that is constant."""
     if not value.requires_grad:
         return [None] * len(parameters)
     return torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
 
 
 def _dot(first: Gradient, second: Gradient, *, like: Tensor) -> Tensor:
-    """Inner product in float64; nothing is read from the device."""
+    """Inner product in float64, without waiting for the device."""
     pairs = zip(first, second, strict=True)
     products = [(a.double() * b.double()).sum() for a, b in pairs if a is not None and b is not None]
     return torch.stack([like.new_zeros((), dtype=torch.float64), *products]).sum()
@@ -150,10 +151,10 @@ def _dot(first: Gradient, second: Gradient, *, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _InsteadOfLoss:
-    """Runs ``measure`` as a backward pass.
+    """Passed to ``fabric.backward`` in place of a loss: its backward pass is ``measure``.
 
     Under mixed precision, Fabric refuses to differentiate a module's outputs outside ``fabric.backward``,
-    which can only accumulate.
+    which itself can only accumulate gradients.
     """
 
     measure: Callable[[], None]

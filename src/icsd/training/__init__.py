@@ -1,1 +1,1 @@
-"""Training: one forward pass (distiller), one loop, one optimiser schedule."""
+"""Training: one forward pass (the distiller), one loop, one optimiser and its schedule, checkpoints."""

@@ -1,4 +1,4 @@
-"""State of an interrupted run: written whole or not at all, read without executing code."""
+"""The state of an interrupted run: written whole or not at all, read without executing code."""
 
 import contextlib
 import os
@@ -34,8 +34,8 @@ def load_state(path: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(
-            f"{path}: damaged state of an interrupted run ({type(error).__name__}: {error}); "
-            "delete this file to train from the start"
+            f"{path}: the state of an interrupted run is damaged ({type(error).__name__}: {error}); "
+            "delete this file to train from the beginning"
         ) from error
     return state
 
@@ -48,7 +48,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"another process trains this run ({folder}); waiting for it", flush=True)
+        print(f"another process is training this run ({folder}); waiting for it", flush=True)
         lock.acquire()
     try:
         yield

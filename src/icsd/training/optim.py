@@ -1,4 +1,4 @@
-"""SGD with a separate rate for the head, and the poly schedule as a pure function."""
+"""SGD with a learning rate of its own for the head, and the poly schedule as a pure function."""
 
 from torch import nn
 from torch.optim import SGD
@@ -16,7 +16,7 @@ def build_sgd(
 ) -> SGD:
     """SGD over the backbone at ``lr``, over the head and the method's adapters at ``lr * head_lr_factor``.
 
-    Every group carries ``lr_factor``, by which ``set_lr`` multiplies the schedule.
+    Every group has a ``lr_factor``, by which ``set_lr`` multiplies the rate.
     """
     backbone = [p for name, p in student.named_parameters() if name.startswith("backbone.")]
     head = [p for name, p in student.named_parameters() if not name.startswith("backbone.")]
@@ -25,16 +25,16 @@ def build_sgd(
         {"params": backbone, "lr_factor": 1.0},
         {"params": head + adapters, "lr_factor": head_lr_factor},
     ]
-    # foreach changes speed, not results; its default differs by device, so it is named
+    # Stated because its default differs by device; it changes the speed and no result.
     return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, foreach=True)
 
 
 def poly_lr(step: int, *, steps: int, lr: float, power: float) -> float:
-    """Learning rate of iteration ``step`` (from 0): ``lr * (1 - step / steps) ** power``."""
+    """Learning rate of step ``step`` (from 0): ``lr * (1 - step / steps) ** power``."""
     return float(lr * (1.0 - step / steps) ** power)
 
 
 def set_lr(optimizer: SGD, lr: float) -> None:
-    """Give every group its share of ``lr``."""
+    """Set the rate of every group to ``lr`` times its ``lr_factor``."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_factor"]

@@ -1,4 +1,4 @@
-"""Pictures of a run while it trains. They show its numbers and make none: no stage depends on this file."""
+"""Pictures of a run while it trains. They show its numbers and cannot change them."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
