@@ -1,9 +1,9 @@
 import csv
 import json
+import subprocess
 
 import pytest
 
-from icsd.commands.experiments import reading
 from icsd.commands.experiments.run import show_experiments
 from icsd.errors import UserError
 
@@ -66,7 +66,12 @@ def listed(monkeypatch):
         returncode, stdout, stderr = 0, json.dumps(LISTED), ""
 
     calls = []
-    monkeypatch.setattr(reading.subprocess, "run", lambda command, **_: calls.append(command) or Done)
+
+    def done(command, **_):
+        calls.append(command)
+        return Done
+
+    monkeypatch.setattr(subprocess, "run", done)
     return calls
 
 

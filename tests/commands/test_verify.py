@@ -154,7 +154,9 @@ def other_weights(path):
     network = load_network(path)
     with torch.no_grad():
         bias = list(network.parameters())[-1]
-        bias += 1000 * torch.eye(len(bias))[-1]  # the last class everywhere, however large the others' logits
+        bias.add_(
+            1000 * torch.eye(len(bias))[-1]
+        )  # the last class everywhere, however large the others' logits
     save_weights(network, path)
 
 

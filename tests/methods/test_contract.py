@@ -24,7 +24,7 @@ class OnlyThese(dict[str, Tensor]):
 
 def build(name: str) -> Method:
     """The method with its defaults; adapters and queues are the same every time."""
-    terms = METHODS[name].terms  # type: ignore[union-attr]
+    terms = METHODS[name].terms
     block = {"alw": False, "weights": dict.fromkeys(terms, 1.0)}
     torch.manual_seed(0)
     method = build_method(name, block, student_channels=CHANNELS, teacher_channels=CHANNELS, num_classes=5)
@@ -94,7 +94,7 @@ def test_what_a_method_trains_beside_the_student_is_reached(name: str) -> None:
         assert not parameter.requires_grad or parameter.grad is not None, key
 
 
-@pytest.mark.parametrize("name", [name for name in REAL if not METHODS[name].draws])  # type: ignore[union-attr]
+@pytest.mark.parametrize("name", [name for name in REAL if not METHODS[name].draws])
 def test_the_order_of_the_images_changes_nothing(name: str) -> None:
     method = build(name)
     student, teacher = taps(method, seed=1), taps(method, seed=2)
@@ -165,7 +165,7 @@ def test_weights_as_published_name_the_terms(name: str) -> None:
 
 @pytest.mark.parametrize("name", REAL)
 def test_any_method_may_be_joined_by_pixel_wise_kd(name: str) -> None:
-    terms = METHODS[name].terms  # type: ignore[union-attr]
+    terms = METHODS[name].terms
     block = {"alw": True, "weights": {**dict.fromkeys(terms, 1.0), "kd": 1.0}}
     torch.manual_seed(0)
     method = build_method(name, block, student_channels=CHANNELS, teacher_channels=CHANNELS, num_classes=5)

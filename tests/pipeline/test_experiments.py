@@ -36,7 +36,7 @@ def groups(project):
     experiment = client.get_experiment_by_name("icsd-shapes")
     runs = client.search_runs([experiment.experiment_id])
     assert {each.info.status for each in runs} == {"FINISHED"}
-    found = {}
+    found: dict[str, list[str]] = {}
     for each in runs:
         found.setdefault(each.data.tags["icsd.group"], []).append(each.info.run_name)
     return {group: sorted(names) for group, names in found.items()}

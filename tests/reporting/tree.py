@@ -116,11 +116,12 @@ class Tree:
         np.fill_diagonal(teacher, 0)
         own = np.abs(teacher + draws.normal(0, 1.5 * (1 - self.quality[method]), teacher.shape))
         np.fill_diagonal(own, 0)
-        np.savez(
-            folder / "ics.npz",
-            **({"teacher": teacher} if student is None else {"student": own, "teacher": teacher}),
-        )
-        np.savez(folder / "panels.npz", **self.panels(method, ids, draws))
+        if student is None:
+            np.savez(folder / "ics.npz", teacher=teacher)
+        else:
+            np.savez(folder / "ics.npz", student=own, teacher=teacher)
+        panels: dict[str, Any] = self.panels(method, ids, draws)
+        np.savez(folder / "panels.npz", **panels)
 
     def panels(self, method: str, ids: np.ndarray, draws: np.random.Generator) -> dict[str, np.ndarray]:
         fixed = np.random.default_rng(9)
@@ -188,7 +189,7 @@ class Tree:
         np.fill_diagonal(teacher, 0)
         left = np.linspace(1, 1 - self.quality[method], self.epochs + 1)
         student = teacher * (1 + left[:, None, None])
-        distance = ((student - teacher) ** 2).mean(axis=(1, 2))
+        distance: np.ndarray = ((student - teacher) ** 2).mean(axis=(1, 2))
         np.savez(
             folder / "similarity.npz",
             epochs=np.arange(self.epochs + 1),

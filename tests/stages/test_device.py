@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -5,7 +7,7 @@ from icsd.errors import UserError
 from icsd.params import Runtime
 from icsd.stages.device import accelerator
 
-RUNTIME = {
+RUNTIME: dict[str, Any] = {
     **{"devices": 1, "num_nodes": 1, "precision": "32-true", "workers": 0, "threads": 1},
     **{"channels_last": False, "compile": False, "max_batch_per_device": None},
 }

@@ -16,6 +16,7 @@ from icsd.files import sha256_of
 from icsd.stages.training import run as train
 from icsd.stages.training.run import train_student
 from icsd.stages.tuned_weights import read_tuned
+from icsd.training.checkpoint import save_state
 from icsd.yaml_files import read_yaml
 
 FILES = ("configs/tuned/shapes.yaml", "configs/tuned/shapes.csv")
@@ -125,7 +126,7 @@ def test_an_interrupted_search_ends_as_if_it_had_not_been(project, monkeypatch):
     for name in FILES:
         (project / name).unlink()
     shutil.rmtree(project / ".state")
-    save, saved = train.save_state, []
+    save, saved = save_state, []
 
     def save_and_die(state, path):
         save(state, path)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pandas as pd
 import pytest
 from tests.reporting.tree import Tree
@@ -181,7 +183,9 @@ def test_a_setting_of_ours_that_differs_is_named(changes: dict[str, object], nam
     row = published_value("voc2012", "resnet18", "kd")
     assert row is not None
     assert set(deviations(row, training(**changes))) - set(deviations(row)) == {named}
-    listed = published_table.rows("voc2012", training(**changes)).set_index(["paper", "student", "method"])
+    listed: Any = published_table.rows("voc2012", training(**changes)).set_index(
+        ["paper", "student", "method"]
+    )
     assert named in listed.loc[("AICSD", "resnet18", "kd"), "deviations"]
 
 

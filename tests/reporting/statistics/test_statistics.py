@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -178,7 +180,7 @@ TRIALS = 1500
 
 def tolerance(rate: float, trials: int) -> float:
     """Three standard errors of a share of so many trials."""
-    return 3 * np.sqrt(rate * (1 - rate) / trials)
+    return 3 * math.sqrt(rate * (1 - rate) / trials)
 
 
 @pytest.mark.parametrize("num_seeds", [2, 3, 5])

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from scipy import stats
-from tests.project import ROOT
+from tests.imports import ROOT
 from tests.reporting.tree import Tree, write_json
 
 from icsd.methods import METHODS
@@ -53,7 +53,7 @@ def test_the_documentation_lists_every_method_with_its_terms(name: str):
 
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method and method.left_out])
 def test_what_a_method_leaves_out_is_in_its_line(name: str):
-    left_out = METHODS[name].left_out  # type: ignore[union-attr]
+    left_out = METHODS[name].left_out
     assert left_out.split()[0] in entries()[name].left_out
 
 

@@ -1,6 +1,9 @@
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.patches import StepPatch
 from tests.reporting.tree import Tree
 
 from icsd.monitoring import health as training
@@ -36,7 +39,7 @@ def test_shares_are_means_over_seeds_and_then_over_epochs(tree: Tree):
         ["resnet18", "aicsd", "ce"],
         ["resnet18", "aicsd", "kd"],
     ]
-    kd = found.set_index("term").loc["kd"]
+    kd: Any = found.set_index("term").loc["kd"]
     assert kd[["share_mean", "share_min", "share_max", "cosine_mean"]].tolist() == pytest.approx(
         [30, 5, 55, 0.3]
     )
@@ -95,7 +98,10 @@ def test_report_and_training_agree(tree: Tree, share):
     results = tree.load()
     history = results.runs["resnet18", "aicsd", 0].history
     assert history is not None
-    warned = training.health_warnings(history.to_dict("records"), method="aicsd")
+    warned = training.health_warnings(
+        [{str(key): value for key, value in row.items()} for row in history.to_dict("records")],
+        method="aicsd",
+    )
     remarks = [f"{term} {remark}" for term, remark in rows(tree)["remark"].items() if remark]
     assert len(warned) == len(remarks)
     assert all(remark in sentence for remark, sentence in zip(remarks, warned, strict=True))
@@ -109,7 +115,9 @@ def test_the_figure_stacks_every_measured_method_to_a_hundred_percent(tree: Tree
     (axis,) = figure.axes
     assert axis.get_title(loc="left") == "AICSD"
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["ce, mean 65 %", "kd, mean 35 %"]
-    bands = [patch.get_data() for patch in axis.patches if patch.get_fill()]
+    bands: list[Any] = [
+        patch.get_data() for patch in axis.patches if isinstance(patch, StepPatch) and patch.get_fill()
+    ]
     assert bands[0].values == pytest.approx(100 * (1 - share))
     assert bands[1].values == pytest.approx(np.full(tree.epochs, 100))
     assert bands[1].baseline == pytest.approx(bands[0].values)

@@ -3,7 +3,6 @@ import json
 import shutil
 from typing import Any
 
-import pandas as pd
 import pytest
 from tests.reporting.tree import Tree, write_json
 
@@ -32,11 +31,11 @@ def family(tree: Tree) -> Tree:
     return tree.write()
 
 
-def methods(tree: Tree) -> pd.DataFrame:
+def methods(tree: Tree) -> Any:
     return methods_table.rows(tree.load()).set_index("method")
 
 
-def ablation(tree: Tree) -> pd.DataFrame:
+def ablation(tree: Tree) -> Any:
     results = tree.load()
     draws = differences.resample(results, resamples=50, seed=0)
     return ablation_table.rows(results, comparison_table.rows(results, draws))

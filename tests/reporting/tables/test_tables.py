@@ -1,6 +1,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from icsd.reporting.tables import protocol as protocol_table
 from icsd.reporting.tables import provenance as provenance_table
 
 
-def comparison(results: Results) -> pd.DataFrame:
+def comparison(results: Results) -> Any:  # pandas-stubs takes a row of two keys for a scalar
     draws = differences.resample(results, resamples=200, seed=0)
     return comparison_table.rows(results, draws).set_index(["student", "method"])
 
@@ -163,7 +164,7 @@ def test_per_class_means_leave_absent_classes_empty(tree: Tree):
         iou = json.loads(path.read_text())["iou_per_class"]
         tree.edit_metrics("none", "resnet18", seed, {"iou_per_class": [None, 0.5 + 0.1 * seed, *iou[2:]]})
     table = per_class_table.rows(tree.load())
-    alone = table[(table["method"] == "none")].set_index("class")
+    alone: Any = table[(table["method"] == "none")].set_index("class")
     assert list(alone.index) == list(CLASSES)
     assert alone.loc["road", ["iou_mean", "iou_std"]].tolist() == [
         pytest.approx(55),
@@ -174,7 +175,7 @@ def test_per_class_means_leave_absent_classes_empty(tree: Tree):
 
 
 def test_cost_is_relative_to_the_student_alone(tree: Tree):
-    table = cost_table.rows(tree.load()).set_index("method")
+    table: Any = cost_table.rows(tree.load()).set_index("method")
     assert table.loc["aicsd", "relative_time"] == pytest.approx(1.2)
     assert table.loc["aicsd", "minutes_training"] == pytest.approx(60.5 / 60)
     assert table.loc["aicsd", "flops"] == 123_456_789
@@ -182,7 +183,7 @@ def test_cost_is_relative_to_the_student_alone(tree: Tree):
 
 def test_a_missing_cost_leaves_its_row_empty(tree: Tree):
     shutil.rmtree(tree.root / "costs/shapes/none")
-    table = cost_table.rows(tree.load()).set_index("method")
+    table: Any = cost_table.rows(tree.load()).set_index("method")
     assert table.loc["none", ["seconds_per_epoch", "device"]].isna().all()
     assert pd.isna(table.loc["aicsd", "relative_time"])
 
@@ -202,7 +203,7 @@ def test_histories_are_stacked_with_method_and_seed(tree: Tree):
 
 
 def test_the_protocol_says_what_was_trained_and_where_methods_differ(tree: Tree):
-    card = protocol_table.rows(tree.load()).set_index("setting")
+    card: Any = protocol_table.rows(tree.load()).set_index("setting")
     assert card.loc["Reported on", "students"] == "test, 12 images"
     assert card.loc["Network"].tolist() == [
         "DeepLabV3+, ResNet-50, width 0.25",
@@ -230,7 +231,7 @@ def test_the_protocol_says_how_images_come_to_their_size(tree: Tree):
 def test_the_protocol_says_where_weights_come_from(tree: Tree):
     block = {"alw": True, "weights": {"kd": 1.0}}
     for seed in tree.seeds:
-        changes = {"params": {"method": block}, "weights_source": "published"}
+        changes: dict[str, object] = {"params": {"method": block}, "weights_source": "published"}
         tree.edit_training("aicsd", "resnet18", seed, changes)
     assert (
         protocol_table.rows(tree.load()).set_index("setting").loc["Weights of loss terms", "students"]
@@ -240,5 +241,5 @@ def test_the_protocol_says_where_weights_come_from(tree: Tree):
 
 def test_the_protocol_ignores_runs_that_are_missing(tree: Tree):
     (tree.root / "results/shapes/aicsd/resnet18-1/metrics.json").unlink()
-    card = protocol_table.rows(tree.load()).set_index("setting")
+    card: Any = protocol_table.rows(tree.load()).set_index("setting")
     assert card.loc["Reported on", "students"] == "test, 12 images"

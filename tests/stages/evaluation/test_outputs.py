@@ -5,16 +5,19 @@ import json
 import numpy as np
 import pytest
 
+from icsd.data.shards import ShardedSplit
 from icsd.stages.evaluation.outputs import LARGEST_SIDE, panels
 
 
-class Split:
+class Split(ShardedSplit):
     """Two images of different sizes."""
-
-    ids = ("first", "second")
 
     def __init__(self, *sizes):
         self._sizes = sizes
+
+    @property
+    def ids(self):
+        return ["first", "second"]
 
     def __getitem__(self, index):
         label = np.full(self._sizes[index], index + 1, np.uint8)

@@ -32,7 +32,8 @@ def test_the_similarity_is_a_picture_with_a_step_in_mlflow(taught, monkeypatch):
         def image(self, picture, *, key, step):
             pictures.append((key, step, [axis.get_title() for axis in picture.axes][:3]))
 
-    logged, pictures = {}, []
+    logged: dict[int, float] = {}
+    pictures: list[tuple[str, int, list[str]]] = []
     change(taught, tracking={"enabled": True})
     monkeypatch.setattr(run, "open_tracker", lambda *_, **__: Recorder())
     student(taught, "kd")
@@ -50,7 +51,7 @@ def test_a_diverged_student_is_a_failed_run_in_mlflow(taught, monkeypatch):
         def close(self, status="FINISHED"):
             recorded["status"] = status
 
-    recorded = {}
+    recorded: dict[str, str] = {}
     monkeypatch.setattr(run, "open_tracker", lambda *_, **__: Recorder())
     change(taught, train={"lr": 1e30})
     student(taught, "kd")
@@ -75,7 +76,7 @@ def test_a_warning_is_a_tag_in_mlflow(project):
         def tags(self, values):
             recorded.update(values)
 
-    recorded = {}
+    recorded: dict[str, str] = {}
     recorder = TrainingRecorder(Recorder(), checked_params(project), RunKey("shapes", "kd", "resnet18", 0))
     row = {"health/share/ce": 0.5, "health/share/kd": 0.5, "weight/ce": 1.0, "weight/kd": 1.0}
     recorder.warn_of_health([row])

@@ -12,6 +12,7 @@ from icsd.models.weights import load_network
 from icsd.stages.evaluation.run import evaluate_students
 from icsd.stages.training import run as training
 from icsd.stages.training.run import train_student, train_teacher
+from icsd.training.checkpoint import save_state
 
 
 class Killed(Exception):
@@ -66,7 +67,7 @@ def test_the_number_of_workers_changes_nothing(taught):
 def test_an_interrupted_run_ends_as_if_it_had_not_been(taught, monkeypatch, epoch, when):
     whole = student(taught)
     forget(taught)
-    save = training.save_state
+    save = save_state
 
     def save_and_die(state, path):
         if state["progress"]["epoch"] == epoch:
@@ -95,7 +96,7 @@ def test_other_numbers_never_resume_from_old_state(taught):
 
 
 def test_methods_share_the_initial_weights(taught, monkeypatch):
-    seen = {}
+    seen: dict[int, dict[str, torch.Tensor]] = {}
 
     def remember(fabric, module, optimizer, progress, *, student, **_):
         seen[len(seen)] = {name: value.clone() for name, value in student.state_dict().items()}
