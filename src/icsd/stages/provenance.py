@@ -16,8 +16,14 @@ from icsd.stages.code import code_of_method, code_of_training
 from icsd.stages.grid import teacher_key
 
 
-def provenance_of(root: Path, params: Params, key: RunKey) -> Provenance:
+def provenance_of(root: Path, params: Params, key: RunKey, *, data: PreparedData | None = None) -> Provenance:
     """The digests of a network that would be trained now.
+
+    Args:
+        root: The repository.
+        params: The whole tree.
+        key: Which network it is.
+        data: The dataset's prepared data where they are open already.
 
     Raises:
         UserError: The data are not prepared, or a student has no teacher yet.
@@ -31,7 +37,7 @@ def provenance_of(root: Path, params: Params, key: RunKey) -> Provenance:
     local = Path(pretrained) if isinstance(pretrained, str) else None
     return Provenance(
         code=code_of(params, key),
-        data=PreparedData(root / data_folder(params.dataset)).digest,
+        data=(data or PreparedData(root / data_folder(params.dataset))).digest,
         teacher=sha256_of(teacher) if teacher else None,
         pretrained=sha256_of(local) if local and local.exists() else None,
     )

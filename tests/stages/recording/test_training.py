@@ -1,7 +1,7 @@
 from tests.project import change
 
 from icsd.runs import RunKey
-from icsd.stages.recording.training import TrainingRecorder, compared_parameters
+from icsd.stages.recording.training import TrainingRecorder, compared_parameters, mlflow_record
 from icsd.stages.training import run
 from icsd.stages.training.job import student_job
 from icsd.stages.training.run import train_student
@@ -85,3 +85,25 @@ def test_a_warning_is_a_tag_in_mlflow(project):
     recorder.warn_of_health([row])
     assert list(recorded) == ["icsd.loss_health"]
     assert "kd does nothing" in recorded["icsd.loss_health"]
+
+
+def test_the_address_of_the_store_is_shared_without_credentials(project, monkeypatch):
+    change(project, tracking={"enabled": True})
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example.org:5000")
+    record = mlflow_record(project, checked_params(project), NullTracker())
+    assert record.model_dump() == {
+        "experiment": "icsd-shapes",
+        "run_id": None,
+        "uri": "https://mlflow.example.org:5000",
+    }
+
+
+def test_the_address_of_a_store_on_this_machine_does_not_show_where_it_is(project, monkeypatch):
+    change(project, tracking={"enabled": True})
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    record = mlflow_record(project, checked_params(project), NullTracker())
+    assert record.uri == "sqlite:///.mlflow/mlflow.db"
+
+
+def test_without_tracking_there_is_no_run_to_name(project):
+    assert mlflow_record(project, checked_params(project), NullTracker()) is None

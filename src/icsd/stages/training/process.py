@@ -70,8 +70,8 @@ def start_run(root: Path, job: Job) -> Run:
     """
     torch.set_num_threads(job.params.runtime.threads)
     fabric = _start_fabric(job.params.runtime)
-    provenance = provenance_of(root, job.params, job.key)
     data = PreparedData(root / data_folder(job.params.dataset))
+    provenance = provenance_of(root, job.params, job.key, data=data)
     state = job.key.state(identity_of(job, provenance))
     return Run(root=root, job=job, fabric=fabric, data=data, provenance=provenance, state=state)
 
