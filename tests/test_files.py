@@ -1,6 +1,9 @@
+import errno
 import json
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from icsd.errors import UserError
 from icsd.files import (
     check_disk_space,
     copy_file,
+    exclusive,
     folder_written_whole,
     replace_folder,
     sha256_of,
@@ -55,7 +59,9 @@ def test_what_a_killed_process_left_does_not_stay(tmp_path):
     )
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], env=environment, check=False)
-    assert [path.name for path in tmp_path.iterdir()] == [".out.unfinished"]
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".out.")
+    assert left.name.endswith(".unfinished")
     with folder_written_whole(tmp_path / "out") as folder:
         (folder / "a").write_text("new")
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "a"]
@@ -93,7 +99,11 @@ def test_an_older_folder_is_there_until_the_new_one_is(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "rename", watched)
     replace_folder(tmp_path / "new", tmp_path / "out")
-    assert seen == [{"new", "out"}, {"new", ".out.old"}]
+    first, second = seen
+    assert first == {"new", "out"}
+    (old,) = second - {"new"}
+    assert old.startswith(".out.")
+    assert old.endswith(".old")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out/a").read_text() == "new"
 
@@ -112,3 +122,81 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         write_json(path, {"a": object()})
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_another_process_is_writing_stays(tmp_path):
+    with folder_written_whole(tmp_path / "out") as one:
+        (one / "one").write_text("1")
+        with folder_written_whole(tmp_path / "out") as other:
+            (other / "other").write_text("2")
+        assert (tmp_path / "out/other").is_file()
+        assert (one / "one").is_file()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "one"]
+
+
+def disks(monkeypatch, *, free=None):
+    """Every folder a disk of its own, as ``rename`` sees it."""
+    rename = Path.rename
+
+    def across(source, target):
+        if source.parent != Path(target).parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link", str(source))
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", across)
+    if free is not None:
+        usage = shutil.disk_usage("/")._replace(free=free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+
+
+def test_a_folder_moves_to_another_disk(tmp_path, monkeypatch):
+    (tmp_path / "here/new/deeper").mkdir(parents=True)
+    (tmp_path / "here/new/deeper/a").write_text("new")
+    (tmp_path / "there/out").mkdir(parents=True)
+    (tmp_path / "there/out/a").write_text("old")
+    disks(monkeypatch)
+    replace_folder(tmp_path / "here/new", tmp_path / "there/out")
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert files == ["there/out/deeper/a"]
+    assert list((tmp_path / "here").iterdir()) == []
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["out"]
+
+
+def test_a_disk_that_is_too_small_keeps_both_folders(tmp_path, monkeypatch):
+    (tmp_path / "here/new").mkdir(parents=True)
+    (tmp_path / "here/new/a").write_text("new")
+    (tmp_path / "there/out").mkdir(parents=True)
+    (tmp_path / "there/out/a").write_text("old")
+    disks(monkeypatch, free=2)
+    with pytest.raises(UserError, match="Not enough disk space"):
+        replace_folder(tmp_path / "here/new", tmp_path / "there/out")
+    assert (tmp_path / "here/new/a").read_text() == "new"
+    assert (tmp_path / "there/out/a").read_text() == "old"
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["out"]
+
+
+def test_a_link_to_another_disk_is_replaced_and_not_followed(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/kept").write_text("kept")
+    (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
+    with folder_written_whole(tmp_path / "out") as folder:
+        (folder / "a").write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "out"]
+    assert (tmp_path / "out/a").read_text() == "new"
+    assert (tmp_path / "elsewhere/kept").is_file()
+
+
+def test_a_second_process_waits_for_the_lock_and_says_so(tmp_path, capsys):
+    entered = threading.Event()
+
+    def second():
+        with exclusive(tmp_path / "locks/a.lock", waiting="another process writes a"):
+            entered.set()
+
+    with exclusive(tmp_path / "locks/a.lock", waiting=""):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert not entered.wait(0.3)
+    thread.join(10)
+    assert entered.is_set()
+    assert capsys.readouterr().out == "another process writes a; waiting for it\n"

@@ -1,14 +1,44 @@
-"""Files and folders that are either complete or not there."""
+"""Files and folders that are either complete or not there, and written by one process at a time."""
 
+import errno
+import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from icsd.errors import UserError
+
+_FOLDER_IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST}
+
+
+@contextmanager
+def exclusive(lock: Path, *, waiting: str) -> Iterator[None]:
+    """Hold a lock file for the block; the system releases it when the process ends, however it ends.
+
+    A killed ``dvc`` leaves its child working: the next one starts the same stage, and must wait for it.
+
+    Args:
+        lock: The file, which stays. Not among the outputs, which DVC deletes.
+        waiting: What to print when another process holds it; "…; waiting for it" is added.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        print(f"{waiting}; waiting for it", flush=True)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def sha256_of(path: Path) -> str:
@@ -20,7 +50,7 @@ def sha256_of(path: Path) -> str:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, and its folder: a reader sees the old content or the new one, whatever happens."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = _sibling(path, "unfinished")
     try:
         with unfinished.open("wb") as file:
             file.write(content)
@@ -41,26 +71,86 @@ def write_json(path: Path, content: object) -> None:
 def folder_written_whole(destination: Path) -> Iterator[Path]:
     """A fresh folder to write to, which takes ``destination``'s place only when the block ends well.
 
-    What a killed process left unfinished is removed by the next one.
+    Its name is no other process's. What a killed process left unfinished is removed by the next one, which
+    knows it by its lock: nobody holds it any more.
     """
-    unfinished = destination.with_name(f".{destination.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(destination)
+    place = _sibling(destination, "unfinished")
+    place.mkdir()
+    lock = FileLock(place / "lock")
+    lock.acquire()
     try:
-        yield unfinished
-        replace_folder(unfinished, destination)
+        content = place / "content"
+        content.mkdir()
+        yield content
+        replace_folder(content, destination)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        lock.release()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _remove_abandoned(destination: Path) -> None:
+    for file in destination.parent.glob(f".{glob.escape(destination.name)}.*.unfinished/lock"):
+        lock = FileLock(file)
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, OSError):  # in use, or gone meanwhile
+            continue
+        shutil.rmtree(file.parent, ignore_errors=True)
+        lock.release()
 
 
 def replace_folder(source: Path, destination: Path) -> None:
-    """Moves ``source`` to ``destination``; an older folder there steps aside first and goes last."""
-    old = destination.with_name(f".{destination.name}.old")
-    shutil.rmtree(old, ignore_errors=True)  # of a killed process
-    if destination.exists():
-        destination.rename(old)
-    source.rename(destination)
-    shutil.rmtree(old, ignore_errors=True)
+    """Move ``source`` to ``destination``; an older folder there steps aside first and goes last.
+
+    The two may be on different disks: then a copy is made next to the destination, and renamed.
+    """
+    old = _sibling(destination, "old")
+    while True:
+        if os.path.lexists(destination):
+            _move(destination, old)
+        try:
+            _move(source, destination)
+        except BaseException as error:
+            if os.path.lexists(old) and not os.path.lexists(destination):
+                _move(old, destination)
+            if not isinstance(error, OSError) or error.errno not in _FOLDER_IN_THE_WAY:
+                raise
+        else:
+            break
+        _remove(old)  # another process was faster: its folder steps aside, too
+    _remove(old)
+
+
+def _move(source: Path, destination: Path) -> None:
+    try:
+        source.rename(destination)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = _sibling(destination, "unfinished")
+        try:
+            num_bytes = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
+            check_disk_space(destination.parent, num_bytes)
+            shutil.copytree(source, copy, symlinks=True)
+            copy.rename(destination)
+        finally:
+            _remove(copy)
+        _remove(source)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or the link that stands in its place."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _sibling(path: Path, ending: str) -> Path:
+    """A hidden name in the same folder, which no other process uses."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{ending}")
 
 
 def check_disk_space(folder: Path, num_bytes: int) -> None:
@@ -79,7 +169,7 @@ def copy_file(source: Path, target: Path) -> None:
     Never a hard link: DVC makes the files it tracks read-only, and a linked original would become so too.
     """
     check_disk_space(target.parent, source.stat().st_size)
-    unfinished = target.with_name(target.name + ".unfinished")
+    unfinished = _sibling(target, "unfinished")
     try:
         _copy_blocks(source, unfinished)
         unfinished.replace(target)

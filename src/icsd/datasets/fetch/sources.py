@@ -8,8 +8,8 @@ from pathlib import Path
 
 from icsd.datasets import DATASETS, Dataset, Shapes
 from icsd.datasets.archives import is_archive, is_archive_name
+from icsd.datasets.fetch.packing import pack
 from icsd.datasets.fetch.transfer import download_url, is_url, name_of
-from icsd.datasets.packing import pack
 from icsd.errors import UserError
 from icsd.files import copy_file, replace_folder, sha256_of, write_json
 

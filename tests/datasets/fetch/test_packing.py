@@ -4,7 +4,7 @@ import tarfile
 import pytest
 
 from icsd.datasets.archives import unpack
-from icsd.datasets.packing import pack
+from icsd.datasets.fetch.packing import pack
 from icsd.errors import UserError
 
 TREE = {"top/a.png": b"a" * 3000, "top/b/c.png": b"c" * 700, "top/readme.txt": b"no"}
