@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-import yaml
 from tests.imports import ROOT
 from tests.reporting.tree import CLASSES, Tree
 
 from icsd.reporting.dvc_plots import ROWS_PER_CLASS, plot_tables
+from icsd.yaml_files import read_yaml
 
 
 def test_curves_are_means_over_seeds_in_percent(tree: Tree):
@@ -47,9 +47,7 @@ def test_an_empty_grid_has_the_columns_and_no_rows(tmp_path):
 
 def test_every_plot_of_the_pipeline_has_its_table_and_columns(tree: Tree):
     found = plot_tables(tree.load(), focus="aicsd")
-    plots = [
-        plot for plot in yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"] if isinstance(plot, dict)
-    ]
+    plots = [plot for plot in read_yaml(ROOT / "dvc.yaml")["plots"] if isinstance(plot, dict)]
     assert len(plots) == 5
     for plot in plots:
         (settings,) = plot.values()
