@@ -1,7 +1,9 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 import icsd
 from icsd.tracking import group_id, store_location
 from icsd.tracking.run import RunDescription, attach, find_runs
-from icsd.tracking.store import open_client
+from icsd.tracking.store import open_client, public_uri
 
 
 def description(**changes: str) -> RunDescription:
@@ -34,6 +36,58 @@ def test_inside_dvcs_temporary_experiments_the_main_repository_keeps_them(
 def test_the_users_tracking_server_is_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert store_location(tmp_path) == ("http://127.0.0.1:5000", None)
+
+
+def test_a_relative_database_of_the_user_lies_in_the_repository_wherever_a_stage_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert store_location(tmp_path) == (f"sqlite:///{tmp_path}/mlflow.db", f"file://{tmp_path}/mlruns")
+
+
+@pytest.mark.parametrize("name", ["done?", "50% done", "a#b?c%41", "my runs ü"])
+def test_a_checkout_may_have_any_name(name: str, tmp_path: Path, empty_store: Path) -> None:
+    """In a process of its own, as a stage is: MLflow keeps one database open per address."""
+    home = tmp_path / name
+    (home / ".mlflow").mkdir(parents=True)
+    shutil.copy(empty_store, home / ".mlflow" / "mlflow.db")
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))
+    }
+    program = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from icsd.tracking.run import RunDescription, attach\n"
+        "run = RunDescription('icsd-x', 'group', 'child', 'name', {})\n"
+        "client, _ = attach(Path.cwd(), run)\n"
+        "client.log_text(run.run_id, 'text', 'note.txt')\n"
+    )
+    source = Path(__file__).parents[2] / "src"
+    subprocess.run([sys.executable, "-c", program, str(source)], cwd=home, env=environment, check=True)
+    assert [path.read_text() for path in (home / ".mlflow").rglob("note.txt")] == ["text"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_database_that_cannot_be_opened_costs_no_wait(tmp_path: Path) -> None:
+    (tmp_path / ".mlflow" / "mlflow.db").mkdir(parents=True)
+    started = time.monotonic()
+    with pytest.raises(Exception, match="unable to open database file"):
+        attach(tmp_path, description())
+    assert time.monotonic() - started < 20
+
+
+def test_the_address_for_files_has_no_login_and_no_folder_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert public_uri(tmp_path) == "sqlite:///.mlflow/mlflow.db"
+    for address, shown in {
+        "https://ann:hunter22@host:5000/a@b": "https://host:5000/a@b",
+        f"sqlite:///{tmp_path}/mine/m.db": "sqlite:///mine/m.db",
+        "sqlite:////somewhere/m.db": "sqlite:///m.db",
+    }.items():
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        assert public_uri(tmp_path) == shown
 
 
 def test_an_execution_is_named_by_its_experiment_else_by_its_parameters(

@@ -10,7 +10,7 @@ from icsd.tracking.names import CHAMPION, Tag, experiment_name, registered_model
 from icsd.tracking.opening import open_parent, open_tracker
 from icsd.tracking.registry import Registry, Version
 from icsd.tracking.run import group_id, run_id_in
-from icsd.tracking.store import store_location
+from icsd.tracking.store import public_uri, store_location
 from icsd.tracking.upkeep import close_stale, deliver_pending, tag_reused, when_reachable
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "group_id",
     "open_parent",
     "open_tracker",
+    "public_uri",
     "registered_model_name",
     "run_id_in",
     "store_location",

@@ -1,12 +1,12 @@
 """The journal's way to MLflow: in batches, each record once, and never in the training's way."""
 
-import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icsd.tracking.journal import Journal, Record
+from icsd.tracking.messages import log
 from icsd.tracking.run import RunDescription, attach
 from icsd.tracking.sending import send
 from icsd.tracking.values import METRICS_PER_BATCH
@@ -14,7 +14,6 @@ from icsd.tracking.values import METRICS_PER_BATCH
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-_log = logging.getLogger("icsd.tracking")
 PUSH_EVERY = 2.0
 """Seconds between two deliveries at least; writing to the journal does not wait for them."""
 RETRY_AFTER = 30.0
@@ -51,7 +50,7 @@ class Mirror:
             self._client = None
             self._not_before = time.monotonic() + RETRY_AFTER
             if not self._failing:
-                _log.warning(
+                log.warning(
                     "MLflow cannot be reached; the run continues and its records are kept for later: %s",
                     error,
                 )

@@ -1,19 +1,18 @@
 """One record of the journal, sent to MLflow: what each kind means there."""
 
 import json
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icsd.tracking.journal import Record
+from icsd.tracking.messages import log
 from icsd.tracking.names import Tag
 from icsd.tracking.values import DIGEST_LENGTH
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-_log = logging.getLogger("icsd.tracking")
 # Answers that may be different tomorrow: no login yet, run not there, too slow, too many requests.
 _PASSING_REFUSALS = (401, 403, 404, 408, 429)
 
@@ -34,7 +33,7 @@ def send(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> N
             raise
         parts = list(_singles(record))
         if len(parts) < 2:
-            _log.warning("MLflow refuses %s: %s", json.dumps(record, default=str)[:200], error)
+            log.warning("MLflow refuses %s: %s", json.dumps(record, default=str)[:200], error)
         for part in parts if len(parts) > 1 else ():
             send(client, run_id, part, folder)
 

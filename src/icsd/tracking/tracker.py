@@ -1,6 +1,5 @@
 """The tracker that writes a journal and mirrors it to MLflow."""
 
-import logging
 import re
 import shutil
 import signal
@@ -18,6 +17,7 @@ from filelock import FileLock
 
 from icsd.tracking.base import ModelSpec, Status
 from icsd.tracking.journal import Journal
+from icsd.tracking.messages import log
 from icsd.tracking.mirror import Mirror
 from icsd.tracking.run import RunDescription
 from icsd.tracking.system import SystemSampler
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-_log = logging.getLogger("icsd.tracking")
 # Weights are written once and replaced whole: a second name is as good as a copy, and costs no space.
 _LINK_FROM = 16_000_000
 _SIGTERM_EXIT = 128 + signal.SIGTERM
@@ -132,7 +131,7 @@ class MlflowTracker:
         try:
             save_model(network, path, spec)
         except Exception as error:  # the stage writes the weights anyway; hours of training are not lost
-            _log.warning("the network cannot be exported as an MLflow model: %s", error)
+            log.warning("the network cannot be exported as an MLflow model: %s", error)
             return
         self._record("model", name=spec.name, model_key=key, path=self._relative(path), step=self._last_step)
 

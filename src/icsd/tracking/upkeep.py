@@ -1,6 +1,5 @@
 """What later stages do for earlier runs: deliver pending records, end killed runs, tag reused ones."""
 
-import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from filelock import Timeout
 
 from icsd.runs import main_root
 from icsd.tracking.journal import Journal, journal_folders, journal_lock
+from icsd.tracking.messages import log
 from icsd.tracking.mirror import Mirror
 from icsd.tracking.names import CHILD, Tag
 from icsd.tracking.run import RunDescription, find_runs
@@ -17,8 +17,6 @@ from icsd.tracking.store import open_client, store_location, store_lock
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
-
-_log = logging.getLogger("icsd.tracking")
 
 
 def deliver_pending(root: Path) -> int:
@@ -90,7 +88,7 @@ def when_reachable(root: Path, work: "Callable[[MlflowClient], None]") -> None:
             client.search_experiments(max_results=1)
         work(client)
     except Exception as error:  # upkeep is optional: the stage that asks for it has its own work to finish
-        _log.warning("MLflow cannot be reached, its runs stay as they are: %s", error)
+        log.warning("MLflow cannot be reached, its runs stay as they are: %s", error)
 
 
 def _deliver(root: Path, folder: Path) -> bool:

@@ -135,17 +135,8 @@ def mlflow_record(root: Path, params: Params, tracker: Tracker) -> MlflowRecord 
     if not params.tracking.enabled:
         return None
     return MlflowRecord(
-        experiment=experiment_name(params.dataset), run_id=tracker.run_id, uri=_public_uri(root)
+        experiment=experiment_name(params.dataset), run_id=tracker.run_id, uri=tracking.public_uri(root)
     )
-
-
-def _public_uri(root: Path) -> str:
-    """The store's address without this machine's path and without credentials: the file is shared."""
-    uri, _ = tracking.store_location(root)
-    if uri.startswith("sqlite:"):
-        return "sqlite:///.mlflow/mlflow.db"
-    scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def git_record(root: Path) -> GitRecord:
