@@ -159,7 +159,7 @@ class CostRecord(Record):
     machine: str
     torch: str
     extra_parameters: int
-    """Of the method's own modules, which train beside the student."""
+    """Of the method's own modules, which train alongside the student."""
     started: str
     finished: str
     resumed: int

@@ -1,4 +1,4 @@
-"""Experiments as people run them: in the workspace, beside it, and several at a time."""
+"""Experiments as people run them: in the workspace, alongside it, and several at a time."""
 
 import csv
 import json

@@ -26,7 +26,7 @@ class AttentionTransfer(Method):
 
     Reading: the mean, as in CIRKD and RepDistiller; the paper takes the norm of the difference instead. A
     unit vector's entries shrink as positions are added, so this mean falls with 1/(h·w), and a weight
-    belongs to a size of map: CIRKD's 10000 was used (beside KD at 1) on the feature before the classifier
+    belongs to a size of map: CIRKD's 10000 was used (alongside KD at 1) on the feature before the classifier
     at 64x128 positions, 10000 · h·w / 8192 is as strong on a map of h·w.
 
     This is also the most likely meaning of the baseline "AD" in the AICSD paper, which does not spell it

@@ -20,7 +20,7 @@ Resolution = Literal["logits", "input"]
 class Method(nn.Module):
     """A distillation method: an interface, nothing more.
 
-    A method owns what it trains beside the student (adapters), never a network. Its constructor takes the
+    A method owns what it trains alongside the student (adapters), never a network. Its constructor takes the
     options of its block in params.yaml as annotated keyword-only arguments with defaults, and may ask by
     name for ``student_channels``, ``teacher_channels`` (the width of every tap) and ``num_classes``.
 

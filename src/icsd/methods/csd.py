@@ -30,7 +30,7 @@ class CSD(Method):
     of the two tells what the divergence adds.
 
     Reading: as CIRKD reimplements it, without normalised rows, with τ = 4. Its recipe is this at 10
-    beside the pixel-wise half (residual attention) at 1000, without KD; here it stands alone. Inner
+    alongside the pixel-wise half (residual attention) at 1000, without KD; here it stands alone. Inner
     products of distributions over N positions are of the order of 1/N, and the loss of 1/N²: the weight is
     tied to the number of positions. CIRKD's logits have stride 8, 16 after pooling: from logits of
     stride 4, ``pool: 4`` gives as many positions.

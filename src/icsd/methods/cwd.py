@@ -34,7 +34,7 @@ class CWD(Method):
     Features are taken as tapped: ``stage4`` and ``decoder`` before their ReLU, ``aspp`` after it.
 
     The published weights carry over: 3 for logits at τ = 4, alone (CIRKD adds pixel-wise KD at weight 1); for
-    features the authors' code has 35 to 50 and CIRKD 50, beside the term on logits. CIRKD divides by the
+    features the authors' code has 35 to 50 and CIRKD 50, alongside the term on logits. CIRKD divides by the
     number of the student's channels before the projection, where this loss has the teacher's: its 50 is
     50 · K_T / K_S here, for K_T and K_S channels at the tap (100 for its ResNet-101 and ResNet-18).
 

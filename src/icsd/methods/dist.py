@@ -27,7 +27,7 @@ class DIST(Method):
 
     Reading: as the authors' segmentation code, which takes the pixels of the whole batch (of one device,
     where several train) as one population for ``dist_intra``, not each image by itself, and has τ = 1; the
-    factor τ² is from their later code with a temperature. There, weights 1 and 1 stand beside an auxiliary
+    factor τ² is from their later code with a temperature. There, weights 1 and 1 stand alongside an auxiliary
     head's at 0.4, which this project does not have, and all pixels count.
 
     Correlation with a constant is undefined: it counts as 0, with a finite gradient. Where student and

@@ -27,7 +27,7 @@ class FitNet(Method):
     bias-free 1x1 regressor even where the widths agree, and the map behind the pyramid. Features are taken as
     tapped: ``aspp`` after its ReLU, the others before it. All positions count.
 
-    Published weight (CIRKD): 10, beside pixel-wise KD at 1; both are means there as here.
+    Published weight (CIRKD): 10, alongside pixel-wise KD at 1; both are means there as here.
 
     Args:
         student_channels: Width of every tap of the student.

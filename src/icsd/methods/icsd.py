@@ -43,7 +43,7 @@ class ICSD(Method):
         resolution: At the logits' own size, or upsampled to the labels'.
         rows: The matrices as they are, or every row divided by its L2 norm before the comparison.
 
-    The published 9500 belongs to ``released``: beside a plain mean of cross-entropy it is 57000 at a batch of
+    The published 9500 belongs to ``released``: with a plain mean of cross-entropy it is 57000 at a batch of
     6 (both losses are divided by the batch there). For ``paper`` no weight is published.
 
     ``released`` implies ``ignored: include``, ``resolution: input`` and ``rows: l2``, whatever is given.

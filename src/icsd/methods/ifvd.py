@@ -32,7 +32,7 @@ class IFVD(Method):
     Readings:
 
     - Weights as in CIRKD's code base (github.com/winycg/CIRKD): 20, with 1 for KD, on the same normalisation.
-      The authors' 200 stands beside 10 for a KD term that is also divided by the number of classes.
+      The authors' 200 stands alongside 10 for a KD term that is also divided by the number of classes.
     - The tap is the output of the context module, in the authors' PSPNet (and CIRKD's DeepLabV3) also the
       classifier's input, at stride 8. A DeepLabV3+ has a decoder in between: ``aspp`` (stride 16) is its
       context module, ``decoder`` (stride 4, before the ReLU) its classifier's input.

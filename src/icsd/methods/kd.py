@@ -62,7 +62,7 @@ class KD(Method):
 
 
 class WithKD(Method):
-    """A method and pixel-wise KD beside it: what a weight ``kd`` makes of a method that has no such term.
+    """A method and pixel-wise KD alongside it: what a weight ``kd`` makes of a method that has no such term.
 
     KD has its own defaults (temperature 1, at the logits' resolution), whatever the method's options.
     """

@@ -34,7 +34,7 @@ class LAD(Method):
     before their ReLU as there, ``aspp`` after it. All positions count.
 
     Published weight (that reimplementation): 10. It divides its sum over the batch, whose one norm already is
-    about sqrt(B) times an image's, by B, beside a cross-entropy which it also divides by B: the same 10 here.
+    about sqrt(B) times an image's, by B, with a cross-entropy which it also divides by B: the same 10 here.
 
     Args:
         student_channels: Width of every tap of the student.

@@ -37,7 +37,7 @@ class MGD(Method):
 
     Published weight: 2e-5 for this sum, with feature maps of 2048 channels at 64x64; it is no mean over
     channels and positions, so at n times fewer of them the same strength takes n times the weight. The
-    released recipe has channel-wise distillation of the logits (``CWD``, weight 3) beside it.
+    released recipe has channel-wise distillation of the logits (``CWD``, weight 3) alongside it.
 
     Args:
         student_channels: Width of every tap of the student.

@@ -33,11 +33,11 @@ class Overhaul(Method):
 
     As tapped, ``aspp`` stands after its ReLU: its margin is 0, and p is 0 where the teacher is silent and
     S <= 0. The released code takes it before the ReLU. Of a MobileNetV2 it takes inner maps of three blocks;
-    the taps here are block outputs. It trains the connectors alone for one epoch; here they learn beside the
+    the taps here are block outputs. It trains the connectors alone for one epoch; here they learn with the
     student.
 
-    Published weight: 1e-5, on a sum divided by the batch of 12, beside a cross-entropy that the code divides
-    by 12 once more: 1.2e-4 beside a plain mean. (With the whole loss 12 times smaller, its steps were too: at
+    Published weight: 1e-5, on a sum divided by the batch of 12, with a cross-entropy that the code divides
+    by 12 once more: 1.2e-4 with a plain mean. (With the whole loss 12 times smaller, its steps were too: at
     the same learning rate 1.2e-4 takes 12 times larger ones, and may want a lower rate or clipped gradients.)
     It belongs to sums over the maps of 513x513 images and networks of full width: at n times fewer values the
     same strength takes n times the weight.

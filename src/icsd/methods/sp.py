@@ -27,7 +27,7 @@ class SimilarityPreserving(Method):
     The images are those of one forward pass: of one device, where several train, and of one part, where a
     batch is split to fit into memory. A batch of one has nothing to compare and gives 0. Rows have length
     1 however long they are, so the loss falls roughly with 1/B: the published 3000 (RepDistiller,
-    CIFAR-100, no KD beside it) belongs to B = 64, and 3000 · B / 64 is as strong here.
+    CIFAR-100, no KD alongside it) belongs to B = 64, and 3000 · B / 64 is as strong here.
 
     The AICSD paper compares with this on the ASPP's map (in its code before a ReLU, here after); the
     weight is not known.

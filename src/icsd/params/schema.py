@@ -179,7 +179,7 @@ class Tuning(Block):
 
 
 class Evaluation(Block):
-    """What evaluation keeps beside the numbers."""
+    """What evaluation keeps alongside the numbers."""
 
     temperature: Positive
     panels: Natural
@@ -207,7 +207,7 @@ class Runtime(Block):
 
 
 class Tracking(Block):
-    """MLflow: on or off, and what is sent beside curves and parameters."""
+    """MLflow: on or off, and what is sent alongside curves and parameters."""
 
     enabled: bool
     models: bool

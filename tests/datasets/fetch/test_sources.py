@@ -34,7 +34,7 @@ def test_a_shelf_may_hold_the_unpacked_dataset(make, monkeypatch):
     assert resolve_source("camvid", None, PRESET) == [{"path": str(folder)}]
 
 
-def test_an_unfinished_download_on_the_shelf_is_not_taken(make, monkeypatch):
+def test_an_unfinished_download_in_the_folder_of_datasets_is_not_taken(make, monkeypatch):
     (make.root / "camvid.tar.part").write_bytes(b"")
     monkeypatch.setenv("ICSD_DATASETS", str(make.root))
     assert resolve_source("camvid", None, PRESET) == PRESET

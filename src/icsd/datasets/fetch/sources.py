@@ -36,8 +36,8 @@ def resolve_source(dataset_name: str, source: str | None, preset_sources: Sequen
         return []
     if source is not None:
         return [{"url": source}] if is_url(source) else _local(dataset, Path(source).expanduser())
-    shelf = os.environ.get(DATASETS_VARIABLE)
-    found = _on_the_shelf(dataset, Path(shelf)) if shelf else []
+    folder_of_datasets = os.environ.get(DATASETS_VARIABLE)
+    found = _in_datasets_folder(dataset, Path(folder_of_datasets)) if folder_of_datasets else []
     if not found and not preset_sources:
         raise UserError(f"{dataset_name}: no file and no address to download from. {dataset.how_to_get}")
     return found or list(preset_sources)
@@ -141,14 +141,14 @@ def _local(dataset: Dataset, path: Path) -> list[Source]:
     return (_archives_in(dataset, path) if path.is_dir() else []) or [{"path": str(path)}]
 
 
-def _on_the_shelf(dataset: Dataset, shelf: Path) -> list[Source]:
-    if not shelf.is_dir():
-        raise UserError(f"{DATASETS_VARIABLE} names {shelf}, which is no folder")
-    found = _archives_in(dataset, shelf)
+def _in_datasets_folder(dataset: Dataset, folder_of_datasets: Path) -> list[Source]:
+    if not folder_of_datasets.is_dir():
+        raise UserError(f"{DATASETS_VARIABLE} names {folder_of_datasets}, which is not a folder")
+    found = _archives_in(dataset, folder_of_datasets)
     if found:
         return found
     for pattern in dataset.folders:
-        for folder in _matching(shelf, pattern):
+        for folder in _matching(folder_of_datasets, pattern):
             if folder.is_dir():
                 return _local(dataset, folder)
     return []

@@ -51,7 +51,7 @@ def cost_sentences(costs: pd.DataFrame, *, focus: str) -> list[list[str]]:
         if pd.isna(row["relative_time"]):
             continue
         extra = 0 if pd.isna(row["extra_parameters"]) else int(row["extra_parameters"])
-        added = f"{extra:,} parameters train beside it" if extra else "no parameters are added"
+        added = f"{extra:,} parameters train alongside it" if extra else "no parameters are added"
         sentences.append(
             f"Cost: with {method_label(focus)}, an epoch of {network_label(row['student'])} takes "
             f"{row['relative_time']:.2f} times as long as alone, and {added}; the result is of the same size."
