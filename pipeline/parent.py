@@ -10,6 +10,10 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 _POLL_SECONDS = 0.5
 _GRACE_SECONDS = 20.0
@@ -26,18 +30,28 @@ def end_with_parent() -> None:
         owner = next((process for process in ancestors if _is_dvc(process)), None) or ancestors[0]
     except (psutil.Error, IndexError):
         return  # it is gone already, or hidden from us: nothing to watch
-    threading.Thread(target=_watch, args=(owner.is_running,), daemon=True, name="end-with-parent").start()
+    threading.Thread(target=_watch, args=(owner,), daemon=True, name="end-with-parent").start()
 
 
-def _is_dvc(process: object) -> bool:
+def _is_dvc(process: "psutil.Process") -> bool:
     """Whether a process is DVC itself and not the shell through which it runs a stage."""
-    return any(Path(word).name.startswith("dvc") for word in process.cmdline()[:3])  # type: ignore[attr-defined]
+    return any(Path(word).name.startswith("dvc") for word in process.cmdline()[:3])
 
 
-def _watch(is_running: object) -> None:
-    while is_running():  # type: ignore[operator]
+def _watch(owner: "psutil.Process") -> None:
+    while _is_alive(owner):
         time.sleep(_POLL_SECONDS)
     print("the `dvc` that started this stage is gone; stopping, `dvc repro` resumes", flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE_SECONDS)  # for a last record and a closed run
     os._exit(128 + signal.SIGTERM)
+
+
+def _is_alive(process: "psutil.Process") -> bool:
+    """Whether a process still works; one that has ended stays listed until its own parent asks for it."""
+    import psutil
+
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

@@ -1,9 +1,14 @@
+import os
 import re
+import shutil
+import subprocess
 import sys
 
+import psutil
 import pytest
 from pipeline.cli import cli
 from pipeline.spellings import COMMANDS
+from tests.imports import ROOT
 from tests.project import change, make_project, run, stage
 
 
@@ -81,3 +86,120 @@ def test_an_unknown_method_is_answered_with_the_grid(project):
     done = stage(project, "evaluate", "--method", "aiscd", ok=False)
     assert done.returncode == 2
     assert "none, kd, aicsd" in done.stderr
+
+
+def test_help_imports_nothing_heavy(project):
+    program = (
+        "import sys; sys.argv = ['pipeline', '--help']\n"
+        "from pipeline.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'mlflow', 'dvc', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    assert run(project, sys.executable, "-c", program).stdout.endswith("[]\n")
+
+
+def test_the_version_is_that_of_the_project(project):
+    shutil.copy(ROOT / "pyproject.toml", project / "pyproject.toml")
+    assert re.fullmatch(r"icsd \d+\.\d+\.\d+\n", stage(project, "--version").stdout)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [("train-", ["train-teacher", "train-student"]), ("tune ai", ["aicsd"]), ("verify --se", ["--seed"])],
+)
+def test_bash_completes_commands_options_and_methods(project, typed, expected):
+    words = ["icsd", *typed.split(" ")]
+    script = (
+        f'eval "$({sys.executable} -m pipeline completion bash)"\n'
+        f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}\n"
+        '_icsd_completion icsd; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    offered = run(project, "bash", "-c", script).stdout.split()
+    assert set(expected) <= set(offered)
+
+
+def ended(code: str) -> subprocess.CompletedProcess[str]:
+    """A process in which the given statement runs as a command would."""
+    program = f"from pipeline.failures import failures_as_messages\nwith failures_as_messages():\n    {code}"
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "words"),
+    [
+        ("raise KeyboardInterrupt", 130, "interrupted. Finished epochs"),
+        ("raise FloatingPointError('loss ce is not finite')", 1, "error: loss ce is not finite"),
+        (
+            "raise OSError(28, 'No space left on device', 'x')",
+            74,
+            "x: No space left on device; the disk is full",
+        ),
+        ("open('/proc/1/nothing/there')", 74, "No such file or directory"),
+        ("raise MemoryError", 70, "not enough memory"),
+        ("{}['key']", 70, "unforeseen KeyError: 'key'"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143, ""),
+    ],
+)
+def test_every_failure_is_a_message_and_an_exit_code(code, exit_code, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("ICSD_DEBUG", raising=False)
+    done = ended(code)
+    assert done.returncode == exit_code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    logs = list((tmp_path / ".state/logs").glob("*.log"))
+    assert len(logs) == (exit_code in (70, 74))
+    assert all("Traceback" in log.read_text(encoding="utf-8") and str(log) in done.stderr for log in logs)
+
+
+def test_a_failure_that_cannot_be_logged_is_still_a_message(tmp_path, monkeypatch):
+    (tmp_path / ".state").write_text("a file where the folder should be", encoding="utf-8")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    done = ended("{}['key']")
+    assert (done.returncode, done.stderr) == (70, "error: unforeseen KeyError: 'key'\n")
+
+
+def test_debugging_lets_the_traceback_through(monkeypatch):
+    monkeypatch.setenv("ICSD_DEBUG", "1")
+    assert "Traceback" in ended("{}['key']").stderr
+
+
+def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path):
+    """Here ``dvc`` is a program of that name that starts a child and is then killed."""
+    child = (
+        f"import sys, time; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from pipeline.parent import end_with_parent\n"
+        "end_with_parent(); print('ready', flush=True); time.sleep(60)"
+    )
+    dvc = tmp_path / "dvc"
+    dvc.write_text(
+        f"import os, subprocess, sys\nos.environ['DVC_STAGE'] = 'stage'\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}])\n"
+        "print(child.pid, flush=True)\nchild.wait()\n",
+        encoding="utf-8",
+    )
+    with subprocess.Popen([sys.executable, str(dvc)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert process.stdout.readline() == "ready\n"
+        process.kill()
+        assert "stopping" in process.stdout.readline()
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
+    assert not psutil.pid_exists(pid)
+
+
+def test_another_python_is_told_what_is_missing(tmp_path):
+    (tmp_path / "pydantic.py").touch()  # it happens to have one of them
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "pipeline", "validate"],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "the project's packages are missing from this Python" in done.stderr
+    assert sys.executable in done.stderr
