@@ -170,6 +170,23 @@ class CostRecord(Record):
     """The run's resume state, from the main repository's root."""
 
 
+class FetchedFile(Record):
+    """One archive of a dataset, as it was fetched."""
+
+    name: str = Field(pattern=r"^[^/\\\x00]+$")
+    """Without a folder: it lies next to source.json."""
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class SourceRecord(Record):
+    """data/<dataset>/raw/source.json: what was fetched; no path, address or date, so the same everywhere."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    dataset: str
+    files: tuple[FetchedFile, ...]
+
+
 Kind = TypeVar("Kind", bound=Record)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from icsd.data.shards import ShardedSplit
 from icsd.datasets.camvid import CamVid
-from icsd.datasets.fetch.sources import download, resolve_source
+from icsd.datasets.fetch.choosing import resolve_source
+from icsd.datasets.fetch.download import download
 from icsd.datasets.preparation import preprocess
 from icsd.errors import UserError
 

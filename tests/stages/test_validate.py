@@ -70,3 +70,13 @@ def test_every_method_has_the_digests_of_its_own_files(project):
 def test_the_resolved_tree_can_be_printed(project, capsys):
     validate(project, show=True)
     assert "\n  epochs: 3\n" in capsys.readouterr().out  # of the preset
+
+
+def test_a_password_in_an_address_ends_here_before_dvc_could_keep_it(tmp_path, monkeypatch):
+    project = make_project(
+        tmp_path / "project", dataset="camvid", data={"source": "https://me:secret@host/x.tar"}
+    )
+    monkeypatch.chdir(project)
+    with pytest.raises(UserError, match=r"dvc\.lock") as caught:
+        checked_params(project)
+    assert "secret" not in str(caught.value)

@@ -1,7 +1,7 @@
 """Datasets: from published files to shards to training batches. Importing this package needs no torch."""
 
 from icsd.core.labels import IGNORE
-from icsd.datasets.base import Dataset, Sample
+from icsd.datasets.base import Archive, Dataset, Sample
 from icsd.datasets.camvid import CamVid
 from icsd.datasets.cityscapes import Cityscapes
 from icsd.datasets.shapes import Shapes
@@ -14,4 +14,4 @@ DATASETS: dict[str, Dataset | Shapes] = {
     "cityscapes": Cityscapes(),
 }
 
-__all__ = ["DATASETS", "IGNORE", "Dataset", "Sample", "Shapes"]
+__all__ = ["DATASETS", "IGNORE", "Archive", "Dataset", "Sample", "Shapes"]

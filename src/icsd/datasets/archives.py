@@ -41,6 +41,12 @@ def is_archive_name(name: str) -> bool:
     return name.lower().endswith(_SUFFIXES)
 
 
+def without_suffix(name: str) -> str:
+    """An archive's name without what makes it one: ``x`` of ``x.tar.gz``."""
+    suffix = max((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), key=len, default="")
+    return name[: len(name) - len(suffix)]
+
+
 def is_archive(path: Path) -> bool:
     """Whether the file begins like an archive that can be unpacked, whatever its name."""
     try:

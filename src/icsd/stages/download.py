@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from icsd.datasets.fetch import sources
+from icsd.datasets.fetch.choosing import Source, resolve_source
+from icsd.datasets.fetch.download import download as download_archives
+from icsd.files import exclusive
 from icsd.runs import raw_folder, state_root
 from icsd.stages.validate import checked_params
 
@@ -10,12 +12,19 @@ from icsd.stages.validate import checked_params
 def download(root: Path) -> None:
     """Fetch the archives from ``data.source``, a folder of datasets ($ICSD_DATASETS) or the preset's URLs."""
     params = checked_params(root)
-    wanted: list[sources.Source] = []
-    if params.data.generated is None:
-        preset = [source.model_dump(exclude_none=True) for source in params.data.sources]
-        wanted = sources.resolve_source(params.data.reader, params.data.source, preset)
     # Unfinished downloads are kept with the resume state: DVC deletes the output before the next attempt.
     partial = state_root() / "downloads" / params.dataset
-    sources.download(
-        params.data.reader, sources=wanted, destination=root / raw_folder(params.dataset), partial=partial
-    )
+    with exclusive(
+        partial.with_name(f"{params.dataset}.lock"),
+        waiting=f"another process downloads {params.dataset}",
+    ):
+        sources: list[Source] = []
+        if params.data.generated is None:
+            preset = [source.model_dump(exclude_none=True) for source in params.data.sources]
+            sources = resolve_source(params.data.reader, params.data.source, preset)
+        download_archives(
+            params.data.reader,
+            sources=sources,
+            destination=root / raw_folder(params.dataset),
+            partial=partial,
+        )

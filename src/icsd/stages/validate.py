@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from icsd.datasets import DATASETS
+from icsd.datasets.fetch.choosing import check_addresses
 from icsd.errors import UserError, did_you_mean
 from icsd.files import folder_written_whole, write_json
 from icsd.params import Params, load_params
@@ -36,6 +37,10 @@ def checked_params(root: Path, *, use_tuned: bool = True) -> Params:
         )
     if (params.data.reader == "shapes") != (params.data.generated is not None):
         raise UserError("data.generated: the reader `shapes` needs it, and no other reader takes it")
+    # Here already, as DVC writes the parameters of a stage that ended well to dvc.lock, passwords and all.
+    check_addresses(
+        params.data.source, [source.model_dump(exclude_none=True) for source in params.data.sources]
+    )
     return params
 
 

@@ -4,13 +4,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import Request
 
 import pytest
 
-from icsd.datasets.fetch.transfer import _SafeRedirects, download_url, name_of
+from icsd.datasets.fetch.transfer import _SafeRedirects, download_url
 from icsd.errors import UserError
 
 CONTENT = bytes(range(256)) * 4000
@@ -26,9 +27,12 @@ class Behaviour:
     statuses: list[int] = field(default_factory=list)
     ranges: bool = True
     etag: str | None = '"one"'
+    changed: str | None = None
+    knows_if_range: bool = True
     location: str | None = None
     announced: int | None = None
     requests: list[str | None] = field(default_factory=list)
+    logins: list[str | None] = field(default_factory=list)
     url: str = ""
 
 
@@ -39,6 +43,7 @@ class Handler(BaseHTTPRequestHandler):
         behaviour = self.behaviour
         wanted = self.headers["Range"]
         behaviour.requests.append(wanted)
+        behaviour.logins.append(self.headers["Authorization"])
         if behaviour.location:
             self.send_response(302)
             self.send_header("Location", behaviour.location)
@@ -46,7 +51,8 @@ class Handler(BaseHTTPRequestHandler):
         status = behaviour.statuses.pop(0) if behaviour.statuses else 200
         if status != 200:
             return self.send_error(status)
-        begin, current = 0, self.headers["If-Range"] in {None, behaviour.etag}
+        begin, current = 0, self.headers["If-Range"] in {None, behaviour.etag or behaviour.changed}
+        current |= not behaviour.knows_if_range
         if wanted and behaviour.ranges and current:
             begin = int(wanted.removeprefix("bytes=").rstrip("-"))
             if begin >= len(behaviour.content):
@@ -58,6 +64,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(behaviour.announced or len(behaviour.content) - begin))
         if behaviour.etag:
             self.send_header("ETag", behaviour.etag)
+        if behaviour.changed:
+            self.send_header("Last-Modified", behaviour.changed)
         self.end_headers()
         end = behaviour.drop_after.pop(0) if behaviour.drop_after else len(behaviour.content)
         with suppress(ConnectionError):  # a client that refuses the file hangs up
@@ -194,7 +202,76 @@ def test_a_redirect_from_https_to_http_is_refused():
         )
 
 
-def test_names_come_from_the_address():
-    assert name_of("https://host/a/VOC%202012.tar?download=1") == "VOC 2012.tar"
-    with pytest.raises(UserError, match="names no file"):
-        name_of("https://host/")
+def left_unfinished(server, target):
+    """A call of which 300,000 bytes arrive."""
+    server.drop_after = [300_000]
+    with pytest.raises(UserError):
+        download_url(server.url, target, attempts=1)
+
+
+def test_without_a_validator_nothing_is_resumed(server, tmp_path):
+    server.etag = None
+    left_unfinished(server, tmp_path / "data.tar")
+    server.content = CONTENT[::-1]
+    download_url(server.url, tmp_path / "data.tar")
+    assert server.requests == [None, None]
+    assert (tmp_path / "data.tar").read_bytes() == CONTENT[::-1]
+
+
+def test_without_a_validator_a_known_digest_allows_resuming(server, tmp_path):
+    server.etag = None
+    server.drop_after = [300_000]
+    with pytest.raises(UserError):
+        download_url(server.url, tmp_path / "data.tar", attempts=1, sha256=SHA256)
+    download_url(server.url, tmp_path / "data.tar", sha256=SHA256)
+    assert server.requests == [None, "bytes=300000-"]
+
+
+def test_a_mixture_that_the_digest_finds_is_replaced_by_the_whole(server, tmp_path):
+    server.etag = None
+    left_unfinished(server, tmp_path / "data.tar")
+    server.content = CONTENT[::-1]
+    sha256 = hashlib.sha256(server.content).hexdigest()
+    download_url(server.url, tmp_path / "data.tar", sha256=sha256)
+    assert server.requests == [None, "bytes=300000-", None]
+
+
+def test_a_server_that_does_not_know_if_range_is_found_out(server, tmp_path):
+    left_unfinished(server, tmp_path / "data.tar")
+    server.content, server.etag, server.knows_if_range = CONTENT[::-1], '"two"', False
+    download_url(server.url, tmp_path / "data.tar", pause=0)
+    assert (tmp_path / "data.tar").read_bytes() == CONTENT[::-1]
+
+
+def test_a_date_long_past_tells_versions_apart_and_one_of_this_second_does_not(server, tmp_path):
+    server.etag, server.changed = None, "Tue, 01 Jan 2019 00:00:00 GMT"
+    left_unfinished(server, tmp_path / "data.tar")
+    download_url(server.url, tmp_path / "data.tar", sha256=SHA256)
+    assert server.requests == [None, "bytes=300000-"]
+    server.changed = formatdate(usegmt=True)
+    left_unfinished(server, tmp_path / "other.tar")
+    download_url(server.url, tmp_path / "other.tar")
+    assert server.requests[2:] == [None, None]
+
+
+def test_a_login_comes_from_netrc_and_stays_with_its_server(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    download_url(server.url, tmp_path / "data.tar")
+    assert server.logins == ["Basic bWU6c2VjcmV0"]
+    server.location = server.url.replace("127.0.0.1", "localhost")
+    with pytest.raises(UserError):
+        download_url(server.url, tmp_path / "data.tar", attempts=1)
+    assert set(server.logins[2:]) == {None}
+
+
+def test_keys_in_an_address_are_not_repeated_nor_written_down(server, tmp_path):
+    server.statuses = [404]
+    with pytest.raises(UserError, match=r"data\.tar\?… does not exist") as caught:
+        download_url(f"{server.url}?key=secret", tmp_path / "data.tar")
+    assert "secret" not in str(caught.value)
+    server.drop_after = [300_000]
+    with pytest.raises(UserError):
+        download_url(f"{server.url}?key=secret", tmp_path / "data.tar", attempts=1)
+    assert "secret" not in (tmp_path / "data.tar.part.json").read_text()

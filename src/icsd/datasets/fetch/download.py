@@ -1,0 +1,142 @@
+"""How a dataset's files get into the pipeline's folder: complete and undamaged, or not at all."""
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from icsd.datasets import DATASETS, Dataset, Shapes
+from icsd.datasets.archives import is_archive, verify
+from icsd.datasets.fetch.address import check_address, is_url, name_of, shown
+from icsd.datasets.fetch.choosing import Source
+from icsd.datasets.fetch.contents import check_contents
+from icsd.datasets.fetch.packing import names_below, pack
+from icsd.datasets.fetch.transfer import download_url
+from icsd.errors import UserError
+from icsd.files import copy_file, replace_folder, sha256_of
+from icsd.records import FetchedFile, SourceRecord, write_record
+
+SOURCE = "source.json"
+
+
+def fetch(
+    source: str,
+    folder: Path,
+    *,
+    wanted: Callable[[str], bool],
+    sha256: str | None = None,
+    attempts: int = 5,
+    timeout: float = 30.0,
+    pause: float = 2.0,
+) -> Path:
+    """Brings one archive into ``folder`` and returns its path there.
+
+    A URL is downloaded (and resumed, see ``download_url``), a local archive is copied, a local folder is
+    packed into a tar of its wanted files.
+
+    Raises:
+        UserError: see ``download_url``; also a missing path, a digest mismatch, or a file that is no archive.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_url(source):
+        check_address(source, sha256=sha256)
+        target = folder / name_of(source)
+        download_url(source, target, sha256=sha256, attempts=attempts, timeout=timeout, pause=pause)
+    else:
+        target = _fetch_local(Path(source).expanduser(), folder, wanted)
+        if sha256 and (actual := sha256_of(target)) != sha256:
+            target.unlink()
+            raise UserError(f"{source} is not the expected file: its SHA-256 is {actual}, expected {sha256}")
+    if not is_archive(target):
+        start = target.read_bytes()[:40] if target.stat().st_size < 1 << 20 else b""
+        target.unlink()
+        raise UserError(
+            f"{_shown(source)} is no tar or zip archive (it begins with {start!r}). A web page instead of a "
+            "file means that the address asks for a login: download it in a browser and give the file's path "
+            "in data.source."
+        )
+    return target
+
+
+def download(
+    dataset_name: str,
+    *,
+    sources: Iterable[Source],
+    destination: Path,
+    partial: Path | None = None,
+    pause: float = 2.0,
+) -> None:
+    """Fetches all sources; ``destination`` appears when they are complete, with their digests in source.json.
+
+    Every archive is read once from beginning to end: a damaged one must not become an output that DVC keeps.
+    Unfinished downloads wait in ``partial`` (default ``<destination>.partial``) for the next call; no other
+    process may use it meanwhile. ``source.json`` holds names, sizes and digests, but no path, address or
+    date: it is the same everywhere.
+
+    Raises:
+        UserError: see ``fetch``; also a damaged archive, or a part of the dataset that is in none of them.
+    """
+    partial = partial or destination.with_name(destination.name + ".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    dataset = DATASETS[dataset_name]
+    files: dict[str, Path] = {}
+    names: dict[str, list[str]] = {}
+    for source in sources:
+        file = _fetch_once(dataset, source, partial, pause)
+        if file.name in files:
+            raise UserError(f"{dataset_name}: two sources have the same file name; rename one of them")
+        files[file.name] = file
+        names[_shown(_place(source))] = _checked(dataset, source, file)
+    if not isinstance(dataset, Shapes):
+        check_contents(dataset, names)
+    for leftover in partial.iterdir():
+        if leftover.name not in files:
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    described = tuple(
+        FetchedFile(name=name, bytes=file.stat().st_size, sha256=sha256_of(file))
+        for name, file in sorted(files.items())
+    )
+    write_record(partial / SOURCE, SourceRecord(dataset=dataset_name, files=described))
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    replace_folder(partial, destination)
+
+
+def _fetch_once(dataset: Dataset | Shapes, source: Source, partial: Path, pause: float) -> Path:
+    """As ``fetch``, but an archive that an interrupted call had already completed is not fetched again."""
+    place, sha256 = _place(source), source.get("sha256")
+    finished = partial / (name_of(place) if is_url(place) else Path(place).name)
+    if sha256 and finished.is_file() and sha256_of(finished) == sha256:
+        return finished
+    wanted = dataset.wanted if not isinstance(dataset, Shapes) else lambda member: False
+    return fetch(place, partial, wanted=wanted, sha256=sha256, pause=pause)
+
+
+def _checked(dataset: Dataset | Shapes, source: Source, file: Path) -> list[str]:
+    """The names of all files in a source, whose archive is whole."""
+    wanted = dataset.wanted if not isinstance(dataset, Shapes) else lambda member: False
+    try:
+        names = verify(file, wanted=wanted)
+    except UserError:
+        file.unlink()
+        raise
+    folder = Path(_place(source)).expanduser()
+    return names_below(folder) if "path" in source and folder.is_dir() else names
+
+
+def _fetch_local(source: Path, folder: Path, wanted: Callable[[str], bool]) -> Path:
+    if source.is_dir():
+        target = folder / f"{source.resolve().name}.tar"
+        pack(source, target, wanted=wanted)
+    elif source.is_file():
+        target = folder / source.name
+        copy_file(source, target)
+    else:
+        raise UserError(f"data.source: there is no file or folder {source}")
+    return target
+
+
+def _place(source: Source) -> str:
+    return source.get("url") or source["path"]
+
+
+def _shown(place: str) -> str:
+    return shown(place) if is_url(place) else place
