@@ -1,6 +1,6 @@
 import pytest
 
-from icsd.datasets.fetch.address import check_address, is_url, name_of, shown
+from icsd.datasets.fetch.address import check_no_login, check_protected, is_url, name_of, shown
 from icsd.errors import UserError
 
 
@@ -27,20 +27,21 @@ def test_what_is_shown_gives_nothing_away():
 )
 def test_credentials_are_refused_and_not_repeated(url):
     with pytest.raises(UserError, match=r"dvc\.lock.*machine host login") as caught:
-        check_address(url, sha256="aa")
+        check_no_login(url)
     assert "cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["https://[::1/x", "https://host:port/x", "https:///x"])
 def test_addresses_that_are_none_are_refused(url):
-    with pytest.raises(UserError, match=r"data\.source"):
-        check_address(url)
+    for check in (check_no_login, check_protected, shown, name_of):
+        with pytest.raises(UserError, match=r"data\.source"):
+            check(url)
 
 
 def test_without_protection_there_must_be_a_digest():
     with pytest.raises(UserError, match="not protected"):
-        check_address("http://host/x.tar")
-    check_address("http://host/x.tar", sha256="aa")
-    check_address("https://host/x.tar")
+        check_protected("http://host/x.tar")
+    check_protected("http://host/x.tar", sha256="aa")
+    check_protected("https://host/x.tar")
     for host in ("127.0.0.1:8000", "localhost", "[::1]:8000"):
-        check_address(f"http://{host}/x.tar")
+        check_protected(f"http://{host}/x.tar")

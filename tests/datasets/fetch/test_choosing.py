@@ -1,7 +1,9 @@
 import pytest
+from tests.imports import ROOT
 
-from icsd.datasets.fetch.choosing import resolve_source
+from icsd.datasets.fetch.choosing import check_addresses, resolve_source
 from icsd.errors import UserError
+from icsd.yaml_files import read_yaml
 
 PRESET = [{"url": "https://host/camvid.tar", "sha256": "aa"}]
 IMAGE = "leftImg8bit/train/ulm/ulm_000000_000019_leftImg8bit.png"
@@ -122,22 +124,36 @@ def test_several_packages_of_which_none_fits_say_what_is_looked_for(make):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("https://user:secret@host/x.tar", "netrc"),
-        ("http://host/x.tar", "not protected"),
         ("s3://bucket/x.tar", "addresses begin with https://"),
         ("a\0b", "no file or folder"),
         ("~nobody-of-this-name/x.tar", "cannot be read"),
         ("x" * 5000, "cannot be read"),
     ],
 )
-def test_addresses_and_paths_that_cannot_be_used_are_refused_at_once(source, words):
-    with pytest.raises(UserError, match=words) as caught:
+def test_paths_that_cannot_be_used_are_refused(source, words):
+    with pytest.raises(UserError, match=words):
         resolve_source("camvid", source, PRESET)
+
+
+def test_addresses_are_checked_before_they_are_used_or_written_down():
+    unprotected = [{"url": "http://host/x.tar"}]
+    with pytest.raises(UserError, match="not protected"):
+        check_addresses(None, unprotected)
+    with pytest.raises(UserError, match="not protected"):
+        check_addresses("http://host/x.tar", PRESET)
+    check_addresses("x.tar", unprotected)  # which are not used then
+    check_addresses(None, [{"url": "http://host/x.tar", "sha256": "aa"}])
+
+
+@pytest.mark.parametrize("source", [None, "x.tar", "https://host/x.tar"])
+def test_passwords_are_refused_in_the_preset_whatever_is_used(source):
+    with pytest.raises(UserError, match="netrc") as caught:
+        check_addresses(source, [{"url": "https://user:secret@host/x.tar"}])
     assert "secret" not in str(caught.value)
 
 
-def test_addresses_of_the_preset_are_checked_as_well():
-    with pytest.raises(UserError, match="not protected"):
-        resolve_source("camvid", None, [{"url": "http://host/x.tar"}])
-    preset = [{"url": "http://host/x.tar", "sha256": "aa"}]
-    assert resolve_source("camvid", None, preset) == preset
+@pytest.mark.parametrize(
+    "preset", sorted((ROOT / "configs/datasets").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_the_presets_addresses_are_safe(preset):
+    check_addresses(None, read_yaml(preset)["data"]["sources"])

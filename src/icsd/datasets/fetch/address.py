@@ -42,15 +42,8 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
 
 
-def check_address(url: str, *, sha256: str | None = None) -> None:
-    """Refuse addresses that give something away, or whose content anybody on the way could replace.
-
-    DVC writes parameters to dvc.lock, and git keeps that for ever: no place for a password. Without https
-    there has to be a digest, unless the server is this machine.
-
-    Raises:
-        UserError: says which, and what to do instead.
-    """
+def check_no_login(url: str) -> None:
+    """Raises UserError when an address holds a password: DVC would write it to dvc.lock, for git to keep."""
     parts = _split(url)
     if "@" in parts.netloc:
         raise UserError(
@@ -58,6 +51,14 @@ def check_address(url: str, *, sha256: str | None = None) -> None:
             f"and git would keep. Leave it out here, and write to ~/.netrc: machine {parts.hostname} login … "
             "password …"
         )
+
+
+def check_protected(url: str, *, sha256: str | None = None) -> None:
+    """Raises UserError for plain http without a digest, unless the server is this machine.
+
+    Anybody on the way could replace the file, and what comes out of it goes through decoders written in C.
+    """
+    parts = _split(url)
     if parts.scheme.lower() == "http" and not sha256 and not _is_this_machine(parts.hostname or ""):
         raise UserError(
             f"data.source: {shown(url)} is not protected (http), and there is no sha256 to check the file "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from icsd.datasets import DATASETS, Archive, Dataset, Shapes
 from icsd.datasets.archives import is_archive_name, member_names, without_suffix
-from icsd.datasets.fetch.address import check_address, is_url
+from icsd.datasets.fetch.address import check_no_login, check_protected, is_url
 from icsd.errors import UserError
 
 Source = Mapping[str, str]
@@ -32,7 +32,6 @@ def resolve_source(dataset_name: str, source: str | None, preset_sources: Sequen
     dataset = DATASETS[dataset_name]
     if isinstance(dataset, Shapes):
         return []
-    check_addresses(source, preset_sources)
     if source is not None:
         return [{"url": source}] if is_url(source) else _local(dataset, source)
     folder = os.environ.get(DATASETS_VARIABLE)
@@ -46,11 +45,17 @@ def resolve_source(dataset_name: str, source: str | None, preset_sources: Sequen
 
 
 def check_addresses(source: str | None, preset_sources: Sequence[Source]) -> None:
-    """Raises UserError for the first address that is not safe to use or to write down."""
-    if source is not None and is_url(source):
-        check_address(source)
-    for preset in preset_sources:
-        check_address(preset["url"], sha256=preset.get("sha256"))
+    """Raises UserError for an address that must not be written down, or that would be used and is unsafe."""
+    for url in [
+        *([source] if source and is_url(source) else []),
+        *(preset["url"] for preset in preset_sources),
+    ]:
+        check_no_login(url)
+    if source is None:
+        for preset in preset_sources:
+            check_protected(preset["url"], sha256=preset.get("sha256"))
+    elif is_url(source):
+        check_protected(source)
 
 
 def _local(dataset: Dataset, source: str) -> list[Source]:

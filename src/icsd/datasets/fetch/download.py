@@ -6,7 +6,7 @@ from pathlib import Path
 
 from icsd.datasets import DATASETS, Dataset, Shapes
 from icsd.datasets.archives import is_archive, verify
-from icsd.datasets.fetch.address import check_address, is_url, name_of, shown
+from icsd.datasets.fetch.address import check_no_login, check_protected, is_url, name_of, shown
 from icsd.datasets.fetch.choosing import Source
 from icsd.datasets.fetch.contents import check_contents
 from icsd.datasets.fetch.packing import names_below, pack
@@ -38,7 +38,8 @@ def fetch(
     """
     folder.mkdir(parents=True, exist_ok=True)
     if is_url(source):
-        check_address(source, sha256=sha256)
+        check_no_login(source)
+        check_protected(source, sha256=sha256)
         target = folder / name_of(source)
         download_url(source, target, sha256=sha256, attempts=attempts, timeout=timeout, pause=pause)
     else:
