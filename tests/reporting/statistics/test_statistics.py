@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from icsd.core.metrics import mean_iou
 from icsd.reporting.statistics.estimates import estimate, holm, paired_p
 from icsd.reporting.statistics.intervals import Interval, interval
 from icsd.reporting.statistics.resampling import image_weights, resampled_miou
@@ -95,7 +96,7 @@ def test_every_resample_draws_as_many_images_as_there_are():
 def test_resampled_miou_sums_confusions_before_dividing():
     confusion = np.random.default_rng(0).integers(0, 50, (5, 3, 3))
     weights = image_weights(5, resamples=4, seed=1)
-    by_hand = [miou(np.tensordot(row.astype(int), confusion, 1)) for row in weights]
+    by_hand = [mean_iou(np.tensordot(row.astype(int), confusion, 1)) for row in weights]
     assert resampled_miou(confusion, weights) == pytest.approx(np.array(by_hand))
 
 
