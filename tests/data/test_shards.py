@@ -71,7 +71,7 @@ def test_a_split_can_be_sent_to_a_worker_after_use(folder):
     image, _ = split[2]
     content = pickle.dumps(split)
     assert len(content) < 5000
-    np.testing.assert_array_equal(pickle.loads(content)[2][0], image)
+    np.testing.assert_array_equal(pickle.loads(content)[2][0], image)  # noqa: S301 - what this test pickled
 
 
 def test_what_is_read_may_be_changed_without_changing_the_file(folder):

@@ -14,7 +14,7 @@ CHANNELS = {"logits": 3}
 
 def written_by_a_reader(code: str) -> type[Method]:
     namespace: dict[str, object] = {"__name__": "mimic"}
-    exec(compile(code, str(EXTENDING), "exec"), namespace)
+    exec(compile(code, str(EXTENDING), "exec"), namespace)  # noqa: S102 - what the reader is told to type
     [method] = [
         value
         for value in namespace.values()

@@ -33,7 +33,7 @@ _MAX_SPARE = 16
 """Bytes at a scan's end that may be superfluous: encoders pad, and a shorter tail might not show."""
 _MIN_DATA = 256
 """A scan of fewer bytes is of a tiny or plain image, where other bytes may mean the same pixels."""
-_RANDOM = random.Random("JPEG")
+_RANDOM = random.Random("JPEG")  # noqa: S311 - fixed bytes to tell scans apart, no secret
 _TAILS = [bytes(_RANDOM.choices(range(1, 255), k=_MAX_SPARE)) for _ in range(8)]
 
 
