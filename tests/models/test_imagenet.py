@@ -8,7 +8,7 @@ from torchvision import models
 from icsd.errors import UserError
 from icsd.models.backbones import BACKBONES
 from icsd.models.deeplab import build_network
-from icsd.models.imagenet import WEIGHTS
+from icsd.models.imagenet import PACKAGES, WEIGHTS
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_old_files_without_batch_counters_load(published: Path, tmp_path: Path) 
 
 
 def test_every_backbone_has_published_weights() -> None:
-    assert WEIGHTS.keys() == BACKBONES.keys()
+    assert WEIGHTS.keys() | PACKAGES.keys() == BACKBONES.keys()
     assert all("IMAGENET1K_V1" in str(weights) for weights in WEIGHTS.values())
 
 

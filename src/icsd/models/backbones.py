@@ -1,6 +1,7 @@
 """Backbones as feature extractors: four named stages, the last ones dilated instead of strided.
 
-The networks are torchvision's, under torchvision's parameter names, so its ImageNet weights load as they are.
+The networks are torchvision's, under torchvision's parameter names, so its ImageNet weights load as they are;
+EfficientNet-Lite has a file of its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from torchvision.models import mobilenet_v2
 from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 
 from icsd.models import catalogue
+from icsd.models.efficientnet_lite import EfficientNetLite
 
 MULTI_GRID = (1, 2, 4)
 
@@ -129,15 +131,23 @@ class MobileNetV2(nn.Module):
         return stages
 
 
-Backbone = ResNet | MobileNetV2
+Backbone = ResNet | MobileNetV2 | EfficientNetLite
 _KINDS: dict[str, Callable[..., Backbone]] = {
     "basic": partial(ResNet, PreReluBasicBlock),
     "bottleneck": partial(ResNet, PreReluBottleneck),
     "mobilenetv2": MobileNetV2,
+    "efficientnet_lite": EfficientNetLite,
 }
+
+
+def _builder(entry: catalogue.Entry) -> Callable[..., Backbone]:
+    depths = [entry.depths] if entry.depths else []
+    compound = {"compound_width": entry.compound_width} if entry.kind == "efficientnet_lite" else {}
+    return partial(_KINDS[entry.kind], *depths, **compound)
+
+
 BACKBONES: dict[str, Callable[..., Backbone]] = {
-    name: partial(_KINDS[entry.kind], *([entry.depths] if entry.depths else []))
-    for name, entry in catalogue.BACKBONES.items()
+    name: _builder(entry) for name, entry in catalogue.BACKBONES.items()
 }
 
 

