@@ -1,8 +1,10 @@
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from icsd.errors import UserError
 from icsd.files import (
     check_disk_space,
+    check_writable,
     copy_file,
     exclusive,
     folder_written_whole,
@@ -65,6 +68,93 @@ def test_what_a_killed_process_left_does_not_stay(tmp_path):
     with folder_written_whole(tmp_path / "out") as folder:
         (folder / "a").write_text("new")
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "a"]
+
+
+def test_a_file_that_a_killed_process_was_writing_does_not_stay(tmp_path):
+    code = (
+        "import os, sys, pathlib; from icsd import files\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
+        "files.write_bytes(pathlib.Path(sys.argv[1]), b'half')"
+    )
+    environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], env=environment, check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".a.")
+    write_bytes(tmp_path / "b", b"")
+    assert left.exists()  # of another file
+    write_bytes(tmp_path / "a", b"whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_file_that_another_process_is_writing_stays(tmp_path, monkeypatch):
+    path, sync, seen = tmp_path / "a", os.fsync, []
+
+    def sync_and_write_again(descriptor):
+        sync(descriptor)
+        monkeypatch.setattr(os, "fsync", sync)
+        write_bytes(path, b"other")
+        seen.append(path.read_bytes())
+
+    monkeypatch.setattr(os, "fsync", sync_and_write_again)
+    write_bytes(path, b"one")
+    assert (seen, path.read_bytes()) == ([b"other"], b"one")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_replaced_and_never_opened(tmp_path):
+    """It may be a hard link to an object of DVC's cache, and read-only."""
+    (tmp_path / "cache").write_bytes(b"old")
+    (tmp_path / "out").hardlink_to(tmp_path / "cache")
+    (tmp_path / "out").chmod(0o444)
+    write_bytes(tmp_path / "out", b"new")
+    assert (tmp_path / "cache").read_bytes() == b"old"
+    copy_file(tmp_path / "out", tmp_path / "cache")
+    assert (tmp_path / "cache").read_bytes() == b"new"
+
+
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    write_bytes(path, b"old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_bytes(path, b"new")
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_moved_aside_goes_with_the_next_folder(tmp_path):
+    for name in ("out", ".out.12345678.old", ".outer.12345678.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_text("old")
+    with folder_written_whole(tmp_path / "out") as folder:
+        (folder / "a").write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".outer.12345678.old", "out"]
+
+
+@pytest.mark.parametrize("output", ["here/out", "here/deeper/out"])
+def test_an_output_that_cannot_be_written_is_found_beforehand(tmp_path, monkeypatch, output):
+    here = tmp_path / "here"
+    (here / "out").mkdir(parents=True)
+    check_writable(tmp_path / output)
+    assert (tmp_path / output).parent.is_dir()
+
+    def refuse(**options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)  # root is refused nothing
+    with pytest.raises(UserError, match=r"cannot be written \(Permission denied\), so out would be lost"):
+        check_writable(tmp_path / output)
+
+
+def test_an_output_below_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(UserError, match="runs: cannot be written"):
+        check_writable(tmp_path / "runs/a")
 
 
 def test_a_copy_is_independent_of_the_original(tmp_path):
@@ -135,11 +225,11 @@ def test_what_another_process_is_writing_stays(tmp_path):
 
 
 def disks(monkeypatch, *, free=None):
-    """Every folder a disk of its own, as ``rename`` sees it."""
+    """The folders ``here`` and ``there`` on disks of their own, as ``rename`` sees it."""
     rename = Path.rename
 
     def across(source, target):
-        if source.parent != Path(target).parent:
+        if ("here" in source.parts) != ("here" in Path(target).parts):
             raise OSError(errno.EXDEV, "Invalid cross-device link", str(source))
         return rename(source, target)
 

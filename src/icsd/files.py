@@ -1,15 +1,18 @@
 """Files and folders that are either complete or not there, and written by one process at a time."""
 
 import errno
+import fcntl
 import glob
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -47,18 +50,55 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, and its folder: a reader sees the old content or the new one, whatever happens."""
+def write_bytes(path: Path, content: bytes | memoryview, *, former: Path | None = None) -> None:
+    """Write a file, and its folder: a reader sees the old content or the new one, whatever happens.
+
+    Never in place: the file may be a hard link to an object of DVC's cache.
+
+    Args:
+        path: The file.
+        content: All of it.
+        former: Where to keep what was there; it is removed if this is not given.
+
+    Raises:
+        OSError: It cannot be written; names ``path``, and what was there is still there.
+    """
+    with _replaced(path, former=former) as file:
+        file.write(content)
+
+
+@contextmanager
+def _replaced(path: Path, *, former: Path | None = None) -> Iterator[BinaryIO]:
+    """A file to write to, which takes ``path``'s place when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = _sibling(path, "unfinished")
+    _remove_abandoned(path)
+    file = _new_file(path)
+    unfinished = Path(file.name)
     try:
-        with unfinished.open("wb") as file:
-            file.write(content)
+        with file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
+        if former is not None and path.exists():
+            path.replace(former)
         unfinished.replace(path)
+    except OSError as error:
+        if error.filename is None:  # a full disk
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """A new file beside ``path``, locked as long as its process has it open."""
+    while True:
+        file = _sibling(path, "unfinished").open("xb")
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # another process took it for abandoned just before it was locked
 
 
 def write_json(path: Path, content: object) -> None:
@@ -74,6 +114,16 @@ def folder_written_whole(destination: Path) -> Iterator[Path]:
     Its name is no other process's. What a killed process left unfinished is removed by the next one, which
     knows it by its lock: nobody holds it any more.
     """
+    with _place_beside(destination) as place:
+        content = place / "content"
+        content.mkdir()
+        yield content
+        replace_folder(content, destination)
+
+
+@contextmanager
+def _place_beside(destination: Path) -> Iterator[Path]:
+    """A locked folder beside ``destination`` for the block."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(destination)
     place = _sibling(destination, "unfinished")
@@ -81,24 +131,18 @@ def folder_written_whole(destination: Path) -> Iterator[Path]:
     lock = FileLock(place / "lock")
     lock.acquire()
     try:
-        content = place / "content"
-        content.mkdir()
-        yield content
-        replace_folder(content, destination)
+        yield place
     finally:
         lock.release()
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _remove_abandoned(destination: Path) -> None:
-    for file in destination.parent.glob(f".{glob.escape(destination.name)}.*.unfinished/lock"):
-        lock = FileLock(file)
-        try:
-            lock.acquire(timeout=0)
-        except (Timeout, OSError):  # in use, or gone meanwhile
-            continue
-        shutil.rmtree(file.parent, ignore_errors=True)
-        lock.release()
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed processes left beside ``path``: nobody holds its lock any more."""
+    for place in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
+        with suppress(OSError), (place / "lock" if place.is_dir() else place).open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where a process is at work
+            _remove(place)
 
 
 def replace_folder(source: Path, destination: Path) -> None:
@@ -120,7 +164,8 @@ def replace_folder(source: Path, destination: Path) -> None:
         else:
             break
         _remove(old)  # another process was faster: its folder steps aside, too
-    _remove(old)
+    for former in destination.parent.glob(f".{glob.escape(destination.name)}.*.old"):
+        _remove(former)  # also those of killed processes
 
 
 def _move(source: Path, destination: Path) -> None:
@@ -129,28 +174,44 @@ def _move(source: Path, destination: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        copy = _sibling(destination, "unfinished")
-        try:
-            num_bytes = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
-            check_disk_space(destination.parent, num_bytes)
-            shutil.copytree(source, copy, symlinks=True)
-            copy.rename(destination)
-        finally:
-            _remove(copy)
+        num_bytes = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
+        check_disk_space(destination.parent, num_bytes)
+        with _place_beside(destination) as place:
+            shutil.copytree(source, place / "content", symlinks=True)
+            (place / "content").rename(destination)
         _remove(source)
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder, or the link that stands in its place."""
-    if path.is_symlink():
-        path.unlink(missing_ok=True)
-    else:
+    """Remove a folder, a file, or the link that stands in its place."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sibling(path: Path, ending: str) -> Path:
     """A hidden name in the same folder, which no other process uses."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{ending}")
+
+
+def check_writable(output: Path) -> None:
+    """Find out before the work whether a file or folder can be written; its parents are made.
+
+    Files that DVC has made read-only are no obstacle, since they are replaced and not opened.
+
+    Raises:
+        UserError: A folder cannot be written; names it.
+    """
+    for folder in (output.parent, output) if output.is_dir() else (output.parent,):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot be written ({error.strerror}), so {output.name} would be lost in the end: "
+                "change its owner or its mode, free some space, or move the project"
+            ) from error
 
 
 def check_disk_space(folder: Path, num_bytes: int) -> None:
@@ -169,23 +230,11 @@ def copy_file(source: Path, target: Path) -> None:
     Never a hard link: DVC makes the files it tracks read-only, and a linked original would become so too.
     """
     check_disk_space(target.parent, source.stat().st_size)
-    unfinished = _sibling(target, "unfinished")
-    try:
-        _copy_blocks(source, unfinished)
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _copy_blocks(source: Path, target: Path) -> None:
-    if not hasattr(os, "copy_file_range"):
-        shutil.copyfile(source, target)
-        return
-    with source.open("rb") as reader, target.open("wb") as writer:
+    with source.open("rb") as reader, _replaced(target) as writer:
         try:
             while os.copy_file_range(reader.fileno(), writer.fileno(), 1 << 30):
                 pass
-        except OSError:  # file systems that cannot; start again the ordinary way
+        except (AttributeError, OSError):  # systems that cannot; start again the ordinary way
             reader.seek(0)
             writer.seek(0)
             shutil.copyfileobj(reader, writer, 1 << 20)
