@@ -24,7 +24,7 @@ ALLOWED = {
     "params": {"core", "errors", "models", "yaml_files"},
     "methods": {"core", "errors", "params"},
     "monitoring": {"core", "data"},
-    "training": {"core", "data", "errors"},
+    "training": {"core", "data", "errors", "files"},
     "evaluation": {"core", "data", "records"},
     "tracking": {"errors", "files", "runs"},
     "reporting": {"core", "models", *GROUND},

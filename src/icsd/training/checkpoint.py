@@ -1,56 +1,96 @@
-"""The state of an interrupted run: written whole or not at all, read without executing code."""
+"""The state of an interrupted run: the last two are kept, and none is believed that is not as it was written.
 
-import contextlib
-import os
-from collections.abc import Iterator
+A file is one line with the layout and the SHA-256 of all that follows, and then what ``torch.save`` writes,
+which is read without executing code.
+"""
+
+import errno
+import hashlib
+import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from filelock import FileLock, Timeout
 
-from icsd.errors import UserError
+from icsd.files import write_bytes
 
-
-def save_state(state: dict[str, Any], path: Path) -> None:
-    """Replace the file atomically: a process that is killed leaves the former state."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+State = dict[str, Any]
+Result = TypeVar("Result")
+_LAYOUT = b"icsd checkpoint 1 "
+_HEAD = len(_LAYOUT) + 64 + 1
 
 
-def load_state(path: Path) -> dict[str, Any] | None:
-    """The state at ``path`` on the CPU, or None where there is none.
+def save_state(state: State, path: Path) -> None:
+    """Make ``state`` the newest at ``path``, and the one that was there the former.
+
+    A process that is killed leaves the two states before this one.
+    """
+    buffer = io.BytesIO()
+    buffer.seek(_HEAD)
+    torch.save(state, buffer)
+    with buffer.getbuffer() as content:
+        digest = hashlib.sha256(content[_HEAD:]).hexdigest()
+        content[:_HEAD] = _LAYOUT + digest.encode() + b"\n"
+        write_bytes(path, content, former=former(path))
+
+
+def former(path: Path) -> Path:
+    """Where the state before the newest is."""
+    return path.with_stem(f"{path.stem}-former")
+
+
+def remove_states(path: Path) -> None:
+    """Remove the newest state and the one before."""
+    for file in (path, former(path)):
+        file.unlink(missing_ok=True)
+
+
+def resume(path: Path, use: Callable[[State], Result]) -> tuple[Result | None, list[str]]:
+    """Hand the newest good state to ``use``; one that is damaged or refused is removed.
+
+    Args:
+        path: Of the newest state.
+        use: Takes a state, on the CPU; it raises ValueError, before it changes anything, if the state is not
+            of this run.
+
+    Returns:
+        What ``use`` returned, None where there is no good state; and a phrase about each bad one.
 
     Raises:
-        UserError: The file is damaged; it names the file to delete.
+        OSError: A file cannot be read, though it may be good.
     """
-    if not path.exists():
-        return None
+    problems: list[str] = []
+    for file in (path, former(path)):
+        try:
+            return use(_read(file)), problems
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            problems.append(f"{file.name} {error}")
+            file.unlink(missing_ok=True)  # or it would be the former one soon
+    return None, problems
+
+
+def _read(path: Path) -> State:
+    """Raises ValueError with what is wrong, as the end of a sentence about the file."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(
-            f"{path}: the state of an interrupted run is damaged ({type(error).__name__}: {error}); "
-            "delete this file to train from the beginning"
-        ) from error
+        content = path.read_bytes()
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise ValueError("cannot be read from the disk") from error
+        raise
+    head, payload = content[:_HEAD], memoryview(content)[_HEAD:]
+    if not head.startswith(_LAYOUT):
+        raise ValueError("is damaged or of another version")
+    if head[len(_LAYOUT) :] != hashlib.sha256(payload).hexdigest().encode() + b"\n":
+        raise ValueError("is damaged: its content does not have its digest")
+    try:
+        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever it is, the run goes on without this state
+        raise ValueError(f"is no state ({type(error).__name__})") from error
+    if not isinstance(state, dict):
+        raise ValueError("is no state")
     return state
-
-
-@contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Lock the run's folder: a killed ``dvc`` leaves its child training, and the next must wait for it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"another process is training this run ({folder}); waiting for it", flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

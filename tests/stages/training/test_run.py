@@ -85,6 +85,31 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(taught, monkeypatch, epoc
     assert student(taught) == whole
 
 
+@pytest.mark.parametrize("damaged", [1, 2], ids=["the newest", "both"])
+def test_a_run_whose_state_is_damaged_ends_as_if_it_had_not_been(taught, monkeypatch, capsys, damaged):
+    whole = student(taught)
+    forget(taught)
+
+    def save_and_damage(state, path):
+        save_state(state, path)
+        if state["progress"]["epoch"] == 2:
+            for file in sorted(path.parent.glob("checkpoint*"))[::-1][:damaged]:
+                content = bytearray(file.read_bytes())
+                content[len(content) // 2] ^= 1
+                file.write_bytes(content)
+            raise Killed
+
+    monkeypatch.setattr(training, "save_state", save_and_damage)
+    with pytest.raises(Killed):
+        student(taught)
+    monkeypatch.setattr(training, "save_state", save_state)
+    capsys.readouterr()
+    assert student(taught) == whole
+    out = capsys.readouterr().out
+    assert ("resuming after epoch 1" if damaged == 1 else "training from the beginning") in out
+    assert out.count("damaged") == damaged
+
+
 def test_other_numbers_never_resume_from_old_state(taught):
     change(taught, train={"lr": 0.02})
     wanted = student(taught)

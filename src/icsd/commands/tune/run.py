@@ -11,14 +11,13 @@ from icsd.commands.tune.recording import record_choice
 from icsd.commands.tune.trials import Trial, Trials, tuning_folder
 from icsd.data.prepared import VALIDATION, PreparedData
 from icsd.errors import UserError, did_you_mean
-from icsd.files import write_bytes
+from icsd.files import exclusive, write_bytes
 from icsd.params import Params, has_validation
 from icsd.reporting.results import ALONE
 from icsd.runs import data_folder
 from icsd.stages.chosen_weights import tunable
 from icsd.stages.tuned_weights import Search, Tuned, read_tuned, tuned_path, write_tuned
 from icsd.stages.validate import checked_params
-from icsd.training.checkpoint import exclusive
 
 _COLUMNS = ("method", "trial", "factor", "miou")
 
@@ -45,7 +44,8 @@ def tune(root: Path, *, methods: Sequence[str], trials: int | None, student: str
     params = params.model_copy(update={"tuning": tuning})
     _refuse_unfair_search(root, params, methods=methods, student=student)
     search = Trials(root, params, student)
-    with exclusive(tuning_folder(params.dataset)):
+    waiting = f"another process is tuning {params.dataset}"
+    with exclusive(tuning_folder(params.dataset) / "lock", waiting=waiting):
         miou_alone = _train_alone(search)
         for method in methods:
             _tune_method(search, method, miou_alone=miou_alone)

@@ -17,6 +17,7 @@ from icsd.stages.chosen_weights import with_weights
 from icsd.stages.provenance import provenance_of
 from icsd.stages.training.job import CHECKPOINT, Job, identity_of, student_job
 from icsd.stages.training.run import train_trial
+from icsd.training.checkpoint import remove_states
 
 Trial = tuple[float, float | None]
 """A factor and the validation mIoU that it led to; None where the training diverged."""
@@ -87,7 +88,7 @@ class Trials:
                 print(f"{method}: trial {number} of {len(factors)}, factor {factor:g}", flush=True)
                 miou[factor] = self._train(method, factor)
                 study.add(factor, miou[factor], largest=self.params.tuning.factor)
-                (self._state(method, factor) / CHECKPOINT).unlink(missing_ok=True)
+                remove_states(self._state(method, factor) / CHECKPOINT)
         return [(factor, miou[factor]) for factor in factors]
 
     def _train(self, method: str, factor: float) -> float | None:

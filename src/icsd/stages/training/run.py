@@ -1,6 +1,7 @@
 """Stages ``train_teacher``, ``distill`` and ``baselines``: one network from data to weights."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from icsd.core.weighting import term_weights
 from icsd.errors import UserError, did_you_mean
+from icsd.files import exclusive
 from icsd.runs import RunKey
 from icsd.stages.chosen_weights import weights_source
 from icsd.stages.recording.monitor import student_monitor
@@ -16,9 +18,10 @@ from icsd.stages.recording.training import TrainingRecorder, git_record, mlflow_
 from icsd.stages.training.job import Job, student_job, teacher_job
 from icsd.stages.training.outputs import write_cost, write_result
 from icsd.stages.training.process import Run, start_run
-from icsd.stages.training.setup import Setup, restore, set_up, state_of
+from icsd.stages.training.resuming import restore, state_of
+from icsd.stages.training.setup import Setup, set_up
 from icsd.stages.validate import checked_params
-from icsd.training.checkpoint import exclusive, load_state, save_state
+from icsd.training.checkpoint import save_state
 from icsd.training.loop import Progress, Row, fit
 from icsd.training.monitor import Monitor, NoMonitor
 
@@ -65,13 +68,12 @@ def train_trial(root: Path, job: Job, *, open_tracker: Callable[[Path], "Tracker
         FloatingPointError: The training diverged.
     """
     run = start_run(root, job)
-    with exclusive(run.state):
-        saved = load_state(run.checkpoint)
+    with _alone(run):
         setup = set_up(run)
         with open_tracker(run.state / "tracking") as tracker:
             recorder = TrainingRecorder(tracker, job.params, job.key)
             monitor = _monitor(run, setup, recorder)
-            progress = restore(saved, setup, monitor)
+            progress = restore(run, setup, monitor)
             _fit(run, setup, progress, monitor, recorder)
     return progress.history
 
@@ -79,7 +81,7 @@ def train_trial(root: Path, job: Job, *, open_tracker: Callable[[Path], "Tracker
 def _train(root: Path, job: Job) -> None:
     run = start_run(root, job)
     if run.fabric.is_global_zero:
-        with exclusive(run.state):
+        with _alone(run):
             run.fabric.barrier()
             _train_and_write(run)
     else:
@@ -87,15 +89,19 @@ def _train(root: Path, job: Job) -> None:
         _train_and_write(run)
 
 
+def _alone(run: Run) -> AbstractContextManager[None]:
+    """Nobody else goes on from the same state: a killed ``dvc`` may leave its child training."""
+    return exclusive(run.state / "lock", waiting=f"another process is training this run ({run.state})")
+
+
 def _train_and_write(run: Run) -> None:
     started = datetime.now(UTC)
-    saved = load_state(run.checkpoint)
     setup = set_up(run)
     params, key, first = run.job.params, run.job.key, run.fabric.is_global_zero
     with open_tracker(run.root, params, key, state=run.state, active=first) as tracker:
         recorder = TrainingRecorder(tracker, params, key)
         monitor = _monitor(run, setup, recorder)
-        progress = restore(saved, setup, monitor)
+        progress = restore(run, setup, monitor)
         diverged = None
         try:
             _fit(run, setup, progress, monitor, recorder)
@@ -135,7 +141,7 @@ def _fit(run: Run, setup: Setup, progress: Progress, monitor: Monitor, recorder:
     def on_epoch(progress: Progress) -> None:
         recorder.epoch(progress.history[-1])
         if fabric.is_global_zero:
-            save_state(state_of(setup, progress, monitor), run.checkpoint)
+            save_state(state_of(run, setup, progress, monitor), run.checkpoint)
         fabric.barrier()
 
     fit(

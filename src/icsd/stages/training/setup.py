@@ -1,7 +1,6 @@
 """What a run trains, and with what: networks and method, optimiser, batches, schedule, validation."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -21,8 +20,7 @@ from icsd.models.weights import load_network
 from icsd.stages.training.job import Job
 from icsd.stages.training.process import Run
 from icsd.training.distiller import Distiller
-from icsd.training.loop import Progress, Schedule, Validate
-from icsd.training.monitor import Monitor
+from icsd.training.loop import Schedule, Validate
 from icsd.training.optim import build_sgd
 from icsd.training.validation import validation_confusion
 
@@ -82,32 +80,6 @@ def set_up(run: Run) -> Setup:
         schedule=_schedule(job, steps=batches.steps_per_epoch, fabric=fabric),
         validate=_validation(run.data, job, distiller.student, fabric),
     )
-
-
-def restore(saved: Mapping[str, Any] | None, setup: Setup, monitor: Monitor) -> Progress:
-    """Continue from a saved state, or begin where there is none.
-
-    Called after ``set_up``: an optimiser loads its momentum to the device that its parameters are on.
-    """
-    if saved is None:
-        return Progress()
-    setup.distiller.load_state_dict(saved["distiller"])
-    setup.optimizer.load_state_dict(saved["optimizer"])
-    monitor.load_state_dict(saved["monitor"])
-    progress = Progress(**saved["progress"])
-    progress.resumed += 1
-    print(f"resuming after epoch {progress.epoch}", flush=True)
-    return progress
-
-
-def state_of(setup: Setup, progress: Progress, monitor: Monitor) -> dict[str, Any]:
-    """What ``restore`` continues from."""
-    return {
-        "distiller": setup.distiller.state_dict(),
-        "optimizer": setup.optimizer.state_dict(),
-        "monitor": monitor.state_dict(),
-        "progress": vars(progress),
-    }
 
 
 def _build_distiller(run: Run) -> Distiller:

@@ -1,0 +1,94 @@
+"""What an interrupted run goes on from, and whether a saved state is this run's."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from icsd.stages.training.process import Run
+from icsd.stages.training.setup import Setup
+from icsd.training.checkpoint import resume
+from icsd.training.loop import Progress
+from icsd.training.monitor import Monitor
+
+
+def state_of(run: Run, setup: Setup, progress: Progress, monitor: Monitor) -> dict[str, Any]:
+    """What ``restore`` goes on from."""
+    return {
+        "run": run.state.name,
+        "distiller": setup.distiller.state_dict(),
+        "optimizer": setup.optimizer.state_dict(),
+        "monitor": monitor.state_dict(),
+        "progress": vars(progress),
+    }
+
+
+def restore(run: Run, setup: Setup, monitor: Monitor) -> Progress:
+    """Go on from the last good state, or begin where there is none; a line says so.
+
+    Called after ``set_up``: an optimiser loads its momentum to the device that its parameters are on.
+    """
+    progress, problems = resume(run.checkpoint, partial(_load, run=run, setup=setup, monitor=monitor))
+    going_on = f"resuming after epoch {progress.epoch}" if progress else "training from the beginning"
+    if problems:
+        run.fabric.print(f"warning: {run.state}: {'; '.join(problems)}; {going_on}", flush=True)
+    elif progress:
+        run.fabric.print(going_on, flush=True)
+    return progress or Progress()
+
+
+def _load(state: Mapping[str, Any], *, run: Run, setup: Setup, monitor: Monitor) -> Progress:
+    fresh = state_of(run, setup, Progress(), monitor)
+    if state.keys() != fresh.keys():
+        raise ValueError("does not have the parts of a state")
+    if state["run"] != run.state.name:
+        raise ValueError(f"belongs to another run, {state['run']}")
+    if _shapes(state["distiller"]) != _shapes(fresh["distiller"]):
+        raise ValueError("holds other networks than this run's")
+    if not _fits(state["optimizer"], fresh["optimizer"], setup):
+        raise ValueError("holds the optimiser of another run")
+    if not isinstance(state["monitor"], dict) or state["monitor"].keys() != fresh["monitor"].keys():
+        raise ValueError("does not hold what this run's monitor has measured")
+    progress = _progress(state["progress"], setup)
+    monitor.load_state_dict(state["monitor"])
+    setup.distiller.load_state_dict(state["distiller"])
+    setup.optimizer.load_state_dict(state["optimizer"])
+    progress.resumed += 1
+    return progress
+
+
+def _shapes(tensors: object) -> object:
+    """The shapes and types of a dictionary of tensors; anything else is returned as it is."""
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        return tensors
+    return {name: (value.shape, value.dtype) for name, value in tensors.items()}
+
+
+def _fits(saved: Any, fresh: Mapping[str, Any], setup: Setup) -> bool:  # noqa: ANN401 - what a file holds
+    """Whether an optimiser's state has this one's groups, and a momentum of every parameter's shape."""
+    try:
+        groups = [group["params"] for group in saved["param_groups"]]
+        momenta = {index: entry["momentum_buffer"] for index, entry in saved["state"].items()}
+    except (AttributeError, KeyError, TypeError):
+        return False
+    parameters = [parameter for group in setup.optimizer.param_groups for parameter in group["params"]]
+    return groups == [group["params"] for group in fresh["param_groups"]] and all(
+        index in range(len(parameters)) and (momentum is None or momentum.shape == parameters[index].shape)
+        for index, momentum in momenta.items()
+    )
+
+
+def _progress(saved: Any, setup: Setup) -> Progress:  # noqa: ANN401 - what a file holds
+    try:
+        progress = Progress(**saved)
+        epochs = [row["epoch"] for row in progress.history]
+        complete = 0 < progress.epoch <= setup.schedule.epochs and progress.seconds >= 0 <= progress.resumed
+    except (TypeError, KeyError) as error:
+        raise ValueError("does not say how far the run has come") from error
+    if not complete or epochs != list(range(1, progress.epoch + 1)):
+        raise ValueError(f"says epoch {progress.epoch} of {setup.schedule.epochs}, and its history does not")
+    best = progress.best_weights
+    if best is not None and _shapes(best) != _shapes(setup.student.state_dict()):
+        raise ValueError("holds the best weights of another network")
+    return progress
