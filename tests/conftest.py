@@ -27,3 +27,16 @@ def prepared_project(tmp_path, monkeypatch):
     download(folder)
     preprocess(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """MLflow's database before its first run: making one takes seconds, so tests copy it."""
+    from icsd.tracking.store import open_client
+
+    root = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
+            environment.delenv(name, raising=False)
+        open_client(root).search_experiments()
+    return root / "mlflow.db"

@@ -69,7 +69,7 @@ def page(browser):
 def viewer(reproduced, tmp_path_factory):
     """Address of MLflow's pages, started as the README says, on a copy of the small pipeline's database."""
     folder = tmp_path_factory.mktemp("viewer")
-    shutil.copy(reproduced / ".mlflow/mlflow.db", folder)
+    shutil.copy(reproduced / "mlflow.db", folder)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.filterwarnings(
 @pytest.fixture(scope="session")
 def runs(reproduced):
     """Run name -> run, of the small pipeline."""
-    client = mlflow.MlflowClient(f"sqlite:///{reproduced}/.mlflow/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{reproduced}/mlflow.db")
     experiment = client.get_experiment_by_name("icsd-shapes")
     assert experiment is not None
     return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}

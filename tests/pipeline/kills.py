@@ -185,7 +185,7 @@ def _curves(project: Path) -> Counter[str]:
         "select runs.name, metrics.key, count(*) from metrics join runs using (run_uuid) "
         "where runs.lifecycle_stage = 'active' and metrics.key not like 'system/%' group by 1, 2"
     )
-    (database,) = [path for name in ("mlflow.db", ".mlflow/mlflow.db") if (path := project / name).exists()]
+    database = project / "mlflow.db"
     with sqlite3.connect(database) as connection:
         rows = connection.execute(query).fetchall()
     return Counter({f"{run}: {metric}": count for run, metric, count in rows})

@@ -19,7 +19,9 @@ pytestmark = [
 def project(reproduced, tmp_path_factory):
     """A copy of the reproduced project, for experiments only."""
     folder = tmp_path_factory.mktemp("experiments") / "project"
-    shutil.copytree(reproduced, folder, symlinks=True, ignore=shutil.ignore_patterns(".mlflow", ".state"))
+    shutil.copytree(
+        reproduced, folder, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db", "mlruns", ".state")
+    )
     run(folder, "git", "checkout", "-q", "--", ".")
     return folder
 
@@ -31,14 +33,17 @@ def table(project):
 
 
 def groups(project):
-    """Group -> names of its runs, all of which have ended well."""
-    client = mlflow.MlflowClient(f"sqlite:///{project}/.mlflow/mlflow.db")
+    """DVC's experiment -> names of its runs, all of which have ended well."""
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     experiment = client.get_experiment_by_name("icsd-shapes")
     runs = client.search_runs([experiment.experiment_id])
     assert {each.info.status for each in runs} == {"FINISHED"}
     found: dict[str, list[str]] = {}
     for each in runs:
-        found.setdefault(each.data.tags["icsd.group"], []).append(each.info.run_name)
+        group = each.data.tags["icsd.group"]
+        experiment = group.rpartition("-")[0]
+        name = experiment if each.info.run_name == group else each.info.run_name
+        found.setdefault(experiment, []).append(name)
     return {group: sorted(names) for group, names in found.items()}
 
 
@@ -95,7 +100,7 @@ def test_a_queue_runs_lists_and_ranges_side_by_side_into_one_store(project):
     for name in names:
         assert name in found[name], "every experiment has its parent run"
         assert "aicsd · resnet18 · seed 0" in found[name]
-    assert not (project / ".dvc/tmp/exps").exists() or not list(project.glob(".dvc/tmp/exps/*/.mlflow"))
+    assert not (project / ".dvc/tmp/exps").exists() or not list(project.glob(".dvc/tmp/exps/*/mlflow.db"))
 
 
 def test_a_stage_from_the_run_cache_leads_to_the_run_that_trained_it(project):

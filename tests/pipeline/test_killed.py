@@ -48,7 +48,7 @@ def kill_after(project, text, how):
 
 def recorded(project):
     """Status and points of the student's one run in MLflow."""
-    client = mlflow.MlflowClient(f"sqlite:///{project}/.mlflow/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     experiment = client.get_experiment_by_name("icsd-shapes")
     (child,) = client.search_runs([experiment.experiment_id], "tags.`icsd.method` = 'none'")
     points = client.get_metric_history(child.info.run_id, "loss/ce")
@@ -60,8 +60,9 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(project):
     stage(project, *TRAIN)
     folder = project / "runs/shapes/none/resnet18-0"
     whole, points = outputs(folder), recorded(project)
-    for name in (".state", ".mlflow"):
+    for name in (".state", "mlruns"):
         shutil.rmtree(project / name)
+    (project / "mlflow.db").unlink()
     shutil.rmtree(folder)
     assert kill_after(project, "epoch 2/6", signal.SIGKILL) == -signal.SIGKILL
     assert kill_after(project, "epoch 4/6", signal.SIGTERM) == 143

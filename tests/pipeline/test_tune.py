@@ -54,7 +54,7 @@ def tuned(tmp_path_factory):
 
 
 def test_every_trial_is_a_run_of_one_family(tuned):
-    client = mlflow.MlflowClient(f"sqlite:///{tuned}/.mlflow/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{tuned}/mlflow.db")
     experiment = client.get_experiment_by_name("icsd-shapes-tuning")
     runs = {found.info.run_name: found for found in client.search_runs([experiment.experiment_id])}
     (parent,) = [found for found in runs.values() if found.data.tags["icsd.role"] == "parent"]

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from icsd.tracking import Tracker, mirror, open_tracker
-from icsd.tracking.store import open_client
 
 HERE = Path(__file__).parent
 # MLflow 3.17's own queries use a loader that SQLAlchemy 2.1 deprecates.
@@ -22,26 +21,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_STAGE", "MLFLOW_TRACKING_URI"):
+    for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_STAGE", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(mirror, "PUSH_EVERY", 0.0)
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("empty")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
-        environment.delenv("DVC_ROOT", raising=False)
-        (root / ".mlflow").mkdir()
-        open_client(root).search_experiments()
-    return root / ".mlflow" / "mlflow.db"
-
-
 @pytest.fixture
 def root(tmp_path: Path, empty_store: Path) -> Path:
-    (tmp_path / ".mlflow").mkdir()
-    shutil.copy(empty_store, tmp_path / ".mlflow" / "mlflow.db")
+    shutil.copy(empty_store, tmp_path)
     return tmp_path
 
 

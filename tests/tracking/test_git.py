@@ -1,9 +1,11 @@
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from icsd.tracking.git import DIFF_LIMIT, GitState, git_state
+from icsd.tracking.git import DIFF_LIMIT, GitState, _warn, git_state
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -45,16 +47,92 @@ def test_a_huge_diff_is_cut(repository: Path) -> None:
     assert len(str(git_state(repository).diff)) < DIFF_LIMIT + 100
 
 
-def test_no_repository_an_empty_one_and_somebody_elses_have_no_state(
-    repository: Path, tmp_path: Path
+def test_without_a_repository_there_is_no_state_and_nothing_to_say(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    inside = repository / "unpacked"
-    inside.mkdir()
-    assert git_state(inside) == GitState()
+    assert git_state(tmp_path) == GitState()
+    assert not caplog.text
+
+
+def test_a_folder_of_a_larger_repository_has_its_commit_and_its_own_changes(
+    repository: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    inside = repository / "vision" / "icsd"
+    inside.mkdir(parents=True)
+    for name in ("params.yaml", "dvc.lock"):
+        shutil.copy(repository / name, inside)
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "all")
+    (repository / "params.yaml").write_text("a: another project's\n")
+    (inside / "dvc.lock").write_text("new\n")
+    assert git_state(inside) == GitState(git(repository, "rev-parse", "HEAD"))
+    (inside / "params.yaml").write_text("a: 3\n")
+    assert "+a: 3" in str(git_state(inside).diff)
+    assert not caplog.text
+
+
+def untracked(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (repository / "unpacked").mkdir()
+    return repository / "unpacked"
+
+
+def without_commit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    inside = untracked(repository, monkeypatch)
     git(inside, "init", "-q")
-    assert git_state(inside) == GitState()
+    return inside
 
 
-def test_no_git_program_is_no_state(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def without_program(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", "")
-    assert git_state(repository) == GitState()
+    return repository
+
+
+def of_another_user(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    return repository
+
+
+def with_broken_link(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    inside = untracked(repository, monkeypatch)
+    (inside / ".git").write_text("gitdir: /nowhere/worktrees/inside\n")
+    return inside
+
+
+def with_broken_head(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (repository / ".git" / "HEAD").write_bytes(b"")
+    return repository
+
+
+def with_lost_commit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.rmtree(repository / ".git" / "objects")
+    (repository / ".git" / "objects").mkdir()
+    return repository
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (untracked, "the repository around this folder does not track it"),
+        (without_commit, "there is no commit yet"),
+        (without_program, "git is not installed"),
+        (of_another_user, "safe.directory"),
+        (with_broken_link, "/nowhere/worktrees/inside"),
+        (with_broken_head, "not a git repository"),
+        (with_lost_commit, "bad object"),
+    ],
+)
+def test_what_git_cannot_say_is_one_line_and_stops_nothing(
+    trouble: Callable[[Path, pytest.MonkeyPatch], Path],
+    said: str,
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = trouble(repository, monkeypatch)
+    _warn.cache_clear()
+    assert git_state(folder) == git_state(folder) == GitState()
+    (record,) = caplog.records
+    line = record.getMessage()
+    assert line.startswith("no commit is recorded, because git cannot say which: ")
+    assert said in line
+    assert "\n" not in line

@@ -131,9 +131,9 @@ for point in sys.argv[3:]:
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     root = tmp_path_factory.mktemp("killed")
-    for folder in (root / ".mlflow", root / "warm" / ".mlflow"):
-        folder.mkdir(parents=True)
-        shutil.copy(empty_store, folder / "mlflow.db")
+    for folder in (root, root / "warm"):
+        folder.mkdir(exist_ok=True)
+        shutil.copy(empty_store, folder)
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_"))}
     done = subprocess.run(
         [sys.executable, "-c", TRAINING, str(root), str(EPOCHS), *POINTS],

@@ -33,7 +33,7 @@ class Server:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
-        store = ["--backend-store-uri", f"sqlite:///{self._root}/.mlflow/mlflow.db", "-w", "1"]
+        store = ["--backend-store-uri", f"sqlite:///{self._root}/mlflow.db", "-w", "1"]
         files = ["--artifacts-destination", f"file://{self._root}/served"]
         environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         self._process = subprocess.Popen(

@@ -6,10 +6,11 @@ to MLflow, so a lost server stops nothing and loses nothing, and a killed traini
 
 from icsd.tracking.base import ModelSpec, NullTracker, Tracker
 from icsd.tracking.git import git_state
+from icsd.tracking.identity import group_id
 from icsd.tracking.names import CHAMPION, Tag, experiment_name, registered_model_name, tuning_experiment_name
 from icsd.tracking.opening import open_parent, open_tracker
 from icsd.tracking.registry import Registry, Version
-from icsd.tracking.run import group_id, run_id_in
+from icsd.tracking.run import run_id_in
 from icsd.tracking.store import public_uri, store_location
 from icsd.tracking.upkeep import close_stale, deliver_pending, tag_reused, when_reachable
 

@@ -1,17 +1,24 @@
 """Which code runs: the commit, and the changes since."""
 
+import os
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from icsd.tracking.messages import log
 
 DIFF_LIMIT = 1_000_000
 # dvc.lock and the reports change because the pipeline runs: with them every run but the first would be dirty.
-_OURS = (".", ":(exclude,top)dvc.lock", ":(exclude,top)reports")
+_OURS = (".", ":(exclude)dvc.lock", ":(exclude)reports")
+# In words that are known here, and out of the way of the git that a person runs meanwhile.
+_ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+_NO_HEAD = "Needed a single revision"
 
 
 @dataclass(frozen=True)
 class GitState:
-    """State of the working tree; without git, or in an empty repository, there is no commit."""
+    """State of the working tree; without git, or before the first commit, there is no commit."""
 
     commit: str | None = None
     dirty: bool = False
@@ -19,27 +26,63 @@ class GitState:
     """Changes of tracked files since the commit, at most ``DIFF_LIMIT`` characters."""
 
 
+class _GitError(Exception):
+    """Git is there and does not answer."""
+
+
 def git_state(root: Path) -> GitState:
-    """The state of the repository whose top folder is ``root``."""
-    top = _git(root, "rev-parse", "--show-toplevel")
-    commit = _git(root, "rev-parse", "HEAD")
-    # A download without git may lie inside somebody else's repository, whose commits say nothing about it.
-    if top is None or commit is None or Path(top.strip()).resolve() != root.resolve():
+    """The state of ``root`` in the repository that tracks it, also as a folder of a larger one.
+
+    No error of git stops anything: it is a warning, and the state is empty.
+    """
+    root = root.resolve()
+    if (
+        not any((folder / ".git").exists() for folder in (root, *root.parents))
+        and "GIT_DIR" not in os.environ
+    ):
         return GitState()
+    try:
+        return _state(root)
+    except _GitError as error:
+        _warn(str(error))
+        return GitState()
+
+
+def _state(root: Path) -> GitState:
+    commit = _git(root, "rev-parse", "--verify", "HEAD").strip()
+    # A download without git may lie inside somebody else's repository, whose commits say nothing about it.
+    if not _git(root, "ls-files", "--", "."):
+        raise _GitError("the repository around this folder does not track it")
     diff = _git(root, "diff", "--no-color", "--no-ext-diff", "HEAD", "--", *_OURS)
     if not diff:
-        return GitState(commit.strip())
+        return GitState(commit)
     if len(diff) > DIFF_LIMIT:
         diff = f"{diff[:DIFF_LIMIT]}\n... {len(diff) - DIFF_LIMIT} more characters\n"
-    return GitState(commit.strip(), dirty=True, diff=diff)
+    return GitState(commit, dirty=True, diff=diff)
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=30, check=False
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env=os.environ | _ENVIRONMENT,
+            timeout=30,
+            check=False,
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
+    except FileNotFoundError:
+        raise _GitError("the program git is not installed here, or not on the PATH") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _GitError(str(error)) from None
+    if done.returncode != 0:
+        reason = " ".join(done.stderr.split()) or f"git ends with {done.returncode}"
+        raise _GitError("there is no commit yet, or HEAD is damaged" if _NO_HEAD in reason else reason)
+    return done.stdout
+
+
+@cache  # a stage asks more than once
+def _warn(reason: str) -> None:
+    log.warning("no commit is recorded, because git cannot say which: %s", reason)

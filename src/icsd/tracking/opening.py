@@ -14,6 +14,7 @@ from icsd.runs import main_root
 from icsd.tracking.base import NullTracker, Tracker
 from icsd.tracking.git import GitState, git_state
 from icsd.tracking.journal import journal_lock
+from icsd.tracking.messages import without_secrets
 from icsd.tracking.names import CHILD, PARENT, Tag
 from icsd.tracking.run import RunDescription
 from icsd.tracking.tracker import MlflowTracker
@@ -63,7 +64,7 @@ def open_tracker(
     tracker = _open(root, run, state, amend=amend, system_metrics=system_metrics)
     if git.diff and not amend:
         path = state / "git.diff"
-        path.write_text(git.diff)
+        path.write_text(without_secrets(git.diff), encoding="utf-8")
         tracker.artifact(path)
     return tracker
 

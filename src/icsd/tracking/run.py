@@ -1,7 +1,6 @@
 """One MLflow run: its description, and how it is found or made in the store exactly once."""
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,8 @@ _EXPERIMENT_NOTE = (
     "The parent carries the comparison: mean scores per method, tables and figures. "
     "The same numbers are in the files of the pipeline: history.csv, metrics.json, reports/."
 )
+# MLflow's pages open an experiment of no kind as one of language models, where it has "no data".
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 _PARENT_NOTE = (
     "One execution of the pipeline; its children are the trained networks. "
     "The report writes the summary and the figures."
@@ -66,11 +67,6 @@ class RunDescription:
         return RunDescription(**json.loads(path.read_bytes())) if path.exists() else None
 
 
-def group_id(params_hash: str) -> str:
-    """What all stages of one execution share: the name of DVC's experiment, else a hash of the parameters."""
-    return os.environ.get("DVC_EXP_NAME") or f"workspace-{params_hash[:10]}"
-
-
 def run_id_in(state: Path) -> str | None:
     """The id of the MLflow run whose records lie in ``state``; None without records, or before it has one."""
     run = RunDescription.load(state)
@@ -108,9 +104,12 @@ def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         location = f"{artifacts}/{quote(name)}" if artifacts else None
-        return client.create_experiment(name, location, {"mlflow.note.content": _EXPERIMENT_NOTE})
+        return client.create_experiment(name, location, {"mlflow.note.content": _EXPERIMENT_NOTE, **_KIND})
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
+    for key, value in _KIND.items():
+        if key not in experiment.tags:
+            client.set_experiment_tag(experiment.experiment_id, key, value)
     return experiment.experiment_id
 
 

@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from icsd.runs import main_root
 from icsd.tracking.messages import without_secrets
+from icsd.tracking.settling import ARTIFACTS, settle
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -30,49 +31,60 @@ _SQLITE = "sqlite:///"
 def store_location(root: Path) -> tuple[str, str | None]:
     """Tracking URI, and the folder (as URI) for artifacts of new experiments; None leaves that to the server.
 
-    ``MLFLOW_TRACKING_URI`` decides when it is set; otherwise runs lie in ``.mlflow`` of the repository.
-    Both are independent of the folder in which a stage runs: a relative address means the repository.
+    ``MLFLOW_TRACKING_URI`` decides when it is set. Otherwise it is what MLflow itself uses in the repository:
+    ``mlflow.db``, with the artifacts beside it. A relative address means the repository, whatever folder a
+    stage runs in.
     """
-    home = main_root(root)
-    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
-        if uri.startswith(_SQLITE):
-            return _sqlite_uri(home / unquote(uri.removeprefix(_SQLITE))), (home / "mlruns").as_uri()
-        return uri, None
-    return _sqlite_uri(home / ".mlflow" / "mlflow.db"), (home / ".mlflow" / "artifacts").as_uri()
+    database = local_database(root)
+    if database is None:
+        return os.environ["MLFLOW_TRACKING_URI"], None
+    return _SQLITE + quote(str(database)), (database.parent / ARTIFACTS).as_uri()
 
 
-def _sqlite_uri(path: Path) -> str:
-    """The address of a database file; relative where an address cannot spell the absolute path.
+def local_database(root: Path) -> Path | None:
+    """The absolute path of the store's database file; None where the store is a server."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+    if not uri.startswith(_SQLITE):
+        return None
+    path = unquote(uri.removeprefix(_SQLITE).partition("?")[0])
+    return Path(os.path.normpath(main_root(root) / path))
 
-    SQLAlchemy ends a path at ``?`` and decodes ``%``, and MLflow makes the folder of the encoded name.
-    """
-    for spelling in (str(path), os.path.relpath(path)):
-        if not set("?%") & set(spelling):
-            return _SQLITE + spelling
-    return _SQLITE + quote(str(path))
+
+def is_shared(root: Path) -> bool:
+    """Whether the store may hold other people's runs: it lies outside the checkout."""
+    database = local_database(root)
+    return database is None or not database.is_relative_to(main_root(root))
 
 
 def public_uri(root: Path) -> str:
     """The store's address without this machine's folders and without credentials: it is written to files."""
-    uri, _ = store_location(root)
-    if not uri.startswith(_SQLITE):
-        return without_secrets(uri).replace("***@", "")
-    path = Path(unquote(uri.removeprefix(_SQLITE))).absolute()
-    home = main_root(root)
-    return _SQLITE + (path.relative_to(home).as_posix() if path.is_relative_to(home) else path.name)
+    database, home = local_database(root), main_root(root)
+    if database is None:
+        return without_secrets(store_location(root)[0]).replace("***@", "")
+    return _SQLITE + (
+        database.relative_to(home).as_posix() if database.is_relative_to(home) else database.name
+    )
 
 
 def open_client(root: Path) -> "MlflowClient":
-    """MLflow's client for the store of ``root``, with settings that do not block."""
+    """MLflow's client for the store of ``root``, with settings that do not block.
+
+    The caller holds ``store_lock``.
+    """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow.tracking import MlflowClient
 
-    uri = store_location(root)[0]
+    uri, database = store_location(root)[0], local_database(root)
     if not uri.startswith(("http:", "https:", "file:")):
         from mlflow.store.db import utils
 
         utils.MAX_RETRY_COUNT = 1  # ten attempts to open a database take 100 s; the next delivery is a retry
+        # It would make a folder of the address's spelling, in which "?" is "%3F".
+        utils._make_parent_dirs_if_sqlite = lambda db_uri: None
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        settle(database)
     # One announces every migration of a new database, the other logs a traceback for each failed query.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
@@ -81,6 +93,10 @@ def open_client(root: Path) -> "MlflowClient":
 
 def store_lock(root: Path) -> FileLock:
     """Held while a store is created and while a run is found or made: processes may start together."""
-    folder = main_root(root) / ".mlflow"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / "store.lock")
+    database = local_database(root)
+    if database is not None and is_shared(root):
+        lock = database.with_name(f".{database.name}.lock")
+    else:
+        lock = main_root(root) / ".state" / "store.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(lock)

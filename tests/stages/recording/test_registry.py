@@ -1,5 +1,6 @@
 """Registered students in a real store; the logged models in it are empty, since nobody loads them here."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -19,10 +20,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 
 
 @pytest.fixture
-def store(project, monkeypatch):
+def store(project, empty_store, monkeypatch):
     """The client of the project's own empty store."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (project / ".mlflow").mkdir()
+    shutil.copy(empty_store, project)
     return open_client(project)
 
 

@@ -102,7 +102,7 @@ def test_the_address_of_a_store_on_this_machine_does_not_show_where_it_is(projec
     change(project, tracking={"enabled": True})
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     record = mlflow_record(project, checked_params(project), NullTracker())
-    assert record.uri == "sqlite:///.mlflow/mlflow.db"
+    assert record.uri == "sqlite:///mlflow.db"
 
 
 def test_without_tracking_there_is_no_run_to_name(project):

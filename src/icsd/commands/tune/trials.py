@@ -76,7 +76,7 @@ class Trials:
     @property
     def group(self) -> str:
         """MLflow's parent run: all that was tuned under the same conditions."""
-        return f"tuning-{self.identity(ALONE)}"
+        return tracking.group_id(self.root, self.identity(ALONE), label="tuning")
 
     def run(self, method: str, factors: Sequence[float]) -> list[Trial]:
         """Train a student for every factor; those that the study already has are not trained again."""

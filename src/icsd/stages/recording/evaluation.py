@@ -25,7 +25,7 @@ def record_measurement(evaluation: "Evaluation", key: RunKey, measurement: "Meas
     tracker = tracking.open_tracker(
         root=root,
         experiment=tracking.experiment_name(params.dataset),
-        group=tracking.group_id(params.digest()),
+        group=tracking.group_id(root, params.digest()),
         name=key.title,
         tags={},
         state=state_root() / "evaluations" / "-".join(key.path.parts),

@@ -38,10 +38,11 @@ def register_students(root: Path, params: Params, results: Results, comparison: 
     for student in results.students:
         rows = comparison[comparison["student"] == student].to_dict("records")
         by_method = {row["method"]: {str(key): value for key, value in row.items()} for row in rows}
-        tracking.when_reachable(root, partial(_register, params, results, by_method, student=student))
+        tracking.when_reachable(root, partial(_register, root, params, results, by_method, student=student))
 
 
 def _register(
+    root: Path,
     params: Params,
     results: Results,
     rows: Mapping[str, dict[str, Any]],
@@ -64,7 +65,7 @@ def _register(
             name,
             run_id=run_id,
             weights_sha256=runs[0].metrics.weights_sha256 if runs[0].metrics else "",
-            tags=_tags(params, runs[0], own, images),
+            tags=_tags(root, params, runs[0], own, images),
             card=model_card(name, runs, rows[method]),
         )
         if version is not None:
@@ -115,13 +116,13 @@ def _images(run: Run) -> str:
     return digest_of({"ids": list(run.ids), "classes": list(run.metrics.classes)})
 
 
-def _tags(params: Params, run: Run, scores: Scores, images: str) -> dict[str, str]:
+def _tags(root: Path, params: Params, run: Run, scores: Scores, images: str) -> dict[str, str]:
     return {
         Tag.DATASET: params.dataset,
         Tag.STUDENT: run.student,
         Tag.METHOD: run.method,
         Tag.SEED: str(run.seed),
-        Tag.GROUP: tracking.group_id(params.digest()),
+        Tag.GROUP: tracking.group_id(root, params.digest()),
         Tag.MIOU_BY_SEED: json.dumps(dict(sorted(scores.items()))),
         Tag.IMAGES: images,
     }

@@ -21,7 +21,7 @@ def record_report(
         summary: Content of reports/metrics.json.
         costs: Of the networks in the report.
     """
-    experiment, group = tracking.experiment_name(params.dataset), tracking.group_id(params.digest())
+    experiment, group = tracking.experiment_name(params.dataset), tracking.group_id(root, params.digest())
     tracking.deliver_pending(root)
     with tracking.open_parent(root=root, experiment=experiment, group=group) as parent:
         parent.params(params.model_dump(include={"dataset", "grid", "images", "train", "alw", "methods"}))

@@ -36,7 +36,7 @@ def open_tracker(root: Path, params: Params, key: RunKey, *, state: Path, active
     return tracking.open_tracker(
         root=root,
         experiment=experiment_name(params.dataset),
-        group=tracking.group_id(params.digest()),
+        group=tracking.group_id(root, params.digest()),
         name=key.title,
         tags={
             Tag.KIND: "teacher" if key.is_teacher else "student",

@@ -1,0 +1,132 @@
+"""A database and its artifacts stay together: where older checkouts kept them, and after a move or a copy.
+
+MLflow stores the absolute address of every run's artifacts. In a copied checkout these still lead to the
+original, which a run of the copy would then overwrite.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import unquote
+
+from icsd.tracking.messages import log
+
+ARTIFACTS = "mlruns"
+"""The folder of artifacts, beside the database: MLflow's own default."""
+_EARLIER = ".mlflow"
+# Below a checkout, the folders that have held the artifacts of this project's experiments.
+_FOLDERS = (ARTIFACTS, f"{_EARLIER}/artifacts")
+_ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
+def settle(database: Path) -> None:
+    """Prepare a local database before MLflow opens it; the caller holds the store's lock.
+
+    Args:
+        database: Its absolute path; the file need not exist.
+
+    Raises:
+        sqlite3.OperationalError: Another process writes to it just now.
+    """
+    for work in (_adopt_earlier, _follow):
+        try:
+            work(database)
+        except sqlite3.DatabaseError as error:  # a damaged one is reported by who opens it
+            if "locked" in str(error):
+                raise
+
+
+def _adopt_earlier(database: Path) -> None:
+    """Take over the database of an older version of this project; its artifacts stay where they are."""
+    earlier = database.parent / _EARLIER / database.name
+    if not earlier.is_file():
+        return
+    if database.is_file() and _holds_runs(database):
+        log.warning(
+            "earlier runs are in %s/%s, which `mlflow ui --backend-store-uri sqlite:///%s/%s` shows; "
+            "new ones go to %s",
+            *(_EARLIER, earlier.name) * 2,
+            database.name,
+        )
+        return
+    with closing(sqlite3.connect(earlier, timeout=5, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")  # also takes back what a killed process left half written
+        earlier.replace(database)
+    log.warning(
+        "the runs of %s/%s are in %s now, where `mlflow ui` looks", _EARLIER, earlier.name, database.name
+    )
+
+
+def _holds_runs(database: Path) -> bool:
+    """Whether more is in it than ``mlflow ui`` leaves where it finds nothing."""
+    with closing(sqlite3.connect(database, timeout=5)) as connection:
+        count = (
+            "SELECT (SELECT count(*) FROM runs) + (SELECT count(*) FROM experiments WHERE experiment_id > 0)"
+        )
+        return bool(connection.execute(count).fetchone()[0])
+
+
+def _follow(database: Path) -> None:
+    """Let addresses below the folder where the database was when they were made point to where it is."""
+    if not database.is_file():
+        return
+    home = database.parent
+    with closing(sqlite3.connect(database, timeout=5)) as connection:
+        for former in _former_homes(connection, home, database.name):
+            with connection:
+                num_runs = _replace(connection, former, home)
+            log.warning(
+                "this checkout was moved or copied from %s: the addresses of %d runs in %s lead here now",
+                former,
+                num_runs,
+                database.name,
+            )
+
+
+def _former_homes(connection: sqlite3.Connection, home: Path, name: str) -> set[Path]:
+    experiments = connection.execute(
+        "SELECT name, artifact_location FROM experiments WHERE name LIKE 'icsd-%'"
+    )
+    formers = set()
+    for experiment, address in experiments:
+        path = str(address)
+        if path.startswith("file://"):
+            path = unquote(path.removeprefix("file://"))
+        for folder in _FOLDERS:
+            former = Path(path.removesuffix(f"/{folder}/{experiment}"))
+            if str(former) == path or former == home or (former.is_dir() and former.samefile(home)):
+                continue
+            # Artifacts without a database: that was put somewhere else on purpose, by MLFLOW_TRACKING_URI.
+            own = any((former / place / name).exists() for place in (".", _EARLIER))
+            if own or not Path(path).exists() or (home / folder / experiment).exists():
+                formers.add(former)
+    return formers
+
+
+def _replace(connection: sqlite3.Connection, former: Path, home: Path) -> int:
+    """The number of runs whose address changed."""
+    changed = 0
+    for table, column in _present(connection, _ADDRESSES):
+        for old, new in ((f"{former}/", f"{home}/"), (f"{former.as_uri()}/", f"{home.as_uri()}/")):
+            cursor = connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608
+                (new, len(old) + 1, len(old), old),
+            )
+            changed += cursor.rowcount if table == "runs" else 0
+    return changed
+
+
+def _present(connection: sqlite3.Connection, columns: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of the columns that this version of MLflow's database has."""
+    return [
+        (table, column)
+        for table, column in columns
+        if column in {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+    ]
