@@ -1,18 +1,20 @@
 """dvc.yaml against the code: a stage lists what can change its result, and nothing else."""
 
 import ast
+from itertools import product
 from pathlib import Path
 
 import pytest
 from tests.imports import ROOT, SOURCE
 
-from icsd.params import PRESET_ONLY, Params
+from icsd.core.weighting import DECAYS, NUMBERS
+from icsd.params import PRESET_ONLY, Params, merge
 from icsd.stages.code import REGISTRIES, RESULT_ROOMS, file_of, files_behind
+from icsd.stages.inputs import inputs_of_stages
 from icsd.yaml_files import read_yaml
 
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 PARAMS = read_yaml(ROOT / "params.yaml")
-PRESET = "configs/datasets/${dataset}.yaml"
 TRAIN = {"distill", "baselines"}
 EVALUATE = {"evaluate_teacher", "evaluate_distilled", "evaluate_baselines"}
 # Stage -> the module that its work starts from.
@@ -30,6 +32,8 @@ ROOMS = {
         "params",
         "stages.chosen_weights",
         "stages.code",
+        "stages.grid",
+        "stages.inputs",
         "stages.tuned_weights",
         "stages.validate",
     ),
@@ -100,10 +104,8 @@ def test_a_package_that_runs_code_is_imported_by_its_name():
             assert is_docstring or file in followed or module in REGISTRIES, module
 
 
-def test_a_run_depends_on_its_own_method_through_the_digests_of_its_files():
+def test_validate_reads_the_methods_files_of_which_students_have_the_digests():
     assert "src/icsd/methods" in STAGES["validate"]["deps"]
-    for stage in TRAIN:
-        assert "data/${dataset}/validated/methods/${item.method}.json" in STAGES[stage]["deps"]
 
 
 def test_tuned_weights_reach_students_through_validate_alone():
@@ -118,16 +120,64 @@ def test_every_dependency_exists(stage):
             assert (ROOT / dep).exists(), dep
 
 
-def params_of(stage):
-    """Dotted keys that a stage depends on, in params.yaml and in the preset."""
-    keys: dict[str, set[str]] = {"params.yaml": set(), PRESET: set()}
-    for item in STAGES[stage].get("params", []):
-        if isinstance(item, str):
-            keys["params.yaml"].add(item)
-        else:
-            for file, names in item.items():
-                keys[file] |= set(names) if names else {""}
-    return keys
+VALIDATED = "data/${dataset}/validated/"
+METHODS = {
+    alw: [name for name, block in PARAMS["methods"].items() if bool(block["alw"]) == alw] for alw in (0, 1)
+}
+TREE = merge(
+    merge(read_yaml(ROOT / "configs/datasets/shapes.yaml"), PARAMS),
+    {
+        "grid": {
+            "baselines": METHODS[0],
+            "distilled": METHODS[1],
+            "students": list(PARAMS["networks"]["students"]),
+        }
+    },
+)
+"""Every value as it is used, and a grid of everything that there is."""
+
+
+def test_validate_depends_on_all_parameters_and_no_other_stage_on_any_by_itself():
+    assert STAGES["validate"]["params"] == [{"params.yaml": None}, {"configs/datasets/${dataset}.yaml": None}]
+    assert [name for name, stage in STAGES.items() if "params" in stage] == ["validate"]
+
+
+def items():
+    """Every stage, a matrix item each but for the seed -> the file of parameters that it depends on."""
+    found = {}
+    for name, stage in STAGES.items():
+        files = [dep.removeprefix(VALIDATED) for dep in stage.get("deps", []) if dep.startswith(VALIDATED)]
+        assert len(files) == (name != "validate"), f"{name} depends on one file of parameters"
+        matrix = {key: values for key, values in stage.get("matrix", {}).items() if key != "seed"}
+        lists = [TREE["grid"][values.removeprefix("${grid.").removesuffix("}")] for values in matrix.values()]
+        for choice in product(*lists) if files else ():
+            file = files[0]
+            for key, value in zip(matrix, choice, strict=True):
+                file = file.replace("${item." + key + "}", value)
+            found[(name, *choice)] = file
+    return found
+
+
+ITEMS = items()
+
+
+def files_of(tree):
+    """Every stage's file of parameters under ``tree``."""
+    params = Params.model_validate(tree)
+    of_methods: dict[str, dict[str, object]] = {name: {"code": {}} for name in params.grid.methods}
+    return {
+        file.as_posix(): content for file, content in inputs_of_stages(params, of_methods=of_methods).items()
+    }
+
+
+def stale(tree, other):
+    """The items that run again when the parameters change from ``tree`` to ``other``."""
+    before, after = files_of(tree), files_of(other)
+    return {item for item, file in ITEMS.items() if before[file] != after.get(file)}
+
+
+def test_validate_writes_the_files_that_stages_depend_on_and_no_others():
+    assert set(files_of(TREE)) == set(ITEMS.values())
 
 
 def leaves(tree, prefix=""):
@@ -138,30 +188,68 @@ def leaves(tree, prefix=""):
             yield f"{prefix}{key}"
 
 
-def covers(listed, key):
-    concrete = {
-        name.replace("${item.method}", method).replace("${item.student}", student)
-        for name in listed
-        for method in PARAMS["methods"]
-        for student in PARAMS["networks"]["students"]
-    }
-    return any(key == name or key.startswith(f"{name}.") or name == "" for name in concrete)
+def with_value(tree, key, value):
+    block, _, rest = key.partition(".")
+    return {**tree, block: with_value(tree[block], rest, value) if rest else value}
+
+
+def value_at(tree, key):
+    for part in key.split("."):
+        tree = tree[part]
+    return tree
+
+
+OTHER = {
+    "alw.decay": "cosine",
+    "alw.scope": "teacher",
+    "data.source": "elsewhere.tar",
+    "data.sources": [{"url": "https://example.org/a.tar", "sha256": None}],
+    "data.splits.validation": None,
+    "methods.aicsd_cosine.alw.decay": "step",
+    "methods.aicsd_teacher.alw.scope": "paper",
+    "networks.output_stride": 8,
+    "networks.teacher.backbone": "resnet50",
+    "runtime.accelerator": "cpu",
+    "runtime.devices": 2,
+    "runtime.max_batch_per_device": 2,
+    "runtime.precision": "bf16-mixed",
+    "teacher.select": "best_val",
+    "train.select": "best_val",
+    "tuning.epochs": 3,
+    "weights": "tuned",
+}
+"""Another value, where none can be made from the present one."""
+
+
+def another(key):
+    """A value that differs from the present one, and is allowed."""
+    value = value_at(TREE, key)
+    if key in OTHER:
+        return OTHER[key]
+    if key.startswith("grid."):
+        return value[:-1]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1 if isinstance(value, int) else value / 2 + 0.01
+    if isinstance(value, list):
+        return [2 * number for number in value]
+    return {"kd": 1.0} if value == {} else f"{value}_"
 
 
 # Block (the longest that matches) -> the stages that go stale when a key in it changes, besides `validate`.
 STALE = {
-    "dataset": set(STAGES) - {"validate"},
-    "grid.students": {"evaluate_distilled", "evaluate_baselines", "report"},
+    "grid.students": {"evaluate_distilled", "evaluate_baselines", "report", *TRAIN},
     "grid.seeds": {"evaluate_distilled", "evaluate_baselines", "report"},
-    "grid.baselines": {"report"},
-    "grid.distilled": {"report"},
-    "data.reader": {"download", "preprocess"},
+    "grid.baselines": {"baselines", "report"},
+    "grid.distilled": {"distill", "report"},
+    "data.reader": {"download", "preprocess", "train_teacher", *TRAIN},
     "data.source": {"download"},
     "data.sources": {"download"},
-    "data.classes": {"preprocess"},
-    "data.splits": {"preprocess"},
-    "data.holdout": {"preprocess"},
-    "data.generated": {"preprocess"},
+    "data.classes": {"preprocess", "train_teacher", *TRAIN},
+    "data.splits": {"preprocess", "train_teacher", *TRAIN},
+    "data.holdout": {"preprocess", "train_teacher", *TRAIN},
+    "data.generated": {"preprocess", "train_teacher", *TRAIN},
     "images": {"train_teacher", *TRAIN},
     "images.input_scale": {"train_teacher", *TRAIN, *EVALUATE},
     "networks.output_stride": {"train_teacher", *TRAIN},
@@ -171,7 +259,7 @@ STALE = {
     "teacher": {"train_teacher"},
     "train": TRAIN,
     "monitor": set(),
-    "weights": set(),  # what it chooses reaches students through the output of `validate`
+    "weights": set(),  # what it chooses reaches students through the methods' blocks
     "methods": TRAIN,
     "alw": {"distill"},
     "evaluation": EVALUATE,
@@ -183,23 +271,70 @@ STALE = {
 
 
 def expected(key):
+    """The items that a change of ``key`` makes stale: of these stages, and of no other method or student."""
     blocks = [block for block in STALE if key == block or key.startswith(f"{block}.")]
-    return STALE[max(blocks, key=len)]
+    found = {item for item in ITEMS if item[0] in STALE[max(blocks, key=len)]}
+    room, *path = key.split(".")
+    if room == "methods":
+        return {item for item in found if item[1] == path[0]}
+    if room == "networks" and path[0] == "students":
+        return {item for item in found if item[2] == path[1]}
+    if room == "alw":  # only what a schedule reads
+        common = {name for name in METHODS[1] if path[0] not in own_schedule(name)}
+        used = {"decay", "scope", *DECAYS[TREE["alw"]["decay"]].numbers}
+        return {item for item in found if item[1] in common and path[0] in used}
+    if room == "grid" and path[0] in ("students", "baselines", "distilled"):
+        gone = TREE["grid"][path[0]][-1]
+        return {item for item in found if item[0] not in TRAIN or gone in item}
+    return found
 
 
-@pytest.mark.parametrize(
-    ("file", "key"),
-    [("params.yaml", key) for key in leaves(PARAMS)]
-    + [(PRESET, key) for key in leaves(read_yaml(ROOT / "configs/datasets/shapes.yaml"))],
-)
-def test_a_key_makes_the_right_stages_stale(file, key):
-    stale = {stage for stage in STAGES if covers(params_of(stage)[file], key)}
-    assert stale - {"validate"} == expected(key)
-    assert "validate" in stale
+def own_schedule(method):
+    own = PARAMS["methods"][method]["alw"]
+    return own if isinstance(own, dict) else {}
+
+
+@pytest.mark.parametrize("key", [key for key in leaves(TREE) if key != "dataset"])
+def test_a_key_makes_the_right_stages_stale(key):
+    other = with_value(TREE, key, another(key))
+    assert other != TREE
+    assert stale(TREE, other) == expected(key)
+
+
+def test_another_dataset_makes_every_stage_stale():
+    preset = merge(read_yaml(ROOT / "configs/datasets/camvid.yaml"), PARAMS)
+    assert stale(TREE, merge(preset, {"dataset": "camvid", "grid": TREE["grid"]})) == set(ITEMS)
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+def test_the_numbers_that_a_decay_reads_make_its_students_stale_and_the_others_nothing(decay):
+    tree = with_value(TREE, "alw.decay", decay)
+    for number in NUMBERS:
+        common = {name for name in METHODS[1] if "decay" not in own_schedule(name)}
+        read = number in DECAYS[decay].numbers
+        other = with_value(tree, f"alw.{number}", value_at(tree, f"alw.{number}") * 2)
+        assert {item[1] for item in stale(tree, other)} == (common if read else set())
+
+
+def test_writing_out_what_the_preset_says_makes_nothing_stale():
+    preset = read_yaml(ROOT / "configs/datasets/shapes.yaml")
+    nulls = [key for key in leaves(PARAMS) if value_at(PARAMS, key) is None and has(preset, key)]
+    assert len(nulls) > 25
+    written = PARAMS
+    for key in nulls:
+        written = with_value(written, key, value_at(preset, key))
+    assert (
+        stale(merge(preset, PARAMS) | {"grid": TREE["grid"]}, merge(preset, written) | {"grid": TREE["grid"]})
+        == set()
+    )
+
+
+def has(tree, key):
+    return key in set(leaves(tree))
 
 
 def test_every_block_has_its_row():
-    assert {block.split(".")[0] for block in STALE} == set(Params.model_fields)
+    assert {block.split(".")[0] for block in STALE} | {"dataset"} == set(Params.model_fields)
 
 
 def test_a_key_of_the_preset_can_be_overridden():

@@ -79,6 +79,11 @@ def raw_folder(dataset: str) -> Path:
     return Path("data") / dataset / "raw"
 
 
+def validated_folder(dataset: str) -> Path:
+    """What ``validate`` writes: the parameters of an execution, and those of each stage."""
+    return Path("data") / dataset / "validated"
+
+
 def main_root(root: Path = Path()) -> Path:
     """The main repository, also inside DVC's temporary experiments; without DVC ``root``."""
     return Path(os.environ.get("DVC_ROOT") or root).resolve()

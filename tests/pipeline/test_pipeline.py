@@ -130,5 +130,21 @@ def test_editing_a_block_makes_its_own_runs_stale(reproduced):
     changed = re.sub(r"(  kd:\n    alw: false\n    weights:\n      kd: )1.0", r"\g<1>2.0", text)
     assert changed != text
     path.write_text(changed, encoding="utf-8")
-    assert stale_stages(reproduced) == {"validate", "baselines@kd-resnet18-0"}
+    assert stale_stages(reproduced) == {"validate"}  # which says whom it concerns
+    run(reproduced, "dvc", "repro", "validate")
+    assert stale_stages(reproduced) == {"baselines@kd-resnet18-0"}
     path.write_text(text, encoding="utf-8")
+    run(reproduced, "dvc", "repro", "validate")
+
+
+def test_a_value_that_the_preset_has_already_trains_nothing(reproduced):
+    """In the preset of the tiny project, too: students train for 3 epochs."""
+    done = run(reproduced, "dvc", "exp", "run", "-n", "same", "-S", "train.epochs=3")
+    assert stages_run(done.stdout) == ["validate"]
+    assert "train.epochs" in run(reproduced, "dvc", "params", "diff", "HEAD", "same").stdout
+    shown = json.loads(run(reproduced, "dvc", "exp", "show", "--json").stdout)
+    listed = shown[0]["data"]["params"]["params.yaml"]["data"]
+    assert listed["train"]["epochs"] == 3
+    assert {"grid", "alw", "methods", "runtime"} <= set(listed)
+    run(reproduced, "git", "checkout", "-q", "--", ".")
+    run(reproduced, "dvc", "checkout", "-q")

@@ -53,18 +53,35 @@ def test_a_methods_block_is_checked_against_its_class(project):
     assert not (project / "data/shapes/validated").exists()
 
 
-def test_a_valid_change_changes_no_output(project):
+def test_writing_out_what_the_preset_says_changes_no_output(project):
     before = validated(project)
-    change(project, train={"lr": 0.02}, alw={"decay": "cosine"}, methods={"kd": {"temperature": 2.0}})
+    change(project, train={"epochs": 3}, networks={"students": {"resnet18": {"width": 0.125}}})
     assert validated(project) == before
 
 
-def test_every_method_has_the_digests_of_its_own_files(project):
+def test_a_change_changes_the_files_of_the_stages_that_it_concerns(project):
+    before = validated(project)
+    change(project, alw={"decay": "cosine"}, methods={"kd": {"temperature": 2.0}}, runtime={"workers": 1})
+    after = validated(project)
+    assert {name for name in before if before[name] != after[name]} == {
+        *("params.json", "students/kd/resnet18.json", "students/aicsd/resnet18.json")
+    }
+
+
+def test_every_student_of_the_grid_has_its_numbers_and_the_digests_of_its_methods_files(project):
     files = validated(project)
     methods = read_yaml(project / "params.yaml")["methods"]
-    assert set(files) == {"params.json", *(f"methods/{name}.json" for name in methods)}
-    for name, block in methods.items():
-        assert json.loads(files[f"methods/{name}.json"]) == {"code": code_of_method(name, block)}
+    grid = ("none", "kd", "aicsd")
+    assert set(files) == {
+        *(f"{name}.json" for name in ("params", "download", "preprocess", "teacher", "report")),
+        *(f"evaluate_{name}.json" for name in ("teacher", "students")),
+        *(f"students/{name}/resnet18.json" for name in grid),
+    }
+    for name in grid:
+        content = json.loads(files[f"students/{name}/resnet18.json"])
+        assert content["code"] == code_of_method(name, methods[name])
+        assert content["numbers"]["training"]["epochs"] == 3
+        assert content["numbers"]["method"]["weights"] == methods[name]["weights"]
 
 
 def test_the_resolved_tree_can_be_printed(project, capsys):

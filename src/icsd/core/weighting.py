@@ -117,8 +117,8 @@ class Alw:
         return {name: self.numbers[name] for name in DECAYS[self.decay].numbers}
 
     def as_dict(self) -> dict[str, str | Value]:
-        """All of it, as in the block ``alw``."""
-        return {"decay": self.decay, "scope": self.scope, **self.numbers}
+        """What it acts by: decay, scope, and the numbers that its decay reads."""
+        return {"decay": self.decay, "scope": self.scope, **self.numbers_of_decay}
 
 
 def alpha(epoch: int, *, epochs: int, decay: str, **numbers: Value) -> float:

@@ -1,7 +1,7 @@
 """params.yaml and the dataset's preset as one frozen, strict tree."""
 
 from icsd.params.block import Block, Count, Name, Natural, NonNegative, Positive
-from icsd.params.reading import PRESET_ONLY, load_params, merge, parse_params
+from icsd.params.reading import PARAMS, PRESET_ONLY, load_params, merge, parse_params, preset_name, read_tree
 from icsd.params.schema import (
     MethodBlock,
     Params,
@@ -13,6 +13,7 @@ from icsd.params.schema import (
 )
 
 __all__ = [
+    "PARAMS",
     "PRESET_ONLY",
     "Block",
     "Count",
@@ -30,4 +31,6 @@ __all__ = [
     "load_params",
     "merge",
     "parse_params",
+    "preset_name",
+    "read_tree",
 ]

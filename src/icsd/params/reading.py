@@ -14,7 +14,8 @@ from icsd.params.schema import Params
 from icsd.yaml_files import read_yaml
 
 PRESET_ONLY = frozenset({"reader", "sources", "classes", "splits", "generated"})
-"""Keys of ``data`` that stages depend on in the preset alone; params.yaml must not set them."""
+"""Keys of ``data`` that say what the dataset is; params.yaml must not set them."""
+PARAMS = "params.yaml"
 
 
 def load_params(root: Path) -> Params:
@@ -23,33 +24,46 @@ def load_params(root: Path) -> Params:
     Raises:
         UserError: Any mistake, all of them at once, each with its full path and what is allowed.
     """
-    written = read_yaml(root / "params.yaml")
+    tree = read_tree(root)
+    return parse_params(tree, source=f"{PARAMS} (with {preset_name(tree['dataset'])})")
+
+
+def read_tree(root: Path) -> dict[str, Any]:
+    """``root/params.yaml`` over the preset that it names: every value as it is used, not yet checked.
+
+    Raises:
+        UserError: A file is missing or is not YAML, there is no such preset, or a key belongs into it.
+    """
+    written = read_yaml(root / PARAMS)
     dataset = written.get("dataset")
     presets = root / "configs" / "datasets"
     if not isinstance(dataset, str) or not (presets / f"{dataset}.yaml").is_file():
         known = sorted(path.stem for path in presets.glob("*.yaml"))
-        raise UserError(f"params.yaml: dataset: no preset {dataset!r}{did_you_mean(str(dataset), known)}")
-    preset_name = f"configs/datasets/{dataset}.yaml"
+        raise UserError(f"{PARAMS}: dataset: no preset {dataset!r}{did_you_mean(str(dataset), known)}")
+    preset = preset_name(dataset)
     for key in sorted(PRESET_ONLY & set(written.get("data") or {})):
         raise UserError(
-            f"params.yaml: data.{key}: says what the dataset is, so it belongs in {preset_name}: change it "
-            f"there, or give -S '{preset_name}:data.{key}=...' (params.yaml may override the rest)"
+            f"{PARAMS}: data.{key}: says what the dataset is, so it belongs in {preset}: change it "
+            f"there, or give -S '{preset}:data.{key}=...' (params.yaml may override the rest)"
         )
-    return parse_params(merge(read_yaml(presets / f"{dataset}.yaml"), written), preset=preset_name)
+    return merge(read_yaml(root / preset), written)
 
 
-def parse_params(tree: Mapping[str, Any], *, preset: str) -> Params:
-    """Check a merged tree; ``preset`` is only named in messages."""
+def preset_name(dataset: str) -> str:
+    """The preset of a dataset, from the root of the repository."""
+    return f"configs/datasets/{dataset}.yaml"
+
+
+def parse_params(tree: Mapping[str, Any], *, source: str) -> Params:
+    """Check a merged tree; ``source`` is only named in messages."""
     try:
         params = Params.model_validate(tree)
     except ValidationError as error:
         lines = sorted({_explain(item) for item in error.errors()})
-        raise UserError(
-            f"params.yaml (with {preset}):\n" + "\n".join(f"  {line}" for line in lines)
-        ) from None
+        raise UserError(f"{source}:\n" + "\n".join(f"  {line}" for line in lines)) from None
     problems = list(contradictions(params))
     if problems:
-        raise UserError(f"params.yaml (with {preset}):\n" + "\n".join(f"  {line}" for line in problems))
+        raise UserError(f"{source}:\n" + "\n".join(f"  {line}" for line in problems))
     return params
 
 

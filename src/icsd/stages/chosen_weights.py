@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from icsd.errors import UserError
-from icsd.params import Params, load_params
+from icsd.params import Params
 from icsd.stages.tuned_weights import Tuned, read_tuned, tuned_path
 
 _BUDGET = ("student", "seed", "epochs", "trials", "range", "data_sha256", "teacher_sha256")
 """What must be the same for all methods in a fair search."""
 
 
-def chosen_params(root: Path) -> Params:
-    """The tree of ``root`` with the weights that it asks for.
+def chosen_params(root: Path, params: Params) -> Params:
+    """The tree with the weights that it asks for.
 
     Raises:
-        UserError: A mistake in the parameters, or tuned weights that are missing or cannot be compared.
+        UserError: Tuned weights that are missing or cannot be compared.
     """
-    params = load_params(root)
     if params.weights != "tuned":
         return params
     tuned = read_tuned(root, params.dataset)

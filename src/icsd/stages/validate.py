@@ -7,14 +7,19 @@ from icsd.datasets import DATASETS
 from icsd.datasets.fetch.choosing import check_addresses
 from icsd.errors import UserError, did_you_mean
 from icsd.files import folder_written_whole, write_json
-from icsd.params import Params, load_params
+from icsd.params import PARAMS, Params, load_params, parse_params, preset_name, read_tree
+from icsd.runs import validated_folder
 from icsd.stages.chosen_weights import chosen_params, tuned_methods
 from icsd.stages.code import code_of_method
+from icsd.stages.execution import RESOLVED, params_of_execution
+from icsd.stages.inputs import inputs_of_stages
 from icsd.yaml_files import yaml_text
 
 
 def checked_params(root: Path, *, use_tuned: bool = True) -> Params:
-    """The tree of ``root``, checked as far as possible without torch: every stage starts with it.
+    """The tree that this process works with, checked as far as possible without torch.
+
+    Every stage starts with it, and has what ``validate`` wrote; see ``icsd.stages.execution``.
 
     Args:
         root: The repository.
@@ -23,7 +28,11 @@ def checked_params(root: Path, *, use_tuned: bool = True) -> Params:
     Raises:
         UserError: A mistake in params.yaml, the preset or the tuned weights.
     """
-    params = chosen_params(root) if use_tuned else load_params(root)
+    params = _checked(params_of_execution(root) or load_params(root))
+    return chosen_params(root, params) if use_tuned else params
+
+
+def _checked(params: Params) -> Params:
     if params.data.reader not in DATASETS:
         raise UserError(
             f"data.reader: there is no dataset {params.data.reader!r}"
@@ -47,10 +56,10 @@ def checked_params(root: Path, *, use_tuned: bool = True) -> Params:
 def validate(root: Path, *, show: bool) -> None:
     """Check everything, including the methods' blocks against their classes, and write the stage's outputs.
 
-    ``params.json`` has the same bytes whatever the values are, so that a valid change makes no other stage
-    stale. ``methods/<name>.json`` holds the digests of a method's source files. Training depends on them
-    through this file alone, so editing one method leaves the students of the others up to date. The same
-    holds for a method's tuned weights, which are in the file under ``weights: tuned``.
+    ``params.json`` holds every value that is used. No stage depends on it: each has a file of its own with
+    the values that can change its result. That of a student also has the digests of its method's source
+    files, so editing one method leaves the students of the others up to date, and under ``weights: tuned``
+    how its weights were tuned.
 
     Args:
         root: The repository.
@@ -59,18 +68,27 @@ def validate(root: Path, *, show: bool) -> None:
     Raises:
         UserError: A mistake in the parameters.
     """
-    params = checked_params(root)
+    tree = read_tree(root)
+    own = _checked(parse_params(tree, source=f"{PARAMS} (with {preset_name(tree['dataset'])})"))
+    params = chosen_params(root, own)
     from icsd.methods import parse_block  # imports torch, which simpler mistakes need not wait for
 
     for name, method in params.methods.items():
         parse_block(name, method.block)
     if show:
         print(yaml_text(params.model_dump()), end="")
+    inputs = inputs_of_stages(params, of_methods=_of_methods(root, params))
+    with folder_written_whole(root / validated_folder(params.dataset)) as folder:
+        write_json(folder / RESOLVED, tree)
+        for file, content in inputs.items():
+            write_json(folder / file, content)
+
+
+def _of_methods(root: Path, params: Params) -> dict[str, dict[str, Any]]:
+    """What determines the students of each of the grid's methods besides the parameters."""
     tuned = tuned_methods(root, params)
-    with folder_written_whole(root / "data" / params.dataset / "validated") as folder:
-        write_json(folder / "params.json", {"valid": True})
-        for name, method in params.methods.items():
-            content: dict[str, Any] = {"code": code_of_method(name, method.block)}
-            if name in tuned:
-                content["tuned"] = tuned[name].student_inputs
-            write_json(folder / "methods" / f"{name}.json", content)
+    return {
+        name: {"code": code_of_method(name, params.methods[name].block)}
+        | ({"tuned": tuned[name].student_inputs} if name in tuned else {})
+        for name in params.grid.methods
+    }

@@ -8,6 +8,7 @@ from tests.project import change, outputs, write_yaml
 from icsd.commands.tune.run import tune
 from icsd.errors import UserError
 from icsd.methods.kd import KD
+from icsd.params import load_params
 from icsd.stages.chosen_weights import chosen_params
 from icsd.stages.training.run import train_student
 from icsd.stages.tuned_weights import read_tuned
@@ -49,28 +50,31 @@ def test_given_weights_are_the_published_ones_or_not(project, monkeypatch, publi
 
 def test_the_tuned_weights_are_checked_before_they_are_used(project):
     change(project, weights="tuned")
-    assert chosen_params(project).methods["kd"].weights == read_tuned(project, "shapes")["kd"].weights
+    assert (
+        chosen_params(project, load_params(project)).methods["kd"].weights
+        == read_tuned(project, "shapes")["kd"].weights
+    )
 
     change(project, grid={"seeds": [1000]})
     with pytest.raises(UserError, match=r"grid.seeds: 1000 is the seed"):
-        chosen_params(project)
+        chosen_params(project, load_params(project))
 
     change(project, grid={"seeds": [0], "baselines": ["none", "kd", "icsd"]})
     with pytest.raises(UserError, match=r"not tuned yet: icsd; run `python -m pipeline tune icsd`"):
-        chosen_params(project)
+        chosen_params(project, load_params(project))
 
 
 def test_a_block_that_was_changed_after_the_search_is_refused(project):
     change(project, weights="tuned", methods={"kd": {"temperature": 4.0}})
     with pytest.raises(UserError, match=r"methods.kd .* changed .*temperature: 1.0 then, 4.0 now"):
-        chosen_params(project)
+        chosen_params(project, load_params(project))
 
 
 def test_other_budgets_for_other_methods_are_refused(project):
     tune(project, methods=["kd"], trials=1, student=None)
     change(project, weights="tuned")
     with pytest.raises(UserError, match=r"trials differs among the methods \(kd 1, aicsd 3\)"):
-        chosen_params(project)
+        chosen_params(project, load_params(project))
 
 
 def test_a_file_of_tuned_weights_that_was_edited_badly_is_named(project):
@@ -95,7 +99,9 @@ def test_tuning_a_method_concerns_its_own_students_and_only_where_tuned_weights_
     assert validated() == given
     change(project, weights="tuned")
     first = validated()
-    assert {name for name in given if given[name] != first[name]} == {"methods/aicsd.json", "methods/kd.json"}
+    assert {name for name in given if given[name] != first[name]} == {
+        *("params.json", "students/aicsd/resnet18.json", "students/kd/resnet18.json")
+    }
     tune_kd_to(0.25)
     second = validated()
-    assert {name for name in given if first[name] != second[name]} == {"methods/kd.json"}
+    assert {name for name in given if first[name] != second[name]} == {"students/kd/resnet18.json"}

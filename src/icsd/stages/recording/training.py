@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icsd import tracking
-from icsd.core.weighting import DECAYS
 from icsd.data.prepared import PreparedData
 from icsd.datasets import DATASETS
 from icsd.monitoring.health import health_warnings
@@ -120,14 +119,9 @@ class TrainingRecorder:
 def compared_parameters(numbers: dict[str, Any]) -> dict[str, Any]:
     """The parameters by which people compare runs: MLflow prints all of a run's above each of its pictures.
 
-    They leave out what defines the dataset, whose digest is the run's input, and what the decay does not use;
-    train.json has all of them.
+    They leave out what defines the dataset, whose digest is the run's input; train.json has all of them.
     """
-    compared = {name: block for name, block in numbers.items() if name != "data"}
-    if "alw" in compared:
-        used = {"decay", "scope", *DECAYS[compared["alw"]["decay"]].numbers}
-        compared["alw"] = {key: value for key, value in compared["alw"].items() if key in used}
-    return compared
+    return {name: block for name, block in numbers.items() if name != "data"}
 
 
 def mlflow_record(root: Path, params: Params, tracker: Tracker) -> MlflowRecord | None:

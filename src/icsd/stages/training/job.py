@@ -10,6 +10,7 @@ from icsd.params import Params, Training, digest_of
 from icsd.records import Provenance
 from icsd.runs import RunKey
 from icsd.stages.grid import teacher_key
+from icsd.stages.inputs import numbers_of, schedule_of
 
 CHECKPOINT = "checkpoint.pt"
 """The file in a run's state folder from which an interrupted run resumes."""
@@ -39,33 +40,12 @@ class Job:
     @property
     def alw(self) -> Alw | None:
         """The schedule of the terms' weights; None for a method without ALW, and for the teacher."""
-        if self.key.is_teacher:
-            return None
-        schedule = self.params.methods[self.key.method].schedule(self.params.alw)
-        return Alw(**schedule.model_dump()) if schedule else None
+        return schedule_of(self.params, self.key)
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """The parameter blocks that determine the network, as train.json holds them."""
-        params = self.params
-        numbers: dict[str, Any] = {
-            "dataset": params.dataset,
-            "data": params.data.model_dump(exclude={"source", "sources"}),
-            "images": params.images.model_dump(),
-            "network": {
-                "backbone": self.key.network,
-                "width": self.width,
-                "output_stride": params.networks.output_stride,
-                "pretrained": params.networks.pretrained,
-            },
-            "training": self.training.model_dump(),
-            "seed": self.key.seed,
-        }
-        if not self.key.is_teacher:
-            numbers["method"] = self.block
-        if self.alw:
-            numbers["alw"] = self.alw.as_dict()
-        return numbers
+        """The parameters that determine the network, as train.json holds them."""
+        return numbers_of(self.params, self.key)
 
 
 def teacher_job(params: Params) -> Job:

@@ -1,0 +1,46 @@
+"""One execution has one set of parameters, whoever edits params.yaml while it runs.
+
+DVC starts each stage as a process of its own, hours apart. Under DVC a stage therefore works with the values
+that ``validate`` wrote at the beginning, which are those that dvc.lock will say it ran with; typed by hand it
+reads params.yaml.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from icsd.errors import UserError
+from icsd.params import PARAMS, Params, load_params, parse_params
+from icsd.runs import validated_folder
+from icsd.yaml_files import read_yaml
+
+RESOLVED = "params.json"
+"""Every value of an execution; in the folder that ``validate`` writes."""
+
+
+def params_of_execution(root: Path) -> Params | None:
+    """The parameters that ``validate`` wrote for the execution that this process is a stage of.
+
+    Returns:
+        None where DVC did not start this process.
+
+    Raises:
+        UserError: There are none for the dataset in params.yaml, or the file is damaged.
+    """
+    if "DVC_STAGE" not in os.environ:
+        return None
+    file = validated_folder(str(read_yaml(root / PARAMS).get("dataset"))) / RESOLVED
+    try:
+        params = parse_params(json.loads((root / file).read_bytes()), source=file.as_posix())
+    except (OSError, ValueError):
+        raise UserError(f"{file}: not as `validate` writes it; run `dvc repro -f validate`") from None
+    if _differs(root, params):
+        print(f"note: {PARAMS} was changed after `validate` ran; this stage keeps to {file}", flush=True)
+    return params
+
+
+def _differs(root: Path, params: Params) -> bool:
+    try:
+        return load_params(root) != params
+    except UserError:  # somebody is in the middle of an edit
+        return True
