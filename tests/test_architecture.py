@@ -18,7 +18,7 @@ ALLOWED = {
     "yaml_files": {"errors"},
     "records": {"errors", "files"},
     "core": set(),
-    "data": {"core", "errors", "files"},
+    "data": {"core", "errors", "files", "records"},
     "datasets": {"core", "data", "errors", "files", "records"},
     "models": {"errors", "files"},
     "params": {"core", "errors", "models", "yaml_files"},
@@ -34,7 +34,7 @@ ALLOWED = {
         *("stages", "tracking", "training"),
     },
     "stages.download": {"datasets", "files", "runs", "stages"},
-    "stages.preprocess": {"datasets", "files", "runs", "stages"},
+    "stages.preprocess": {"datasets", "errors", "files", "params", "runs", "stages"},
     "stages.training": {
         *("core", "data", "methods", "models", "params", "training"),
         *("stages", "stages.recording", *GROUND),

@@ -5,12 +5,17 @@ extended (unknown keys are ignored) and refuses those in which something that it
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from icsd.errors import UserError
 from icsd.files import write_json
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256, hexadecimal."""
+FileName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]
+"""A name without a folder: the file lies next to the record that names it."""
 
 
 class Record(BaseModel):
@@ -173,10 +178,9 @@ class CostRecord(Record):
 class FetchedFile(Record):
     """One archive of a dataset, as it was fetched."""
 
-    name: str = Field(pattern=r"^[^/\\\x00]+$")
-    """Without a folder: it lies next to source.json."""
+    name: FileName
     bytes: int = Field(ge=0)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Digest
 
 
 class SourceRecord(Record):
@@ -187,6 +191,7 @@ class SourceRecord(Record):
     files: tuple[FetchedFile, ...]
 
 
+_DELETE = "delete the file and run the stage that writes it again"
 Kind = TypeVar("Kind", bound=Record)
 
 
@@ -195,8 +200,13 @@ def write_record(path: Path, record: Record) -> None:
     write_json(path, record.model_dump(mode="json", by_alias=True))
 
 
-def read_record(path: Path, kind: type[Kind]) -> Kind:
+def read_record(path: Path, kind: type[Kind], *, advice: str = _DELETE) -> Kind:
     """One JSON file as a record.
+
+    Args:
+        path: The file.
+        kind: Its type.
+        advice: What the message says to do about a file that is not valid.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -208,6 +218,4 @@ def read_record(path: Path, kind: type[Kind]) -> Kind:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise UserError(
-            f"{path}: {field}: {first['msg']}; delete the file and run the stage that writes it again"
-        ) from error
+        raise UserError(f"{path}: {field}: {first['msg']}; {advice}") from error

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from icsd.data.loaders import EvalBatches, TrainBatches, epoch_order
-from icsd.data.shards import ShardedSplit, write_manifest, write_shards
+from icsd.data.manifest import write_manifest
+from icsd.data.shards import ShardedSplit, write_shards
 from icsd.data.transforms import augment, prepare
 from icsd.errors import UserError
 

@@ -1,11 +1,12 @@
 import hashlib
-import json
 import pickle
 
 import numpy as np
 import pytest
 
-from icsd.data.shards import ShardedSplit, write_manifest, write_shards
+from icsd.data.manifest import write_manifest
+from icsd.data.prepared import PreparedData
+from icsd.data.shards import ShardedSplit, write_shards
 from icsd.errors import UserError
 
 SIZES = [(4, 6), (5, 3), (7, 7), (1, 9)]
@@ -28,7 +29,7 @@ def folder(tmp_path):
 def test_samples_of_any_size_come_back_as_they_were(folder):
     split = ShardedSplit(folder, "train")
     assert len(split) == 4
-    assert split.ids == ["id0", "id1", "id2", "id3"]
+    assert split.ids == ("id0", "id1", "id2", "id3")
     for (_, image, label), (read_image, read_label) in zip(
         records(), (split[index] for index in range(len(split))), strict=True
     ):
@@ -46,23 +47,23 @@ def test_a_new_shard_begins_when_one_is_full(folder):
 def test_counts_are_those_of_the_labels(folder):
     manifest = ShardedSplit(folder, "train").manifest
     pixels = np.concatenate([label.reshape(-1) for _, _, label in records()])
-    assert manifest["class_pixels"] == [int((pixels == number).sum()) for number in range(3)]
-    assert manifest["ignored_pixels"] == int((pixels == 255).sum())
-    assert manifest["class_images"][1] == 0
-    assert manifest["illegal_pixels"] == {}
+    assert manifest.class_pixels == tuple(int((pixels == number).sum()) for number in range(3))
+    assert manifest.ignored_pixels == int((pixels == 255).sum())
+    assert manifest.class_images[1] == 0
+    assert manifest.illegal_pixels == {}
 
 
 def test_label_values_that_are_no_class_are_counted(tmp_path):
     label = np.array([[0, 3, 254, 254]], dtype=np.uint8)
     record = ("x", np.zeros((1, 4, 3), dtype=np.uint8), label)
-    assert write_shards(tmp_path, "s", [record], num_classes=3)["illegal_pixels"] == {"3": 1, "254": 2}
+    assert write_shards(tmp_path, "s", [record], num_classes=3).illegal_pixels == {"3": 1, "254": 2}
 
 
 def test_the_digest_of_the_labels_does_not_depend_on_the_shards(tmp_path):
     digests = set()
     for shard_bytes in (1, 100, 10**9):
         split = write_shards(tmp_path, "s", records(), num_classes=3, shard_bytes=shard_bytes)
-        digests.add(split["labels_sha256"])
+        digests.add(split.labels_sha256)
     assert digests == {hashlib.sha256(b"".join(label.tobytes() for _, _, label in records())).hexdigest()}
 
 
@@ -98,21 +99,11 @@ def test_a_changed_byte_is_found_by_verify(folder):
     content = bytearray((folder / "train-00001.labels").read_bytes())
     content[-1] ^= 1
     (folder / "train-00001.labels").write_bytes(content)
-    with pytest.raises(UserError, match=r"train-00001\.labels is not what preprocess wrote"):
+    words = r"train-00001\.labels is not what preprocess wrote.*`dvc repro -f -s preprocess`"
+    with pytest.raises(UserError, match=words):
         split.verify()
-
-
-def test_a_folder_without_manifest_is_unfinished(folder):
-    (folder / "manifest.json").unlink()
-    with pytest.raises(UserError, match="run the stage preprocess"):
-        ShardedSplit(folder, "train")
-
-
-def test_a_manifest_of_another_version_is_refused(folder):
-    manifest = json.loads((folder / "manifest.json").read_text()) | {"schema": 0}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="another version"):
-        ShardedSplit(folder, "train")
+    with pytest.raises(UserError, match=words):
+        PreparedData(folder).split("train")
 
 
 def test_an_unknown_split_lists_the_known_ones(folder):

@@ -3,6 +3,7 @@ import pytest
 
 from icsd.datasets.base import Sample
 from icsd.datasets.camvid import CamVid
+from icsd.datasets.reading.images import read_image
 from icsd.errors import UserError
 
 camvid = CamVid()
@@ -35,13 +36,15 @@ def test_names_with_spaces_and_upper_case_suffixes_are_found(make):
     assert all(camvid.wanted(name) for name in tree)
     (sample,) = camvid.samples(make.folder(tree), "train")
     assert sample.id == "my frame"
-    assert camvid.read(sample)[0].shape == (6, 8, 3)
+    assert read_image(sample.image).shape == (6, 8, 3)
 
 
 def test_unlabelled_is_ignored_and_other_numbers_are_left_to_the_doctor(make):
-    root = make.folder({"a/image.png": make.picture(0), "a/label.png": make.mask([0, 10, 11, 12])})
-    _, label = camvid.read(Sample("x", root / "a/image.png", root / "a/label.png"))
-    assert set(np.unique(label)) == {0, 10, 12, 255}
+    root = make.folder({"label.png": make.mask([0, 10, 11, 12])})
+    numbers = camvid.read_numbers(Sample("x", root / "image.png", root / "label.png"))
+    assert np.unique(numbers).tolist() == [0, 10, 11, 12]
+    assert camvid.numbering.train_ids[[0, 10, 11, 255]].tolist() == [0, 10, 255, 255]
+    assert 12 not in camvid.numbering.known
 
 
 @pytest.mark.parametrize(

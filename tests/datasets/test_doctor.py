@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from icsd.data.shards import write_manifest, write_shards
-from icsd.datasets.doctor import Expectation, examine
+from icsd.data.manifest import write_manifest
+from icsd.data.shards import write_shards
+from icsd.datasets.doctor import Decoded, Expectation, examine
 from icsd.errors import UserError
 
 
@@ -27,12 +30,16 @@ def manifest(tmp_path):
     return build
 
 
+def texts(findings):
+    return [str(finding) for finding in findings]
+
+
 GOOD = {"train": [("a", 1, [0, 1]), ("b", 2, [0, 1])], "report": [("c", 3, [0, 1, 255, 255])]}
 
 
 def test_good_data_has_no_findings_but_facts(manifest):
     findings = examine(manifest(**GOOD), expected={"train": Expectation(2), "report": Expectation(1)})
-    assert findings.errors == findings.warnings == []
+    assert findings.errors == findings.warnings == ()
     assert findings.facts["report"]["ignored_share"] == 0.5
     assert findings.facts["train"]["num_images"] == 2
     findings.raise_on_errors()
@@ -41,14 +48,14 @@ def test_good_data_has_no_findings_but_facts(manifest):
 def test_a_wrong_number_of_images_is_an_error(manifest):
     findings = examine(manifest(**GOOD), expected={"train": Expectation(367)})
     (error,) = findings.errors
-    assert error.startswith("train: 2 images, but 367 are published")
+    assert str(error).startswith("train: 2 images, but 367 are published")
 
 
 def test_all_errors_are_raised_together(manifest):
     findings = examine(
         manifest(train=[("a", 1, [0, 7]), ("a", 2, [0])], report=[]),
         expected={},
-        problems={"report": ["cannot read image x.png"]},
+        decoded={"report": Decoded(problems=["cannot read image x.png"])},
     )
     with pytest.raises(UserError) as caught:
         findings.raise_on_errors()
@@ -62,20 +69,25 @@ def test_all_errors_are_raised_together(manifest):
 
 
 def test_unreadable_samples_are_not_missing_ones_as_well(manifest):
-    findings = examine(manifest(**GOOD), expected={"train": Expectation(3)}, problems={"train": ["bad"]})
-    assert findings.errors == ["train: 1 samples cannot be used: bad"]
+    decoded = {"train": Decoded(problems=["bad"])}
+    findings = examine(manifest(**GOOD), expected={"train": Expectation(3)}, decoded=decoded)
+    assert texts(findings.errors) == ["train: 1 samples cannot be used: bad"]
 
 
 def test_many_problems_are_counted_and_a_few_named(manifest):
-    problems = {"train": [f"problem {number}" for number in range(30)]}
-    (error,) = examine(manifest(**GOOD), expected={}, problems=problems).errors
-    assert "30 samples" in error
-    assert error.endswith("problem 4 and 25 more")
+    problems = [f"problem {number}" for number in range(30)]
+    findings = examine(manifest(**GOOD), expected={}, decoded={"train": Decoded(problems=problems)})
+    (error,) = findings.errors
+    assert "30 samples" in str(error)
+    assert str(error).endswith("problem 4 and 25 more")
+    assert error.cases == tuple(problems)
+    with pytest.raises(UserError, match=r"All of them are in data/made/doctor\.json"):
+        findings.raise_on_errors(Path("data/made/doctor.json"))
 
 
 def test_absent_classes_and_much_ignored_are_warnings(manifest):
     findings = examine(manifest(train=[("a", 1, [0, 255, 255, 255])]), expected={})
-    assert findings.warnings == [
+    assert texts(findings.warnings) == [
         "train: no pixel of road; means over classes leave them out",
         "train: 75% of all pixels are ignored",
     ]
@@ -83,7 +95,7 @@ def test_absent_classes_and_much_ignored_are_warnings(manifest):
 
 def test_an_image_in_two_splits_is_an_error(manifest):
     data = {"train": [("a", 1, [0, 1])], "report": [("x", 1, [0, 1])]}
-    assert examine(manifest(**data), expected={}).errors == [
+    assert texts(examine(manifest(**data), expected={}).errors) == [
         "train and report share 1 identical images: a = x"
     ]
 
@@ -91,26 +103,26 @@ def test_an_image_in_two_splits_is_an_error(manifest):
 def test_doubles_within_published_data_are_a_warning(manifest):
     data = {"train": [("a", 1, [0, 1])], "report": [("x", 1, [0, 1])]}
     findings = examine(manifest(**data), expected={"train": Expectation(1), "report": Expectation(1)})
-    assert findings.errors == []
-    assert findings.warnings == ["train and report share 1 identical images: a = x"]
+    assert findings.errors == ()
+    assert texts(findings.warnings) == ["train and report share 1 identical images: a = x"]
 
 
 def test_an_image_twice_in_one_split_is_a_warning(manifest):
     findings = examine(manifest(train=[("a", 1, [0, 1]), ("b", 1, [1, 0])]), expected={})
-    assert findings.warnings == ["train: 1 images occur more than once: a = b"]
+    assert texts(findings.warnings) == ["train: 1 images occur more than once: a = b"]
 
 
 @pytest.mark.parametrize("other", ["Frame_07", "frame-7", "frame 007"])
 def test_nearly_equal_ids_are_a_warning(manifest, other):
     findings = examine(manifest(train=[("frame_07", 1, [0, 1])], report=[(other, 2, [0, 1])]), expected={})
-    assert findings.warnings == ["train and report share 1 (nearly) equal ids: frame_07"]
+    assert texts(findings.warnings) == ["train and report share 1 (nearly) equal ids: frame_07"]
 
 
 def test_other_labels_than_the_published_ones_are_a_warning(manifest):
     made = manifest(**GOOD)
-    digest = made["splits"]["train"]["labels_sha256"]
+    digest = made.splits["train"].labels_sha256
     same = examine(made, expected={"train": Expectation(labels_sha256=digest)})
     other = examine(made, expected={"train": Expectation(labels_sha256="aa")})
     assert not same.warnings
     assert same.facts["train"]["labels_as_published"] is True
-    assert "not the published ones" in other.warnings[0]
+    assert "not the published ones" in other.warnings[0].text

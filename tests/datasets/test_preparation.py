@@ -9,8 +9,10 @@ from icsd.data.shards import ShardedSplit
 from icsd.datasets.camvid import CamVid
 from icsd.datasets.fetch.choosing import resolve_source
 from icsd.datasets.fetch.download import download
+from icsd.datasets.findings import Findings
 from icsd.datasets.preparation import preprocess
 from icsd.errors import UserError
+from icsd.records import read_record
 
 ROLES = {"train": "train", "validation": "val", "report": "test"}
 
@@ -32,7 +34,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 def test_published_files_become_shards_with_train_ids(make, raw):
     preprocess("camvid", raw(make.camvid()), make.root / "out", splits=ROLES, complete=False)
     train = ShardedSplit(make.root / "out", "train")
-    assert train.ids == ["frame0", "frame1", "frame2"]
+    assert train.ids == ("frame0", "frame1", "frame2")
     assert train[0][0].shape == (6, 8, 3)
     assert set(np.unique(train[0][1])) == {0, 1, 10, 255}
     assert len(ShardedSplit(make.root / "out", "report")) == 1
@@ -78,7 +80,9 @@ def test_bad_samples_are_all_named_and_nothing_is_written(make, raw):
         preprocess("camvid", raw(tree), make.root / "out", splits=ROLES, complete=False)
     for words in ("image frame1.png", "frame3: image (6, 8) and label (3, 8)", "label frame4.png", "val"):
         assert words in str(caught.value)
-    assert sorted(path.name for path in make.root.iterdir()) == ["data.tar", "raw"]
+    assert sorted(path.name for path in make.root.iterdir()) == ["data.tar", "doctor.json", "raw"]
+    written = read_record(make.root / "doctor.json", Findings)
+    assert "cannot read image frame1.png" in written.errors[0].cases[0]
 
 
 def test_a_holdout_moves_training_images_by_seed(make, raw):
@@ -108,13 +112,13 @@ def test_a_holdout_that_leaves_nothing_is_refused(make, raw):
 def test_a_cut_off_download_is_named(make, raw):
     folder = raw(make.camvid())
     (folder / "data.tar").write_bytes(b"short")
-    with pytest.raises(UserError, match=r"raw/data\.tar is missing or cut off"):
+    with pytest.raises(UserError, match=r"raw/data\.tar has 5 bytes instead of .*`dvc repro -f -s download`"):
         preprocess("camvid", folder, make.root / "out", splits=ROLES)
 
 
 def test_an_unfinished_download_is_said_to_be_one(make):
     make.folder({"data.tar": b""}, "raw")
-    with pytest.raises(UserError, match="no complete download"):
+    with pytest.raises(UserError, match=r"source\.json.*no complete download"):
         preprocess("camvid", make.root / "raw", make.root / "out", splits=ROLES)
 
 
@@ -124,7 +128,7 @@ def test_generated_scenes_need_no_files(tmp_path):
         findings = preprocess(
             "shapes", tmp_path / "raw", tmp_path / name, splits=ROLES, generated_sizes=sizes, image_size=48
         )
-    assert findings.errors == []
+    assert findings.errors == ()
     assert {role: len(ShardedSplit(tmp_path / "one", role)) for role in ROLES} == sizes
     assert ShardedSplit(tmp_path / "one", "report")[2][0].shape == (48, 48, 3)
     assert everything(tmp_path / "one") == everything(tmp_path / "two")
@@ -142,8 +146,8 @@ def test_both_cityscapes_archives_are_unpacked(make):
     )
     splits = {"train": "train", "report": "val"}
     findings = preprocess("cityscapes", make.root / "raw", make.root / "out", splits=splits, complete=False)
-    assert ShardedSplit(make.root / "out", "train").manifest["class_pixels"][:3] == [16, 16, 0]
-    assert "train and report share 1 (nearly) equal ids: ulm_000000_000019" in findings.warnings
+    assert ShardedSplit(make.root / "out", "train").manifest.class_pixels[:3] == (16, 16, 0)
+    assert "train and report share 1 (nearly) equal ids: ulm_000000_000019" in map(str, findings.warnings)
 
 
 @pytest.mark.slow
@@ -153,9 +157,9 @@ def test_the_real_camvid_is_the_published_one(tmp_path):
     findings = preprocess("camvid", tmp_path / "raw", tmp_path / "out", splits=ROLES)
     assert [findings.facts[role]["num_images"] for role in ROLES] == [367, 101, 233]
     assert all(findings.facts[role]["labels_as_published"] for role in ROLES)
-    assert findings.warnings == []
+    assert findings.warnings == ()
     train = ShardedSplit(tmp_path / "out", "train")
     train.verify()
     assert train[0][0].shape == (360, 480, 3)
-    shares = np.array(train.manifest["class_pixels"]) / sum(train.manifest["class_pixels"])
+    shares = np.array(train.manifest.class_pixels) / sum(train.manifest.class_pixels)
     assert 0.004 < shares[CamVid.classes.index("pedestrian")] < 0.01

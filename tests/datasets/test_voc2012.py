@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from icsd.datasets.reading.images import read_image
 from icsd.datasets.voc2012 import Voc2012
 from icsd.errors import UserError
 
@@ -49,7 +50,7 @@ def test_images_with_another_suffix_are_found(make, root):
 def test_a_listed_image_that_is_missing_is_named_with_its_folder(root):
     (root / "VOCdevkit/VOC2012/JPEGImages/a.jpg").unlink()
     with pytest.raises(UserError, match=r"cannot read image a\.jpg: JPEGImages/ holds no such file"):
-        voc.read(voc.samples(root, "train")[0])
+        read_image(voc.samples(root, "train")[0].image)
 
 
 def test_train_aug_is_sbd_and_voc_train_without_voc_val(root):
@@ -58,7 +59,7 @@ def test_train_aug_is_sbd_and_voc_train_without_voc_val(root):
 
 
 def test_masks_of_both_kinds_give_train_ids(root):
-    labels = {sample.id: voc.read(sample)[1] for sample in voc.samples(root, "train_aug")}
+    labels = {sample.id: voc.read_numbers(sample) for sample in voc.samples(root, "train_aug")}
     assert set(np.unique(labels["a"])) == {0, 15, 255}
     assert set(np.unique(labels["d"])) == {0, 20}
     assert labels["d"].dtype == np.uint8
@@ -68,7 +69,7 @@ def test_a_damaged_sbd_mask_is_named(root):
     path = root / "benchmark_RELEASE/dataset/cls/d.mat"
     path.write_bytes(b"MATLAB nothing")
     with pytest.raises(UserError, match=r"d\.mat"):
-        voc.read(voc.samples(root, "train_aug")[2])
+        voc.read_numbers(voc.samples(root, "train_aug")[2])
 
 
 def test_train_aug_without_sbd_says_what_is_missing(make, root):

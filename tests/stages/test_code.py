@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 else:
     from icsd.core import metrics
 def late():
-    from icsd.data.shards import MANIFEST
+    from icsd.data.manifest import MANIFEST
 """
     )
     assert imported_by(file) == {
         *("icsd.core.seeds", "icsd.core", "icsd.core.metrics"),
-        *("icsd.data.shards", "icsd.data.shards.MANIFEST"),
+        *("icsd.data.manifest", "icsd.data.manifest.MANIFEST"),
     }
 
 

@@ -6,56 +6,16 @@ is written last: a folder without one is unfinished.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 
 from icsd.core.labels import IGNORE, Pixels
+from icsd.data.manifest import PREPARE_AGAIN, Manifest, Shard, SplitManifest, read_manifest
 from icsd.errors import UserError
-from icsd.files import sha256_of, write_json
-
-SCHEMA = 1
-MANIFEST = "manifest.json"
-
-
-class Shard(TypedDict):
-    """One pair of files."""
-
-    images: str
-    labels: str
-    pixels: int
-    images_sha256: str
-    labels_sha256: str
-
-
-class SplitManifest(TypedDict):
-    """What a split holds. Lists run over its samples; ``offsets`` count pixels from the shard's beginning."""
-
-    ids: list[str]
-    heights: list[int]
-    widths: list[int]
-    shard: list[int]
-    offsets: list[int]
-    image_sha256: list[str]
-    shards: list[Shard]
-    labels_sha256: str
-    class_pixels: list[int]
-    class_images: list[int]
-    ignored_pixels: int
-    illegal_pixels: dict[str, int]
-
-
-class Manifest(TypedDict):
-    """Content of manifest.json."""
-
-    schema: int
-    dataset: str
-    classes: list[str]
-    splits: dict[str, SplitManifest]
+from icsd.files import sha256_of
 
 
 class _ShardWriter:
@@ -130,43 +90,21 @@ def write_shards(
         if writer is not None:
             shards.append(writer.close())
     return SplitManifest(
-        ids=ids,
-        heights=heights,
-        widths=widths,
-        shard=shard,
-        offsets=offsets,
-        image_sha256=image_digests,
-        shards=shards,
+        ids=tuple(ids),
+        heights=tuple(heights),
+        widths=tuple(widths),
+        shard=tuple(shard),
+        offsets=tuple(offsets),
+        image_sha256=tuple(image_digests),
+        shards=tuple(shards),
         labels_sha256=labels_digest.hexdigest(),
-        class_pixels=counts[:num_classes].tolist(),
-        class_images=images_with[:num_classes].tolist(),
+        class_pixels=tuple(counts[:num_classes].tolist()),
+        class_images=tuple(images_with[:num_classes].tolist()),
         ignored_pixels=int(counts[IGNORE]),
         illegal_pixels={
             str(value): int(counts[value]) for value in range(num_classes, IGNORE) if counts[value]
         },
     )
-
-
-def write_manifest(
-    folder: Path, dataset: str, classes: Iterable[str], splits: Mapping[str, SplitManifest]
-) -> Manifest:
-    """Writes manifest.json, which makes the shards a dataset."""
-    manifest = Manifest(schema=SCHEMA, dataset=dataset, classes=list(classes), splits=dict(splits))
-    write_json(folder / MANIFEST, manifest)
-    return manifest
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a preprocessed dataset; UserError when there is none, or it is of another version."""
-    try:
-        manifest: Manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{folder.name}/ holds no preprocessed dataset ({error}): run the stage preprocess"
-        ) from error
-    if manifest["schema"] != SCHEMA:
-        raise UserError(f"{folder.name}/{MANIFEST} is of another version: run the stage preprocess again")
-    return manifest
 
 
 class ShardedSplit:
@@ -185,25 +123,24 @@ class ShardedSplit:
 
     def __init__(self, folder: Path, split: str, *, manifest: Manifest | None = None) -> None:
         manifest = manifest or read_manifest(folder)
-        if split not in manifest["splits"]:
-            raise UserError(f"{folder.name}/ has no split {split!r}; it has {', '.join(manifest['splits'])}")
+        if split not in manifest.splits:
+            raise UserError(f"{folder}/ has no split {split!r}; it has {', '.join(manifest.splits)}")
         self.folder = folder
         self.name = split
-        self.classes: tuple[str, ...] = tuple(manifest["classes"])
-        self._manifest = manifest["splits"][split]
+        self.classes: tuple[str, ...] = manifest.classes
+        self._manifest = manifest.splits[split]
         for name, num_bytes in self._expected_sizes():
             path = folder / name
-            found = path.stat().st_size if path.exists() else 0
+            found = path.stat().st_size if path.is_file() else 0
             if found != num_bytes:
                 raise UserError(
-                    f"{folder.name}/{name} has {found:,} bytes where the manifest says {num_bytes:,}: "
-                    "run the stage preprocess again"
+                    f"{path} has {found:,} bytes where the manifest says {num_bytes:,}: {PREPARE_AGAIN}"
                 )
 
     @property
-    def ids(self) -> list[str]:
+    def ids(self) -> tuple[str, ...]:
         """Ids in the order of the samples."""
-        return self._manifest["ids"]
+        return self._manifest.ids
 
     @property
     def manifest(self) -> SplitManifest:
@@ -215,36 +152,36 @@ class ShardedSplit:
 
     def __getitem__(self, index: int) -> tuple[Pixels, Pixels]:
         manifest = self._manifest
-        height, width = manifest["heights"][index], manifest["widths"][index]
-        images, labels = self._maps[manifest["shard"][index]]
-        begin = manifest["offsets"][index]
+        height, width = manifest.heights[index], manifest.widths[index]
+        images, labels = self._maps[manifest.shard[index]]
+        begin = manifest.offsets[index]
         end = begin + height * width
         image = np.array(images[3 * begin : 3 * end]).reshape(height, width, 3)
         return image, np.array(labels[begin:end]).reshape(height, width)
 
     def verify(self) -> None:
         """Reads everything once and raises UserError naming the first shard whose content has changed."""
-        for shard in self._manifest["shards"]:
-            digests = ((shard["images"], shard["images_sha256"]), (shard["labels"], shard["labels_sha256"]))
-            for name, expected in digests:
+        for shard in self._manifest.shards:
+            for name, expected in (
+                (shard.images, shard.images_sha256),
+                (shard.labels, shard.labels_sha256),
+            ):
                 if sha256_of(self.folder / name) != expected:
                     raise UserError(
-                        f"{self.folder.name}/{name} is not what preprocess wrote (SHA-256): run it again"
+                        f"{self.folder / name} is not what preprocess wrote (SHA-256): {PREPARE_AGAIN}"
                     )
 
     @cached_property
     def _maps(self) -> list[tuple[Pixels, Pixels]]:
-        return [
-            (self._map(shard["images"]), self._map(shard["labels"])) for shard in self._manifest["shards"]
-        ]
+        return [(self._map(shard.images), self._map(shard.labels)) for shard in self._manifest.shards]
 
     def _map(self, name: str) -> Pixels:
         return np.memmap(self.folder / name, dtype=np.uint8, mode="r")
 
     def _expected_sizes(self) -> Iterable[tuple[str, int]]:
-        for shard in self._manifest["shards"]:
-            yield shard["images"], 3 * shard["pixels"]
-            yield shard["labels"], shard["pixels"]
+        for shard in self._manifest.shards:
+            yield shard.images, 3 * shard.pixels
+            yield shard.labels, shard.pixels
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "_maps"}

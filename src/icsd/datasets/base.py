@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from icsd.core.labels import Pixels
+import numpy as np
+
+from icsd.core.labels import IGNORE, Pixels
 from icsd.errors import UserError
 
 Colour = tuple[int, int, int]
@@ -34,6 +36,32 @@ class Kind:
     shown: str
     pattern: re.Pattern[str]
     needed: bool = True
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """What the numbers in a dataset's published masks mean.
+
+    Attributes:
+        train_ids: uint8 [256], number -> train id; numbers that mean nothing stay as they are or are ignored.
+        known: every number that a published mask may hold.
+        shares: of all pixels, by class and last what is ignored; measured or published, a rough guide. Empty
+            where they are not known: then only classes that are missing are noticed.
+        others: other numberings that are in use, as tables like ``train_ids``, by what to call them.
+    """
+
+    train_ids: Pixels
+    known: frozenset[int]
+    shares: tuple[float, ...] = ()
+    others: Mapping[str, Pixels] = field(default_factory=dict)
+
+
+def numbers_to_ids(ids: Mapping[int, int], *, other: int = IGNORE) -> Pixels:
+    """A table, uint8 [256], of number -> train id; all numbers that ``ids`` lacks become ``other``."""
+    table = np.full(256, other, dtype=np.uint8)
+    for number, id_ in ids.items():
+        table[number] = id_
+    return table
 
 
 @dataclass(frozen=True)
@@ -65,6 +93,7 @@ class Dataset(Protocol):
     """Known digest per split: SHA-256 over the train-id labels in the order of their sorted ids."""
     licence: str
     homepage: str
+    numbering: Numbering
     kinds: tuple[Kind, ...]
     """What it consists of; all other files are left alone."""
     archives: tuple[Archive, ...]
@@ -81,8 +110,8 @@ class Dataset(Protocol):
         """The split's samples, sorted by id, wherever below ``root`` the dataset's folders lie."""
         ...
 
-    def read(self, sample: Sample) -> tuple[Pixels, Pixels]:
-        """Image [H, W, 3] and its label [H, W] in train ids, both uint8."""
+    def read_numbers(self, sample: Sample) -> Pixels:
+        """The label's numbers as published, uint8 [H, W]; ``numbering`` says what they mean."""
         ...
 
 

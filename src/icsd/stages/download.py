@@ -4,8 +4,10 @@ from pathlib import Path
 
 from icsd.datasets.fetch.choosing import Source, resolve_source
 from icsd.datasets.fetch.download import download as download_archives
+from icsd.datasets.fetch.listing import files_of, remember
 from icsd.files import exclusive
 from icsd.runs import raw_folder, state_root
+from icsd.stages.source_note import source_note
 from icsd.stages.validate import checked_params
 
 
@@ -22,9 +24,7 @@ def download(root: Path) -> None:
         if params.data.generated is None:
             preset = [source.model_dump(exclude_none=True) for source in params.data.sources]
             sources = resolve_source(params.data.reader, params.data.source, preset)
-        download_archives(
-            params.data.reader,
-            sources=sources,
-            destination=root / raw_folder(params.dataset),
-            partial=partial,
-        )
+        raw = root / raw_folder(params.dataset)
+        files = files_of(params.data.reader, sources)
+        download_archives(params.data.reader, sources=sources, destination=raw, partial=partial)
+        remember(source_note(params.dataset), raw, files)

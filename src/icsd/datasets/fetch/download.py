@@ -11,11 +11,9 @@ from icsd.datasets.fetch.choosing import Source
 from icsd.datasets.fetch.contents import check_contents
 from icsd.datasets.fetch.packing import names_below, pack
 from icsd.datasets.fetch.transfer import download_url
+from icsd.datasets.source import read_source, write_source
 from icsd.errors import UserError
 from icsd.files import copy_file, replace_folder, sha256_of
-from icsd.records import FetchedFile, SourceRecord, write_record
-
-SOURCE = "source.json"
 
 
 def fetch(
@@ -92,13 +90,18 @@ def download(
     for leftover in partial.iterdir():
         if leftover.name not in files:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    described = tuple(
-        FetchedFile(name=name, bytes=file.stat().st_size, sha256=sha256_of(file))
-        for name, file in sorted(files.items())
-    )
-    write_record(partial / SOURCE, SourceRecord(dataset=dataset_name, files=described))
+    write_source(partial, dataset_name, files.values())
     destination.parent.mkdir(parents=True, exist_ok=True)
     replace_folder(partial, destination)
+    check_complete(destination)
+
+
+def check_complete(folder: Path) -> None:
+    """Raises UserError unless a folder holds a download, every archive as large as source.json says."""
+    for file in read_source(folder).files:
+        archive = folder / file.name
+        if not archive.is_file() or archive.stat().st_size != file.bytes:
+            raise UserError(f"{archive} is missing or cut off: is another process writing there?")
 
 
 def _fetch_once(dataset: Dataset | Shapes, source: Source, partial: Path, pause: float) -> Path:

@@ -14,7 +14,7 @@ _NUM_NAMED = 5
 
 def pack(folder: Path, target: Path, *, wanted: Wanted) -> None:
     """Packs the wanted files below ``folder`` into a tar; its bytes depend on names and contents alone."""
-    members = dict(sorted(_walk(folder, wanted)))
+    members = dict(sorted(walk(folder, wanted)))
     if not members:
         raise UserError(
             f"The folder {folder.name} (data.source) holds no file of this dataset; is it the right one?"
@@ -38,10 +38,10 @@ def pack(folder: Path, target: Path, *, wanted: Wanted) -> None:
 
 def names_below(folder: Path) -> list[str]:
     """The names of all files below a folder, as ``pack`` would write them."""
-    return [name for name, _ in _walk(folder, lambda name: True)]
+    return [name for name, _ in walk(folder, lambda name: True)]
 
 
-def _walk(folder: Path, wanted: Wanted) -> Iterator[tuple[str, Path]]:
+def walk(folder: Path, wanted: Wanted) -> Iterator[tuple[str, Path]]:
     """Names and paths of the wanted files; linked folders are followed, each real folder once."""
     seen: set[Path] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):

@@ -1,0 +1,57 @@
+"""What the doctor found: sentences for a message, with every case that they speak of for doctor.json."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from icsd.errors import UserError
+from icsd.records import Record
+
+_NUM_NAMED = 5  # cases in a message; the number of all of them is always said
+
+
+class Finding(Record):
+    """One thing that is not as it should be.
+
+    Attributes:
+        text: What was looked for, where, and what was found.
+        cases: The files, ids or pairs that it is about; all of them.
+    """
+
+    text: str
+    cases: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.cases:
+            return self.text
+        more = len(self.cases) - _NUM_NAMED
+        named = ", ".join(self.cases[:_NUM_NAMED])
+        return f"{self.text}: {named}{f' and {more} more' if more > 0 else ''}"
+
+
+class Findings(Record):
+    """doctor.json: the result of an examination. Errors stop the pipeline, warnings are for the reader.
+
+    Attributes:
+        facts: Of every split, what a protocol card needs.
+    """
+
+    schema_version: Literal[2] = Field(default=2, alias="schema")
+    errors: tuple[Finding, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+    facts: dict[str, dict[str, object]] = Field(default_factory=dict)
+
+    def raise_on_errors(self, file: Path | None = None) -> None:
+        """Raises one UserError that lists all errors; ``file`` is where all of their cases are."""
+        if self.errors:
+            lines = "\n".join(f"  - {error}" for error in self.errors)
+            full = any(len(error.cases) > _NUM_NAMED for error in self.errors)
+            where = f"\nAll of them are in {file}." if full and file else ""
+            raise UserError(f"The dataset cannot be used:\n{lines}{where}")
+
+
+def counted(text: str, cases: Sequence[str]) -> Finding:
+    """A finding whose text begins with the number of cases: ``{}`` in the text."""
+    return Finding(text=text.format(f"{len(cases):,}"), cases=tuple(cases))

@@ -1,0 +1,124 @@
+"""Samples decoded by a few threads, in order, with everything that is wrong with single ones."""
+
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import NamedTuple, TextIO
+
+import numpy as np
+
+from icsd.core.labels import Pixels
+from icsd.datasets.base import Dataset, Sample
+from icsd.datasets.doctor import Decoded
+from icsd.datasets.meaning import Counts
+from icsd.datasets.reading.images import read_image
+from icsd.errors import UserError
+
+Record = tuple[str, Pixels, Pixels]
+"""Id, image uint8 [H, W, 3], label uint8 [H, W] in train ids."""
+
+_HARMLESS = ("exif", "metadata", "mpo", "apng", "transparency")
+"""Words of Pillow's warnings about what surrounds the pixels: notes of the camera, further pictures."""
+
+
+class _Read(NamedTuple):
+    """A sample's files; no record where there are problems."""
+
+    record: Record | None
+    numbers: Counts | None
+    problems: list[str]
+    remarks: list[str]
+
+
+class _Heard(threading.local):
+    """Warnings of the decoder in this thread."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+
+_heard = _Heard()
+
+
+def records_of(
+    dataset: Dataset, samples: Sequence[Sample], *, decoded: Decoded, threads: int
+) -> Iterator[Record]:
+    """Every sample that can be used, in order; ``decoded`` is told of the others, and of all numbers."""
+    decoded.known = dataset.numbering
+    with _decoder_heard(), ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[_Read]] = deque()
+        for sample in samples:
+            waiting.append(pool.submit(_read, dataset, sample))
+            if len(waiting) > 2 * threads:
+                yield from _noted(waiting.popleft().result(), decoded)
+        while waiting:
+            yield from _noted(waiting.popleft().result(), decoded)
+
+
+def _noted(read: _Read, decoded: Decoded) -> Iterator[Record]:
+    decoded.problems += read.problems
+    decoded.remarks += read.remarks
+    if read.numbers is not None:
+        decoded.numbers += read.numbers
+    if read.record:
+        yield read.record
+
+
+def _read(dataset: Dataset, sample: Sample) -> _Read:
+    problems: list[str] = []
+    remarks: list[str] = []
+    image = _tried(lambda: read_image(sample.image), f"image {sample.image.name}", problems, remarks)
+    numbers = _tried(lambda: dataset.read_numbers(sample), f"label {sample.label.name}", problems, remarks)
+    if image is not None and numbers is not None and image.shape[:2] != numbers.shape:
+        problems.append(f"{sample.id}: image {image.shape[:2]} and label {numbers.shape} differ in size")
+    counts = None if numbers is None else np.bincount(numbers.reshape(-1), minlength=256)
+    if problems or image is None or numbers is None:
+        return _Read(None, counts, problems, remarks)
+    return _Read((sample.id, image, dataset.numbering.train_ids[numbers]), counts, problems, remarks)
+
+
+def _tried(read: Callable[[], Pixels], what: str, problems: list[str], remarks: list[str]) -> Pixels | None:
+    """The pixels of one file; None where it cannot be read, or where the decoder doubts its pixels."""
+    _heard.warnings = []
+    try:
+        pixels = read()
+    except UserError as error:
+        problems.append(str(error))
+        return None
+    heard = dict.fromkeys(_heard.warnings)
+    remarks += [f"{what} ({text})" for text in heard if _is_harmless(text)]
+    doubts = [text for text in heard if not _is_harmless(text)]
+    if doubts:
+        problems.append(f"cannot read {what}: the decoder warns: {'; '.join(doubts)}")
+    return None if doubts else pixels
+
+
+def _is_harmless(text: str) -> bool:
+    return any(word in text.lower() for word in _HARMLESS)
+
+
+@contextmanager
+def _decoder_heard() -> Iterator[None]:
+    """Pillow's warnings, of any thread, are kept with the file that caused them instead of printed."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=UserWarning, module=r"PIL\.")
+        other = warnings.showwarning
+
+        def note(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, UserWarning):
+                _heard.warnings.append(" ".join(str(message).split()))
+            else:
+                other(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = note
+        yield

@@ -1,0 +1,59 @@
+"""source.json: the archives of a download, and their only reader."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from icsd.errors import UserError
+from icsd.files import sha256_of
+from icsd.records import FetchedFile, SourceRecord, read_record, write_record
+
+SOURCE = "source.json"
+DOWNLOAD_AGAIN = "run `dvc repro -f -s download`, then `dvc repro`"
+"""What helps against damage: without -f, DVC may bring its own copy of the damaged file back."""
+
+
+def write_source(folder: Path, dataset: str, archives: Iterable[Path]) -> None:
+    """Describes the archives in ``folder`` by name, size and digest; that makes them a download."""
+    files = tuple(
+        FetchedFile(name=archive.name, bytes=archive.stat().st_size, sha256=sha256_of(archive))
+        for archive in sorted(archives)
+    )
+    write_record(folder / SOURCE, SourceRecord(dataset=dataset, files=files))
+
+
+def read_source(folder: Path) -> SourceRecord:
+    """What a download consists of.
+
+    Raises:
+        UserError: ``folder`` holds no complete download, or its description is damaged; says what helps.
+    """
+    path = folder / SOURCE
+    try:
+        return read_record(path, SourceRecord, advice=DOWNLOAD_AGAIN)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: there is no such file, so this is no complete download: run `dvc repro download`"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {DOWNLOAD_AGAIN}") from error
+
+
+def archives_of(folder: Path) -> list[Path]:
+    """The archives of a download, every one compared with its digest.
+
+    Raises:
+        UserError: See ``read_source``; also archives that are missing or not what was downloaded, all named.
+    """
+    problems, archives = [], []
+    for file in read_source(folder).files:
+        archive = folder / file.name
+        archives.append(archive)
+        if not archive.is_file():
+            problems.append(f"{archive} is missing")
+        elif (size := archive.stat().st_size) != file.bytes:
+            problems.append(f"{archive} has {size:,} bytes instead of {file.bytes:,}")
+        elif sha256_of(archive) != file.sha256:
+            problems.append(f"{archive} is not what was downloaded (SHA-256)")
+    if problems:
+        raise UserError(f"{'; '.join(problems)}: {DOWNLOAD_AGAIN}")
+    return archives
