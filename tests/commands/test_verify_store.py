@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,7 @@ from icsd.commands.verify.checks import State
 from icsd.commands.verify.store import check_store
 from icsd.files import write_json
 from icsd.runs import RunKey
-from icsd.tracking.store import open_client, store_location
+from icsd.tracking.store import local_database, open_client
 
 # MLflow 3.17's own queries use a loader that SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings(
@@ -26,10 +25,6 @@ def _own_environment(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def database_of(root):
-    return Path(store_location(root)[0].removeprefix("sqlite:///"))
-
-
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     """A store with one run, and the files that the run was made from."""
@@ -40,7 +35,6 @@ def recorded(tmp_path_factory):
     with pytest.MonkeyPatch.context() as environment:
         for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
             environment.delenv(name, raising=False)
-        database_of(root).parent.mkdir(exist_ok=True)
         client = open_client(root)
     experiment = client.create_experiment("icsd-shapes", (root / "artifacts").as_uri())
     run_id = client.create_run(experiment).info.run_id
@@ -81,27 +75,27 @@ def findings(root):
 
 
 def sql(root, statement, *values):
-    with sqlite3.connect(database_of(root)) as connection:
+    with sqlite3.connect(local_database(root)) as connection:
         connection.execute(statement, values)
 
 
 def run_id_of(root):
-    with sqlite3.connect(database_of(root)) as connection:
+    with sqlite3.connect(local_database(root)) as connection:
         return connection.execute("select run_uuid from runs").fetchone()[0]
 
 
 def test_a_sound_store_has_no_findings_and_is_not_written(root):
-    before = database_of(root).read_bytes()
+    before = local_database(root).read_bytes()
     assert findings(root) == {}
     assert [check.subject for check in check_store(root, [KEY])] == [
         *("database", "runs", "curves", "artifacts"),
     ]
-    assert database_of(root).read_bytes() == before
+    assert local_database(root).read_bytes() == before
 
 
 @pytest.mark.parametrize("damage", ["in the middle", "of the header", "cut off"])
 def test_a_damaged_database_is_named_with_what_to_do(root, damage):
-    path = database_of(root)
+    path = local_database(root)
     content = bytearray(path.read_bytes())
     if damage == "in the middle":
         content[8192 : len(content) // 2] = b"\xff" * (len(content) // 2 - 8192)
@@ -119,7 +113,7 @@ def test_a_damaged_database_is_named_with_what_to_do(root, damage):
 
 
 def test_a_store_that_is_gone_is_missing(root):
-    database_of(root).unlink()
+    local_database(root).unlink()
     state, [line] = findings(root)["database"]
     assert state == State.MISSING
     assert "there is no store; `dvc repro -f -s report`" in line

@@ -14,23 +14,21 @@ from icsd.files import sha256_of
 from icsd.records import CostRecord, read_record
 from icsd.runs import RunKey, main_root
 from icsd.tracking import run_id_in
-from icsd.tracking.store import open_client, store_location
+from icsd.tracking.store import local_database, open_client, store_lock
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-_SQLITE = "sqlite:///"
 _SEND = "`dvc repro -f -s report` sends what is still in .state/"
 _LOST = "the files have it; only MLflow does not show it"
 
 
 def check_store(root: Path, keys: Sequence[RunKey]) -> Iterator[Check]:
     """The database, and of every network its run, its curves and its files. A server is not asked."""
-    uri, _ = store_location(root)
-    if not uri.startswith(_SQLITE):
+    database = local_database(root)
+    if database is None:
         return
-    database = Path(unquote(uri.removeprefix(_SQLITE))).absolute()
     if not database.exists():
         yield Check("database", State.MISSING, (f"{_shown(root, database)}: there is no store; {_SEND}",))
         return
@@ -40,7 +38,8 @@ def check_store(root: Path, keys: Sequence[RunKey]) -> Iterator[Check]:
     yield check_of("database", [f"{shown}: {line}; {remedy}" for line in damage], same=f"{shown} is whole")
     if damage:
         return
-    client = open_client(root)
+    with store_lock(root):
+        client = open_client(root)
     runs: dict[RunKey, Run] = {}
     absent: list[str] = []
     for key in keys:
