@@ -143,7 +143,7 @@ def _damage_reported(archive: Path, advice: str) -> Iterator[None]:
         raise UserError(f"{archive.name} holds {Path(str(error.filename)).name} twice: refused") from error
     except NotImplementedError as error:
         raise UserError(
-            f"{archive.name} is packed in a way that cannot be read here ({error}): unpack it with the program "
+    """What unpacking takes at least: exact for zip and tar; of a compressed tar, only reading would tell."""
             "that made it, and give the folder in data.source"
         ) from error
     except Exception as error:  # tarfile and zipfile raise whatever they stumble over
