@@ -1,6 +1,8 @@
 from pathlib import Path
 
-from icsd.runs import RunKey, main_root
+import pytest
+
+from icsd.runs import RunKey, advice_for, main_root
 
 
 def test_a_student_and_the_teacher_have_their_places():
@@ -19,3 +21,24 @@ def test_state_is_kept_in_the_main_repository_under_what_determines_it(monkeypat
     assert main_root() == tmp_path
     assert key.state("abc") == tmp_path / ".state/runs/shapes-kd-resnet18-0-abc"
     assert key.state("abc") != key.state("abd")
+
+
+@pytest.mark.parametrize(
+    ("path", "stage"),
+    [
+        ("runs/shapes/teacher/train.json", "train_teacher"),
+        ("costs/shapes/teacher.json", "train_teacher"),
+        ("runs/shapes/kd/resnet18-0/train.json", "--glob '*@kd-resnet18-0'"),
+        ("costs/shapes/kd/resnet18-0.json", "--glob '*@kd-resnet18-0'"),
+        ("results/shapes/teacher/ics.npz", "evaluate_teacher"),
+        ("results/shapes/kd/resnet18-0/ics.npz", "--glob 'evaluate_*@kd'"),
+    ],
+)
+def test_the_advice_for_a_damaged_output_names_its_stage(path, stage):
+    assert advice_for(Path("/home/me/runs/icsd", path)) == (
+        f"`dvc checkout -f {path}` restores it, or `dvc repro -f -s {stage}` makes it anew"
+    )
+
+
+def test_what_no_stage_writes_has_no_stage():
+    assert "run what writes it again" in advice_for(Path("configs/tuned.json"))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from icsd.errors import UserError
 from icsd.files import write_json
+from icsd.runs import advice_for
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256, hexadecimal."""
@@ -191,7 +192,6 @@ class SourceRecord(Record):
     files: tuple[FetchedFile, ...]
 
 
-_DELETE = "delete the file and run the stage that writes it again"
 Kind = TypeVar("Kind", bound=Record)
 
 
@@ -200,13 +200,13 @@ def write_record(path: Path, record: Record) -> None:
     write_json(path, record.model_dump(mode="json", by_alias=True))
 
 
-def read_record(path: Path, kind: type[Kind], *, advice: str = _DELETE) -> Kind:
+def read_record(path: Path, kind: type[Kind], *, advice: str | None = None) -> Kind:
     """One JSON file as a record.
 
     Args:
         path: The file.
         kind: Its type.
-        advice: What the message says to do about a file that is not valid.
+        advice: What the message says to do about a file that is not valid; by default how to restore it.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -218,4 +218,4 @@ def read_record(path: Path, kind: type[Kind], *, advice: str = _DELETE) -> Kind:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise UserError(f"{path}: {field}: {first['msg']}; {advice}") from error
+        raise UserError(f"{path}: {field}: {first['msg']}; {advice or advice_for(path)}") from error

@@ -12,6 +12,7 @@ from typing import Self
 
 TEACHER = "teacher"
 """The name that stands where a student has its method."""
+_STAGES = {"runs", "costs", "results"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,22 @@ class RunKey:
     def state(self, determined_by: str) -> Path:
         """Folder for resuming a run that is fully determined by the hash ``determined_by``."""
         return state_root() / "runs" / f"{'-'.join(self.path.parts)}-{determined_by}"
+
+
+def advice_for(path: Path) -> str:
+    """What brings back a damaged output: the end of a message that names it."""
+    parts = path.parts
+    start = max((index for index, part in enumerate(parts) if part in _STAGES), default=None)
+    if start is None or len(parts) < start + 3:
+        return "delete it, and run what writes it again"
+    kind, method, run = parts[start], Path(parts[start + 2]).stem, Path(*parts[start + 3 : start + 4]).stem
+    stage = "train_teacher" if kind != "results" else "evaluate_teacher"
+    if kind == "results" and method != TEACHER:
+        stage = f"--glob 'evaluate_*@{method}'"
+    elif method != TEACHER:
+        stage = f"--glob '*@{method}-{run}'"
+    place = Path(*parts[start:]).as_posix()
+    return f"`dvc checkout -f {place}` restores it, or `dvc repro -f -s {stage}` makes it anew"
 
 
 def data_folder(dataset: str) -> Path:

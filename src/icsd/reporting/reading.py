@@ -1,22 +1,22 @@
 """Reads the expected grid of runs from disk: what is missing is a gap, what is malformed is an error."""
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from icsd.arrays import read_arrays
 from icsd.errors import UserError
 from icsd.records import CostRecord, MetricsRecord, TrainRecord, read_record
 from icsd.reporting.results import Panels, Results, Run, SimilarityHistory
-from icsd.runs import TEACHER, RunKey
+from icsd.runs import TEACHER, RunKey, advice_for
 
 Array = NDArray[np.generic]
 Part = TypeVar("Part")
-_TRAIN_AGAIN = "delete the run's folder and train it again"
 
 
 def load_results(
@@ -48,12 +48,12 @@ def read_panels(path: Path) -> Panels:
     Raises:
         UserError: The file is malformed.
     """
-    arrays = _read_npz(path, ("ids", "images", "labels", "predictions"))
+    arrays = read_arrays(path, ("ids", "images", "labels", "predictions"))
     images, labels, predictions = (arrays[name] for name in ("images", "labels", "predictions"))
     if images.shape[:3] != labels.shape or predictions.shape != labels.shape:
         raise UserError(
             f"{path}: images {images.shape}, labels {labels.shape} and predictions {predictions.shape} differ"
-            " in size; run evaluate again"
+            f" in size; {advice_for(path)}"
         )
     ids = tuple(str(name) for name in arrays["ids"])
     return Panels(ids, images.astype(np.uint8), labels.astype(np.uint8), predictions.astype(np.uint8))
@@ -75,9 +75,11 @@ class _Reader:
         if metrics is not None:
             self._require_own(results / "metrics.json", metrics, method=method, student=student, seed=seed)
         training, history, cost = self._training(key)
-        confusion = self._part(results / "confusion.npz", lambda path: _read_npz(path, ("confusion", "ids")))
+        confusion = self._part(
+            results / "confusion.npz", lambda path: read_arrays(path, ("confusion", "ids"))
+        )
         role = "teacher" if student is None else "student"
-        ics = self._part(results / "ics.npz", lambda path: _read_npz(path, (role,)))
+        ics = self._part(results / "ics.npz", lambda path: read_arrays(path, (role,)))
         panels = self._part(results / "panels.npz", lambda path: path if path.stat() else None)
         if metrics is not None:
             size = len(metrics.classes)
@@ -139,31 +141,31 @@ class _Reader:
         for name, value in expected.items():
             actual = getattr(metrics, name)
             if value is not None and actual != value:
-                raise UserError(f"{path}: {name} is {actual!r}, expected {value!r}; run evaluate again")
+                raise UserError(f"{path}: {name} is {actual!r}, expected {value!r}; {advice_for(path)}")
 
 
 def _read_history(path: Path) -> pd.DataFrame:
     """history.csv with every column as float64 and epoch as int64."""
-    text = path.read_text(encoding="utf-8")  # tells a missing file, a gap, from an unreadable one
+    content = path.read_bytes()  # tells a missing file, a gap, from an unreadable one
     try:
-        history = pd.read_csv(path).astype(float) if text.strip() else pd.DataFrame()
-    except ValueError as error:
-        raise UserError(f"{path}: {error}; {_TRAIN_AGAIN}") from error
-    if "epoch" not in history.columns:
-        raise UserError(f"{path}: column epoch is missing; {_TRAIN_AGAIN}")
-    return history.astype({"epoch": int})
+        history = pd.read_csv(io.BytesIO(content)).astype(float) if content.strip() else pd.DataFrame()
+        if "epoch" not in history.columns:
+            raise ValueError("column epoch is missing")
+        return history.astype({"epoch": int})
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{path}: {error}; {advice_for(path)}") from error
 
 
 def _read_similarity(path: Path) -> SimilarityHistory | None:
     if not path.exists():
         return None
     names = ("epochs", "student", "teacher", "distance")
-    arrays = _read_npz(path, names, remedy=_TRAIN_AGAIN)
+    arrays = read_arrays(path, names)
     epochs, student, teacher, distance = (arrays[name] for name in names)
     if student.shape != (len(epochs), *teacher.shape) or distance.shape != epochs.shape:
         raise UserError(
             f"{path}: epochs {epochs.shape}, student {student.shape}, teacher {teacher.shape} and distance"
-            f" {distance.shape} differ in size; {_TRAIN_AGAIN}"
+            f" {distance.shape} differ in size; {advice_for(path)}"
         )
     return SimilarityHistory(
         epochs.astype(np.int64),
@@ -173,26 +175,11 @@ def _read_similarity(path: Path) -> SimilarityHistory | None:
     )
 
 
-def _read_npz(path: Path, names: Sequence[str], *, remedy: str = "run evaluate again") -> dict[str, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = [name for name in names if name not in arrays]
-            if missing:
-                raise UserError(f"{path}: array {missing[0]} is missing; {remedy}")
-            return {name: arrays[name] for name in names}
-    except (BadZipFile, EOFError) as error:
-        raise UserError(f"{path}: not a readable npz file ({error}); {remedy}") from error
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: not a readable npz file ({error}); {remedy}") from error
-
-
 def _require_shape(path: Path, arrays: dict[str, Array] | None, name: str, shape: tuple[int, ...]) -> None:
     if arrays is not None and arrays[name].shape != shape:
         raise UserError(
             f"{path}: array {name} has shape {arrays[name].shape}, metrics.json says {shape};"
-            " run evaluate again"
+            f" {advice_for(path)}"
         )
 
 

@@ -1,16 +1,15 @@
 """A stored network measured again, against every number that its evaluation stored."""
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from icsd.arrays import read_arrays
 from icsd.commands.verify.checks import Check, State, check_of, differences_of, relative_message
 from icsd.errors import UserError
 from icsd.params import Params
@@ -44,7 +43,7 @@ def measure_again(root: Path, params: Params, key: RunKey, recorded: MetricsReco
 def _differences(evaluation: Evaluation, key: RunKey, recorded: MetricsRecord) -> Iterator[str]:
     measurement = measure(evaluation, key)
     for file, arrays in arrays_of(measurement.arrays, evaluation.split).items():
-        stored = _read_arrays(evaluation.root / key.results / file)
+        stored = read_arrays(evaluation.root / key.results / file)
         for name, now in arrays.items():
             yield from _array_differences(f"{file}: {name}", stored.get(name), now)
     before, after = (
@@ -71,14 +70,6 @@ def _moved_pixels(stored: NDArray[np.int64], now: NDArray[np.int64]) -> str:
         f"at least {np.ceil(moved).sum():,.0f} of {now.sum():,} pixels are predicted differently, "
         f"in {np.count_nonzero(moved)} of {len(now)} images"
     )
-
-
-def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays}
-    except (BadZipFile, EOFError, ValueError, OSError, zlib.error) as error:
-        raise UserError(f"{path.name}: not a readable npz file ({error})") from error
 
 
 def _machines(cost: Path, device: torch.device) -> str:

@@ -3,29 +3,26 @@
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from icsd.arrays import Arrays, write_arrays
 from icsd.core.labels import Pixels
 from icsd.data.shards import ShardedSplit
 from icsd.evaluation.measuring import Evaluated
-from icsd.files import folder_written_whole
 from icsd.records import write_record
 from icsd.stages.evaluation.measurement import Evaluation, Measurement
 
-Arrays = dict[str, NDArray[np.generic]]
 LARGEST_SIDE = 512
 """Of the images that are kept for the report's pictures."""
 
 
 def write_result(folder: Path, evaluation: Evaluation, measurement: Measurement) -> None:
-    """Write metrics.json and the arrays behind it: the folder is complete or not there."""
+    """Write metrics.json and the arrays behind it to a folder that is not there yet."""
     files = arrays_of(measurement.arrays, evaluation.split)
     files["panels.npz"] = panels(evaluation.split, evaluation.pictured, measurement.arrays.predictions)
-    with folder_written_whole(folder) as unfinished:
-        for name, arrays in files.items():
-            np.savez_compressed(unfinished / name, allow_pickle=False, **arrays)
-        write_record(unfinished / "metrics.json", measurement.record)
+    for name, arrays in files.items():
+        write_arrays(folder / name, arrays)
+    write_record(folder / "metrics.json", measurement.record)
 
 
 def arrays_of(evaluated: Evaluated, split: ShardedSplit) -> dict[str, Arrays]:
