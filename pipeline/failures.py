@@ -21,6 +21,8 @@ _KEPT = (
     "interrupted. Finished epochs, trials and downloads are kept in .state/; the same command, or "
     "`dvc repro`, resumes from there"
 )
+_NO_MEMORY = "can't allocate memory"
+"""What torch says on the CPU, in a RuntimeError."""
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free some space and run the command again; what was finished is kept",
     errno.EDQUOT: "your disk quota is used up: free some space and run the command again",
@@ -73,7 +75,11 @@ def _describe(error: OSError) -> str:
 
 
 def _summarise(error: Exception) -> str:
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or _NO_MEMORY in str(error)
+    ):
         return (
             "not enough memory: lower batch, images.crop, images.input_scale or runtime.workers, or set "
             "runtime.max_batch_per_device"

@@ -3,6 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from icsd.data.loaders import EvalBatches, TrainBatches, epoch_order
 from icsd.data.manifest import write_manifest
@@ -112,7 +113,7 @@ def test_steps_per_epoch_counts_global_batches(split):
 
 
 def test_too_few_samples_for_a_batch(split):
-    with pytest.raises(UserError, match=r"train\.batch is 12, but there are only 11"):
+    with pytest.raises(UserError, match=r"^batch is 12, but there are only 11"):
         batches(split, batch=12)
 
 
@@ -139,3 +140,51 @@ def test_evaluation_with_workers_is_the_same(split):
     own, other = (list(EvalBatches(split, prepare, workers=workers)) for workers in (0, 2))
     assert [index for index, _, _ in other] == list(range(11))
     assert all(torch.equal(one[1], two[1]) for one, two in zip(own, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly"),
+        RuntimeError(
+            "Caught RuntimeError in DataLoader worker process 0.\nunable to allocate shared memory(shm)"
+        ),
+        OSError(28, "No space left on device"),
+    ],
+    ids=["lost", "no memory", "no semaphore"],
+)
+def test_a_lost_loader_process_is_told_with_the_parameter(split, monkeypatch, error):
+    def fail(loader):
+        raise error
+
+    monkeypatch.setattr(DataLoader, "__iter__", fail)
+    train = TrainBatches(split, TRANSFORM, batch=4, seed=0, workers=1)
+    for loaded in (train.epoch(0), EvalBatches(split, prepare, workers=1)):
+        with pytest.raises(UserError, match=r"runtime\.workers: .*/dev/shm.*--shm-size"):
+            list(loaded)
+
+
+def test_an_error_of_ours_keeps_its_type(split, monkeypatch):
+    def fail(loader):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(DataLoader, "__iter__", fail)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        list(EvalBatches(split, prepare, workers=1))
+
+
+class Damaged:
+    """A split whose images are damaged."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        raise UserError("train-00000.images is cut off")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_users_error_in_a_loader_process_is_one_sentence(workers):
+    loaded = TrainBatches(Damaged(), TRANSFORM, batch=4, seed=0, workers=workers)
+    with pytest.raises(UserError, match=r"^train-00000\.images is cut off$"):
+        list(loaded.epoch(0))

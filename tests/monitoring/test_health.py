@@ -158,6 +158,12 @@ def test_a_term_that_does_everything_is_named_with_what_to_do():
     rows = history({"ce": [0.05], "kd": [0.95]}, {"ce": [1], "kd": [1]})
     (sentence,) = health_warnings(rows, method="kd")
     assert "kd does everything: its share of the gradients is 95 %" in sentence
+
+
+def test_a_share_of_nearly_all_is_a_plain_number():
+    shares = {"ce": [0.003], "kd": [0.997]}
+    (sentence,) = health_warnings(history(shares, {"ce": [1], "kd": [1]}), method="kd")
+    assert "its share of the gradients is 100 %" in sentence
     assert "lower methods.kd.weights.kd" in sentence
     rows = history({"ce": [0.95], "kd": [0.05]}, {"ce": [1], "kd": [1]})
     (sentence,) = health_warnings(rows, method="kd")

@@ -138,6 +138,7 @@ def ended(code: str) -> subprocess.CompletedProcess[str]:
         ),
         ("open('/proc/1/nothing/there')", 74, "No such file or directory"),
         ("raise MemoryError", 70, "not enough memory"),
+        ('raise RuntimeError("DefaultCPUAllocator: can\'t allocate memory")', 70, "not enough memory"),
         ("{}['key']", 70, "unforeseen KeyError: 'key'"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143, ""),
     ],

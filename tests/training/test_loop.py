@@ -166,7 +166,7 @@ def test_a_loss_that_is_not_finite_ends_training_after_the_last_good_epoch():
             with torch.no_grad():
                 nn.init.constant_(run.student.head.weight, float("nan"))
 
-    with pytest.raises(FloatingPointError, match=r"epoch 3: loss total, ce is not finite; lower train\.lr"):
+    with pytest.raises(FloatingPointError, match="epoch 3: loss total, ce is not finite"):
         run.fit(progress, on_epoch=spoil)
     assert progress.epoch == len(progress.history) == 2
     assert progress.seconds > 0

@@ -6,9 +6,10 @@ a worker needs to know nothing about the epoch, and a sample's augmentation depe
 
 import multiprocessing
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from multiprocessing.context import BaseContext
-from typing import Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -22,6 +23,10 @@ from icsd.errors import UserError
 
 Images = Iterable[tuple[int, Tensor, Tensor]]
 """Triples of index, image [1, 3, H, W] as the network sees it, labels [1, h, w] at their own size."""
+
+
+class BatchSizeError(UserError):
+    """There cannot be batches of this size: the message goes on after ``train.`` or ``teacher.``."""
 
 
 class Split(Protocol):
@@ -75,7 +80,7 @@ class TrainBatches:
         pin_memory: only useful when the batches go to a CUDA device.
 
     Raises:
-        UserError: fewer samples than a batch, or a batch that cannot be divided.
+        BatchSizeError: fewer samples than a batch, or a batch that cannot be divided.
     """
 
     def __init__(
@@ -92,10 +97,10 @@ class TrainBatches:
         pin_memory: bool = False,
     ) -> None:
         if len(split) < batch:
-            raise UserError(f"train.batch is {batch}, but there are only {len(split)} training images")
+            raise BatchSizeError(f"batch is {batch}, but there are only {len(split)} training images")
         if batch % (world * micro_batches):
-            raise UserError(
-                f"train.batch is {batch}, which cannot be divided among {world} processes with "
+            raise BatchSizeError(
+                f"batch is {batch}, which cannot be divided among {world} processes with "
                 f"{micro_batches} micro-batches each: choose runtime settings whose product divides it"
             )
         self._sampler = _EpochSampler(
@@ -113,7 +118,7 @@ class TrainBatches:
     def epoch(self, epoch: int) -> Iterator[tuple[Float[Tensor, "B 3 H W"], Int[Tensor, "B H W"]]]:
         """The epoch's micro-batches, ``steps_per_epoch * micro_batches`` of them."""
         self._sampler.epoch = epoch
-        yield from self._loader
+        yield from _fetched(self._loader)
 
 
 class EvalBatches:
@@ -146,7 +151,7 @@ class EvalBatches:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[tuple[int, Float[Tensor, "1 3 h w"], Int[Tensor, "1 H W"]]]:
-        yield from self._loader
+        yield from _fetched(self._loader)
 
 
 class _EpochSampler(Sampler[list[tuple[int, int]]]):
@@ -195,6 +200,34 @@ class _EvalSamples(Dataset[tuple[int, Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[int, Tensor, Tensor]:
         image, label = self._split[index]
         return index, self._transform(image)[None], torch.from_numpy(label).long()[None]
+
+
+def _fetched(loader: DataLoader[Any]) -> Iterator[Any]:
+    """The loader's batches; what ends a worker process is told in the words of params.yaml."""
+    try:
+        yield from loader
+    except UserError as error:  # torch puts the worker's traceback into the message
+        raise UserError(str(error).rsplit("UserError: ", 1)[-1].strip()) from error
+    except (RuntimeError, OSError) as error:
+        if not loader.num_workers or not any(sign in str(error) for sign in _LOST_WORKER):
+            raise
+        raise UserError(
+            "runtime.workers: a loader process was lost, mostly for want of shared memory "
+            f"({_shared_memory()}): set runtime.workers to 0, which gives the same result, or enlarge it "
+            "(`docker run --shm-size=8g`)"
+        ) from error
+
+
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - looked at, not written to
+_LOST_WORKER = ("DataLoader worker (pid", "shared memory", "No space left on device", "unable to open shared")
+
+
+def _shared_memory() -> str:
+    try:
+        usage = shutil.disk_usage(_SHARED_MEMORY)
+    except OSError:
+        return f"there is no {_SHARED_MEMORY}"
+    return f"{_SHARED_MEMORY} has {usage.free / 1e6:.0f} of {usage.total / 1e6:.0f} MB free"
 
 
 class _Workers(TypedDict):

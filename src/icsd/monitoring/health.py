@@ -129,8 +129,9 @@ def health_warnings(history: Sequence[Mapping[str, float]], *, method: str) -> l
 
 
 def _sentence(method: str, term: str, verdict: str, share: float, todo: str) -> str:
+    percent = f"{100 * share:.0f}" if share > 0.1 else f"{100 * share:.2g}"
     return (
-        f"{method}: the loss term {term} does {verdict}: its share of the gradients is {100 * share:.2g} % "
+        f"{method}: the loss term {term} does {verdict}: its share of the gradients is {percent} % "
         f"(mean over the run); {todo} in params.yaml, or tune it: python -m pipeline tune"
     )
 

@@ -196,10 +196,7 @@ def _step(fabric: Fabric, module: Any, optimizer: SGD, step: int, schedule: Sche
 def _check_finite(losses: Mapping[str, float], epoch: int) -> None:
     bad = [name for name, value in losses.items() if not abs(value) < float("inf")]
     if bad:
-        raise FloatingPointError(
-            f"epoch {epoch + 1}: loss {', '.join(bad)} is not finite; lower train.lr or the term's weight, "
-            "or set train.clip_norm"
-        )
+        raise FloatingPointError(f"epoch {epoch + 1}: loss {', '.join(bad)} is not finite")
 
 
 def _keep_best(progress: Progress, row: Row, student: nn.Module, schedule: Schedule) -> None:

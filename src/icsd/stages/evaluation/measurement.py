@@ -130,9 +130,10 @@ def measure(evaluation: Evaluation, key: RunKey) -> Measurement:
         if error.errors()[0]["type"] != "finite_number":
             raise
         field = ".".join(str(part) for part in error.errors()[0]["loc"])
+        cause = "teacher.lr" if key.is_teacher else "train.lr or the weights of its losses"
         raise UserError(
-            f"{key.title}: {field} is not a finite number, since the network's logits are not: lower the "
-            "learning rate or the weights of its losses, and train it again"
+            f"{key.title}: {field} is not a finite number, since the network's logits are not: lower {cause} "
+            "and train it again"
         ) from error
     return Measurement(network, record, arrays)
 

@@ -38,6 +38,11 @@ class Job:
     weights_source: str | None = None
 
     @property
+    def training_block(self) -> str:
+        """The name of ``training`` in the tree."""
+        return "teacher" if self.key.is_teacher else "train"
+
+    @property
     def alw(self) -> Alw | None:
         """The schedule of the terms' weights; None for a method without ALW, and for the teacher."""
         return schedule_of(self.params, self.key)

@@ -11,9 +11,10 @@ from torch import nn
 
 from icsd.core import metrics
 from icsd.core.seeds import seed_at
-from icsd.data.loaders import EvalBatches, TrainBatches
+from icsd.data.loaders import BatchSizeError, EvalBatches, TrainBatches
 from icsd.data.prepared import TRAIN, VALIDATION, PreparedData
 from icsd.data.transforms import augment, prepare
+from icsd.errors import UserError
 from icsd.methods import build_method
 from icsd.models.deeplab import DeepLabV3Plus, build_network
 from icsd.models.weights import load_network
@@ -126,17 +127,20 @@ def _train_batches(data: PreparedData, job: Job, fabric: Fabric) -> TrainBatches
         blur=images.blur,
         colour=images.colour,
     )
-    return TrainBatches(
-        data.split(TRAIN),
-        transform,
-        batch=job.training.batch,
-        micro_batches=_micro_batches(job, fabric),
-        rank=fabric.global_rank,
-        world=fabric.world_size,
-        seed=job.key.seed,
-        workers=job.params.runtime.workers,
-        pin_memory=fabric.device.type == "cuda",
-    )
+    try:
+        return TrainBatches(
+            data.split(TRAIN),
+            transform,
+            batch=job.training.batch,
+            micro_batches=_micro_batches(job, fabric),
+            rank=fabric.global_rank,
+            world=fabric.world_size,
+            seed=job.key.seed,
+            workers=job.params.runtime.workers,
+            pin_memory=fabric.device.type == "cuda",
+        )
+    except BatchSizeError as error:
+        raise UserError(f"{job.training_block}.{error}") from error
 
 
 def _micro_batches(job: Job, fabric: Fabric) -> int:
