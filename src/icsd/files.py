@@ -44,6 +44,19 @@ def exclusive(lock: Path, *, waiting: str) -> Iterator[None]:
         held.release()
 
 
+def remove_if_free(folder: Path) -> None:
+    """Remove a folder, unless a process holds the lock in it."""
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        lock.release()
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, 64 hexadecimal digits."""
     with path.open("rb") as stream:
@@ -196,16 +209,16 @@ def _sibling(path: Path, ending: str) -> Path:
 
 
 def check_writable(output: Path) -> None:
-    """Find out before the work whether a file or folder can be written; its parents are made.
+    """Find out before the work whether a file or folder can be written; nothing is made.
 
     Files that DVC has made read-only are no obstacle, since they are replaced and not opened.
 
     Raises:
         UserError: A folder cannot be written; names it.
     """
-    for folder in (output.parent, output) if output.is_dir() else (output.parent,):
+    parent = next(folder for folder in output.parents if os.path.lexists(folder))
+    for folder in (parent, output) if output.is_dir() else (parent,):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             raise UserError(

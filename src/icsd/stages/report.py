@@ -1,6 +1,5 @@
 """Stage ``report``: tables, figures, report.html, and the summary of this execution in MLflow."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from icsd import tracking
 from icsd.datasets import DATASETS
-from icsd.files import write_json
+from icsd.files import remove_if_free, write_json
 from icsd.params import Params
 from icsd.records import CostRecord, read_record
 from icsd.reporting.reading import load_results
@@ -16,6 +15,7 @@ from icsd.reporting.report import write_report
 from icsd.reporting.tables.writers import read_csv
 from icsd.runs import main_root, state_root
 from icsd.stages.grid import student_keys, teacher_key
+from icsd.stages.guard import guarded
 from icsd.stages.recording.registry import register_students
 from icsd.stages.recording.report import record_report
 from icsd.stages.validate import checked_params
@@ -28,6 +28,11 @@ def report(root: Path) -> None:
         UserError: A result file is malformed.
     """
     params = checked_params(root)
+    with guarded(root, Path("reports")):
+        _report(root, params)
+
+
+def _report(root: Path, params: Params) -> None:
     results = load_results(
         root,
         dataset=params.dataset,
@@ -68,4 +73,4 @@ def _remove_states(costs: Sequence[CostRecord]) -> None:
     for cost in costs:
         folder = main_root() / cost.state
         if state_root() in folder.resolve().parents:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_if_free(folder)

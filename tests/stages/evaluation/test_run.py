@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from tests.project import change, outputs
 
 from icsd.errors import UserError
 from icsd.models.weights import load_network, save_weights
@@ -59,3 +60,21 @@ def test_finite_weights_whose_logits_overflow_are_told_to_the_user(project):
     with pytest.raises(UserError, match=r"none · resnet18 · seed 0: kl is not a finite number"):
         evaluate_students(project, method="none")
     assert not (project / "results/shapes/none/resnet18-0").exists()
+
+
+def test_results_stay_until_those_of_all_students_are_there(project, monkeypatch):
+    from icsd.stages.evaluation import run
+    from icsd.stages.training.run import train_student, train_teacher
+
+    change(project, grid={"seeds": [0, 1]}, train={"epochs": 1})
+    train_teacher(project)
+    for seed in (0, 1):
+        train_student(project, method="none", student="resnet18", seed=seed)
+    run.evaluate_students(project, method="none")
+    before = outputs(project / "results")
+    assert len(before) == 8
+    set_first_weight(project / "runs/shapes/none/resnet18-0/student.safetensors", 1.0)
+    (project / "runs/shapes/none/resnet18-1/student.safetensors").unlink()
+    with pytest.raises(UserError, match="there is no network"):
+        run.evaluate_students(project, method="none")
+    assert outputs(project / "results") == before

@@ -34,6 +34,15 @@ def test_description_and_cost_are_records_that_can_be_read_again(taught):
     assert cost.extra_parameters == 0
 
 
+def test_a_former_trainings_files_do_not_stay(taught):
+    train_student(taught, method="none", student="resnet18", seed=0)
+    folder = taught / "runs/shapes/none/resnet18-0"
+    assert (folder / "similarity.npz").exists()
+    change(taught, monitor={"similarity_every": 0}, train={"epochs": 1})
+    train_student(taught, method="none", student="resnet18", seed=0)
+    assert {path.name for path in folder.iterdir()} == {"student.safetensors", "history.csv", "train.json"}
+
+
 def test_no_output_is_opened_in_place(taught):
     """DVC may hard-link its cache into the workspace: writing into a file would damage the cache."""
     train_student(taught, method="kd", student="resnet18", seed=0)

@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+import tempfile
 
 import numpy as np
 import pytest
@@ -152,8 +153,30 @@ def test_gradients_can_be_accumulated(taught):
 
 def test_a_batch_that_cannot_be_divided_is_named(taught):
     change(taught, runtime={"max_batch_per_device": 3}, train={"batch": 5})
-    with pytest.raises(UserError, match=r"train.batch is 5"):
+    with pytest.raises(UserError, match=r"train\.batch is 5"):
         student(taught)
+
+
+def test_a_teachers_batch_is_called_by_its_own_name(project):
+    change(project, teacher={"batch": 13})
+    with pytest.raises(UserError, match=r"teacher\.batch is 13"):
+        train_teacher(project)
+
+
+def test_one_image_with_one_position_is_told_with_the_parameters(project):
+    change(project, teacher={"batch": 1}, images={"crop": [16, 16]})
+    with pytest.raises(UserError, match=r"teacher\.batch: a forward pass has one image, and images\.crop"):
+        train_teacher(project)
+
+
+def test_what_cannot_be_written_is_found_before_the_first_epoch(project, monkeypatch):
+    def refuse(**options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(training, "fit", lambda *_, **__: pytest.fail("the training began"))
+    with pytest.raises(UserError, match=r"cannot be written \(Permission denied\)"):
+        train_teacher(project)
 
 
 def test_a_student_needs_its_teacher(project):
@@ -183,7 +206,7 @@ def test_a_student_that_diverges_says_so_and_leaves_a_gap_that_stops_nobody(taug
 
 def test_a_teacher_that_diverges_ends_its_stage(project):
     change(project, teacher={"lr": 1e30})
-    with pytest.raises(FloatingPointError, match=r"not finite; lower train.lr"):
+    with pytest.raises(FloatingPointError, match=r"not finite; lower teacher\.lr, or set teacher\.clip_norm"):
         train_teacher(project)
     assert not (project / "runs/shapes/teacher").exists()
 

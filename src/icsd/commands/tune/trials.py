@@ -1,6 +1,5 @@
 """The trials of a search: students that are trained for their validation mIoU alone."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from icsd import tracking
 from icsd.commands.tune.factors import scaled
 from icsd.commands.tune.recording import open_trial_tracker
 from icsd.commands.tune.study import Study
+from icsd.files import remove_if_free
 from icsd.params import MethodBlock, Params
 from icsd.records import Provenance
 from icsd.reporting.results import ALONE
@@ -120,4 +120,4 @@ class Trials:
         any_trial = self.job(method, 1.0).key.state("*")
         for folder in any_trial.parent.glob(any_trial.name):
             if not (folder / CHECKPOINT).exists():
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_if_free(folder)

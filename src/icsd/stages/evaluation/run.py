@@ -1,21 +1,21 @@
 """Stages ``evaluate_*``: networks on the reported split, as numbers in files and in their MLflow runs."""
 
-import shutil
 from pathlib import Path
 
 from icsd.errors import UserError
-from icsd.files import sha256_of
+from icsd.files import folder_written_whole, sha256_of
 from icsd.models.weights import load_network
 from icsd.params import Params
 from icsd.records import DivergedRecord, TrainRecord, read_record, write_record
 from icsd.runs import RunKey
-from icsd.stages.evaluation.measurement import measure, open_evaluation
+from icsd.stages.evaluation.measurement import Evaluation, measure, open_evaluation
 from icsd.stages.evaluation.outputs import write_result
 from icsd.stages.grid import student_keys, teacher_key
+from icsd.stages.guard import guarded
 from icsd.stages.recording.evaluation import record_measurement
 from icsd.stages.validate import checked_params
 
-ADVICE = "lower the learning rate or the weights of its losses, or set clip_norm, and train it again"
+ADVICE = "lower {block}.lr, or set {block}.clip_norm, and train it again"
 
 
 def evaluate_teacher(root: Path) -> None:
@@ -25,7 +25,8 @@ def evaluate_teacher(root: Path) -> None:
         UserError: The teacher is missing, or its training diverged.
     """
     params = checked_params(root)
-    _evaluate(root, params, [teacher_key(params)], with_teacher=False)
+    key = teacher_key(params)
+    _evaluate(root, params, [key], output=key.results, with_teacher=False)
 
 
 def evaluate_students(root: Path, *, method: str) -> None:
@@ -42,20 +43,26 @@ def evaluate_students(root: Path, *, method: str) -> None:
         raise UserError(
             f"--method {method}: not in the grid of params.yaml ({', '.join(params.grid.methods)})"
         )
-    shutil.rmtree(root / "results" / params.dataset / method, ignore_errors=True)
-    _evaluate(root, params, student_keys(params, [method]), with_teacher=True)
+    keys = student_keys(params, [method])
+    _evaluate(root, params, keys, output=Path("results") / params.dataset / method, with_teacher=True)
 
 
-def _evaluate(root: Path, params: Params, keys: list[RunKey], *, with_teacher: bool) -> None:
-    evaluation = open_evaluation(root, params, with_teacher=with_teacher)
-    for key in keys:
-        if diverged := divergence_of(root, key):
-            write_record(root / key.results / "diverged.json", diverged)
-            print(f"{key.title}: diverged, {_reason(diverged)}", flush=True)
-            continue
+def _evaluate(root: Path, params: Params, keys: list[RunKey], *, output: Path, with_teacher: bool) -> None:
+    """Measure networks; ``output`` has the results of all of them or stays as it was."""
+    with guarded(root, output), folder_written_whole(root / output) as unfinished:
+        evaluation = open_evaluation(root, params, with_teacher=with_teacher)
+        for key in keys:
+            _evaluate_one(evaluation, key, unfinished / key.results.relative_to(output))
+
+
+def _evaluate_one(evaluation: Evaluation, key: RunKey, folder: Path) -> None:
+    if diverged := divergence_of(evaluation.root, key):
+        write_record(folder / "diverged.json", diverged)
+        print(f"{key.title}: diverged, {_reason(diverged)}", flush=True)
+    else:
         measurement = measure(evaluation, key)
-        write_result(root / key.results, evaluation, measurement)
-        record_measurement(evaluation, key, measurement)
+        write_result(folder, evaluation, measurement)
+        record_measurement(evaluation, key, measurement, folder=folder)
         record = measurement.record
         print(f"{key.title}: mIoU {100 * record.miou:.2f} % on {record.num_images} images", flush=True)
 
@@ -73,10 +80,14 @@ def divergence_of(root: Path, key: RunKey) -> DivergedRecord | None:
         return None
     if key.is_teacher:
         raise UserError(
-            f"{key.weights}: the teacher's training diverged, its weights are not finite: {ADVICE}"
+            f"{key.weights}: the teacher's training diverged, its weights are not finite: "
+            f"{ADVICE.format(block='teacher')}"
         )
     return DivergedRecord(weights_sha256=sha256_of(root / key.weights), not_finite=not_finite, loss=loss)
 
 
 def _reason(diverged: DivergedRecord) -> str:
-    return diverged.loss or f"{len(diverged.not_finite)} of its tensors are not finite: {ADVICE}"
+    return (
+        diverged.loss
+        or f"{len(diverged.not_finite)} of its tensors are not finite: {ADVICE.format(block='train')}"
+    )

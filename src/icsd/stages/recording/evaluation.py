@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from icsd.stages.evaluation.measurement import Evaluation, Measurement
 
 
-def record_measurement(evaluation: "Evaluation", key: RunKey, measurement: "Measurement") -> None:
-    """Add the scores and, with ``tracking.models``, the network as a loadable model."""
+def record_measurement(
+    evaluation: "Evaluation", key: RunKey, measurement: "Measurement", *, folder: Path
+) -> None:
+    """Add the scores, metrics.json from ``folder`` and, with ``tracking.models``, a loadable model."""
     root, params = evaluation.root, evaluation.params
     if not params.tracking.enabled:
         return
@@ -38,7 +40,7 @@ def record_measurement(evaluation: "Evaluation", key: RunKey, measurement: "Meas
         step = read_record(root / key.folder / "train.json", TrainRecord).selected_epoch
         assert step is not None, "a run that diverged is not measured"
         tracker.log(dict(scores(record)), step)
-        tracker.artifact(root / key.results / "metrics.json", folder="results")
+        tracker.artifact(folder / "metrics.json", folder="results")
         if params.tracking.models:
             spec = tracking.ModelSpec(
                 name="network",

@@ -8,11 +8,11 @@ import sys
 from datetime import UTC, datetime
 from typing import cast
 
-import numpy as np
 import torch
 
+from icsd.arrays import write_arrays
 from icsd.data.prepared import TRAIN, VALIDATION
-from icsd.files import write_bytes
+from icsd.files import folder_written_whole, write_bytes
 from icsd.models.weights import save_weights
 from icsd.records import CostRecord, GitRecord, MlflowRecord, NetworkRecord, TrainRecord, write_record
 from icsd.runs import main_root
@@ -20,11 +20,11 @@ from icsd.stages.device import device_name
 from icsd.stages.training.process import Run
 from icsd.stages.training.setup import Setup
 from icsd.training.loop import Progress, Row
-from icsd.training.monitor import Array, Monitor
+from icsd.training.monitor import Monitor
 
 
 def write_result(run: Run, setup: Setup, progress: Progress, monitor: Monitor, diverged: str | None) -> None:
-    """Write weights, history and description.
+    """Write the folder with weights, history and description: all of it is replaced, or nothing.
 
     A student that ``diverged`` keeps the weights that it ended with, and no epoch of it is selected; its
     evaluation sees that.
@@ -33,11 +33,12 @@ def write_result(run: Run, setup: Setup, progress: Progress, monitor: Monitor, d
     if best and not diverged:
         setup.student.load_state_dict(cast(dict[str, torch.Tensor], progress.best_weights))
     selected = None if diverged else progress.best_epoch if best else progress.epoch
-    save_weights(setup.student, run.weights)
-    write_bytes(run.folder / "history.csv", history_csv(progress.history))
-    if arrays := monitor.arrays():
-        write_bytes(run.folder / "similarity.npz", _npz(arrays))
-    write_record(run.folder / "train.json", _train_record(run, diverged=diverged, selected_epoch=selected))
+    with folder_written_whole(run.folder) as folder:
+        save_weights(setup.student, folder / run.weights.name)
+        write_bytes(folder / "history.csv", history_csv(progress.history))
+        if arrays := monitor.arrays():
+            write_arrays(folder / "similarity.npz", arrays)
+        write_record(folder / "train.json", _train_record(run, diverged=diverged, selected_epoch=selected))
 
 
 def history_csv(history: list[Row]) -> bytes:
@@ -48,12 +49,6 @@ def history_csv(history: list[Row]) -> bytes:
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue().encode()
-
-
-def _npz(arrays: dict[str, Array]) -> bytes:
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
-    return content.getvalue()
 
 
 def _train_record(run: Run, *, diverged: str | None, selected_epoch: int | None) -> TrainRecord:

@@ -1,7 +1,7 @@
 """Stages ``train_teacher``, ``distill`` and ``baselines``: one network from data to weights."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from icsd.core.weighting import term_weights
 from icsd.errors import UserError, did_you_mean
-from icsd.files import exclusive
+from icsd.files import check_writable, exclusive
 from icsd.runs import RunKey
 from icsd.stages.chosen_weights import weights_source
+from icsd.stages.guard import guarded
 from icsd.stages.recording.monitor import student_monitor
 from icsd.stages.recording.training import TrainingRecorder, git_record, mlflow_record, open_tracker
 from icsd.stages.training.job import Job, student_job, teacher_job
@@ -81,7 +82,8 @@ def train_trial(root: Path, job: Job, *, open_tracker: Callable[[Path], "Tracker
 def _train(root: Path, job: Job) -> None:
     run = start_run(root, job)
     if run.fabric.is_global_zero:
-        with _alone(run):
+        check_writable(run.cost)
+        with guarded(root, job.key.folder), _alone(run):
             run.fabric.barrier()
             _train_and_write(run)
     else:
@@ -144,21 +146,41 @@ def _fit(run: Run, setup: Setup, progress: Progress, monitor: Monitor, recorder:
             save_state(state_of(run, setup, progress, monitor), run.checkpoint)
         fabric.barrier()
 
-    fit(
-        fabric,
-        *setup.wrapped,
-        progress,
-        student=setup.student,
-        schedule=setup.schedule,
-        batches=setup.batches.epoch,
-        weights=partial(
-            term_weights,
-            epochs=job.training.epochs,
-            terms=setup.distiller.terms[1:],
-            weights=job.block["weights"],
-            alw=job.alw,
-        ),
-        validate=setup.validate,
-        monitor=monitor,
-        on_epoch=on_epoch,
-    )
+    with _told_in_the_words_of_params(job):
+        fit(
+            fabric,
+            *setup.wrapped,
+            progress,
+            student=setup.student,
+            schedule=setup.schedule,
+            batches=setup.batches.epoch,
+            weights=partial(
+                term_weights,
+                epochs=job.training.epochs,
+                terms=setup.distiller.terms[1:],
+                weights=job.block["weights"],
+                alw=job.alw,
+            ),
+            validate=setup.validate,
+            monitor=monitor,
+            on_epoch=on_epoch,
+        )
+
+
+@contextmanager
+def _told_in_the_words_of_params(job: Job) -> Iterator[None]:
+    """What ends the loop, with the parameters to change."""
+    name = job.training_block
+    try:
+        yield
+    except FloatingPointError as error:
+        weight = "" if job.key.is_teacher else " or the term's weight"
+        raise FloatingPointError(f"{error}; lower {name}.lr{weight}, or set {name}.clip_norm") from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            f"{name}.batch: a forward pass has one image, and images.crop leaves one position of its deepest "
+            "feature map, which BatchNorm cannot normalise: take a larger crop, or more images per process "
+            f"({name}.batch, runtime.max_batch_per_device, runtime.devices)"
+        ) from error
