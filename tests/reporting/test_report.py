@@ -67,7 +67,12 @@ def test_the_folder_holds_tables_figures_and_pages(made: tuple[Path, dict[str, A
     )
     pictures = {f"figures/{kind}_resnet18.png" for kind in kinds} | {"figures/miou_by_method.png"}
     plots = {f"plots/{name}.csv" for name in ("curves", "weights", "confusion")}
-    assert found == written | pictures | plots | {"provenance.csv", "README.md", "report.html"}
+    assert found == written | pictures | plots | {
+        "differences.csv",
+        "provenance.csv",
+        "README.md",
+        "report.html",
+    }
 
 
 def test_loss_health_is_shown_where_it_was_measured(tree: Tree, tmp_path: Path):

@@ -1,17 +1,61 @@
 """Runs compared with runs: scores in percent, paired differences in points, their intervals and tests."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from icsd.reporting.results import Results, Run
-from icsd.reporting.statistics.estimates import estimate, paired_p
+from icsd.reporting.results import ALONE, Results, Run
+from icsd.reporting.statistics.estimates import LEVEL, estimate, holm
 from icsd.reporting.statistics.intervals import Interval, interval
 from icsd.reporting.statistics.resampling import Values, image_weights, resampled_miou
 
 Resampled = Mapping[tuple[str, str, int], Values]
 """(student, method, seed) -> mIoU on every resample of the images, percent; the teacher by its own names."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mIoU of a method minus that of another, paired by seed, in percentage points; None: unknown.
+
+    Attributes:
+        mean: Over the pairs of seeds.
+        std: Sample standard deviation over the pairs.
+        low: Lower end of the 95 % interval of the mean.
+        high: Its upper end.
+        n_pairs: Seeds that both have.
+        p: Two-sided, of the seeds' and the images' variance: see :class:`Interval`.
+        p_holm: Corrected for all pairs of methods of a student.
+    """
+
+    mean: float | None = None
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n_pairs: int = 0
+    p: float | None = None
+    p_holm: float | None = None
+
+    @property
+    def established(self) -> bool:
+        """The one rule behind every sentence, letter and decision."""
+        return self.p_holm is not None and self.p_holm < LEVEL
+
+    def __neg__(self) -> "Difference":
+        mean, low, high = (None if value is None else -value for value in (self.mean, self.low, self.high))
+        return replace(self, mean=mean, low=high, high=low)
+
+    def columns(self) -> dict[str, Any]:
+        """As columns of a table."""
+        ends = {"delta_low": self.low, "delta_high": self.high}
+        tests = {"n_pairs": self.n_pairs, "p": self.p, "p_holm": self.p_holm}
+        return {"delta_mean": self.mean, "delta_std": self.std, **ends, **tests}
+
+
+Differences = Mapping[tuple[str, str], Difference]
+"""(method, other method) -> the first minus the second, for every two different methods, both ways round."""
 
 
 def resample(results: Results, *, resamples: int, seed: int) -> Resampled:
@@ -35,45 +79,53 @@ def score_interval(runs: Sequence[Run], resampled: Resampled) -> Interval | None
     return _interval(scores(runs), [resampled.get(_key(run)) for run in runs], _num_images(runs))
 
 
-def paired_differences(runs: Sequence[Run], references: Sequence[Run]) -> list[float]:
-    """The difference in mIoU for every seed that both sides have, percentage points."""
-    return [
+def all_differences(results: Results, student: str, resampled: Resampled) -> Differences:
+    """Every two methods of a student compared: one family of tests, and the only one.
+
+    Whatever the report says about two methods comes from here, so no sentence, letter or table can contradict
+    another, and all of what it says about a student is true together in 95 of 100 reports (Holm). Half of the
+    error rate belongs to the differences to the student alone, which the report is about; without them,
+    all pairs have equal shares.
+    """
+    pairs = list(combinations(results.methods, 2))
+    found = [
+        _difference(results.of(student, ours), results.of(student, theirs), resampled)
+        for ours, theirs in pairs
+    ]
+    to_alone = [ALONE in pair for pair in pairs]
+    tested = [each.p is not None for each in found]
+    counts = {
+        kind: sum(t for t, a in zip(tested, to_alone, strict=True) if a is kind) for kind in (True, False)
+    }
+    weights = [1 / max(counts[kind], 1) for kind in to_alone]
+    corrected = holm([each.p for each in found], weights)
+    table: dict[tuple[str, str], Difference] = {}
+    for (ours, theirs), each, p in zip(pairs, found, corrected, strict=True):
+        table[ours, theirs] = replace(each, p_holm=p)
+        table[theirs, ours] = -table[ours, theirs]
+    return table
+
+
+def _difference(runs: Sequence[Run], references: Sequence[Run], resampled: Resampled) -> Difference:
+    """Runs minus references, paired by seed."""
+    by_seed = {run.seed: run for run in references}
+    pairs = [(run, by_seed[run.seed]) for run in runs if run.seed in by_seed]
+    values = [
         100 * (ours.metrics.miou - theirs.metrics.miou)
-        for ours, theirs in _pairs(runs, references)
+        for ours, theirs in pairs
         if ours.metrics and theirs.metrics
     ]
-
-
-def difference(runs: Sequence[Run], references: Sequence[Run], resampled: Resampled) -> dict[str, Any]:
-    """Columns of a table about runs minus references, paired by seed, percentage points.
-
-    Returns:
-        ``delta_mean``, ``delta_std``, ``delta_low`` and ``delta_high`` (the 95 % interval), ``n_pairs``,
-        ``p`` (of :func:`icsd.reporting.statistics.estimates.paired_p`); None for what cannot be had.
-    """
-    values = paired_differences(runs, references)
     estimated = estimate(values)
-    pairs = [
-        (resampled.get(_key(ours)), resampled.get(_key(theirs))) for ours, theirs in _pairs(runs, references)
-    ]
+    if estimated is None:
+        return Difference()
+    known = [(resampled.get(_key(ours)), resampled.get(_key(theirs))) for ours, theirs in pairs]
     span = _interval(
         values,
-        [None if ours is None or theirs is None else ours - theirs for ours, theirs in pairs],
+        [None if ours is None or theirs is None else ours - theirs for ours, theirs in known],
         _num_images(runs),
     )
-    return {
-        "delta_mean": estimated.mean if estimated else None,
-        "delta_std": estimated.std if estimated else None,
-        "delta_low": span.low if span else None,
-        "delta_high": span.high if span else None,
-        "n_pairs": estimated.n if estimated else 0,
-        "p": paired_p(values),
-    }
-
-
-def _pairs(runs: Sequence[Run], references: Sequence[Run]) -> list[tuple[Run, Run]]:
-    by_seed = {run.seed: run for run in references}
-    return [(run, by_seed[run.seed]) for run in runs if run.seed in by_seed]
+    difference = Difference(estimated.mean, estimated.std, n_pairs=estimated.n)
+    return difference if span is None else replace(difference, low=span.low, high=span.high, p=span.p)
 
 
 def _interval(values: list[float], resampled: Sequence[Values | None], num_images: int) -> Interval | None:

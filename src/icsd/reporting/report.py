@@ -126,6 +126,7 @@ def write_report(
     texts |= {f"plots/{name}.csv": to_csv(plot) for name, plot in plot_tables(results, focus=focus).items()}
     for name, table in tables.items():
         texts |= _table_files(name, rows[name], table)
+    texts["differences.csv"] = to_csv(rows["differences"])
     images = {f"figures/{picture.name}.png": picture.png for picture in figures}
     with folder_written_whole(destination) as folder:
         for name, content in ({name: text.encode() for name, text in texts.items()} | images).items():
@@ -134,7 +135,7 @@ def write_report(
 
 
 def table_rows(results: Results, resampled: Resampled, *, focus: str) -> dict[str, pd.DataFrame]:
-    """The rows of every table, under the names of ``DISPLAYS``.
+    """The rows of every table, under the names of ``DISPLAYS``, and ``differences``, which is shown nowhere.
 
     Args:
         results: What ran.
@@ -146,10 +147,11 @@ def table_rows(results: Results, resampled: Resampled, *, focus: str) -> dict[st
     return {
         "comparison": compared,
         "contrasts": contrasts.rows(results, resampled, focus=focus),
+        "differences": contrasts.all_rows(results, resampled),
         "ablation": ablation.rows(results, compared),
         "methods": methods.rows(results),
         "health": health.rows(results),
-        "fidelity": fidelity.rows(results),
+        "fidelity": fidelity.rows(results, resampled),
         "pairs": pairs.rows(results, focus=focus),
         "per_class": per_class.rows(results),
         "cost": cost.rows(results),

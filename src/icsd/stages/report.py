@@ -56,7 +56,8 @@ def _report(root: Path, params: Params) -> None:
     costs = _read_costs(root, params)
     if params.tracking.enabled:
         record_report(root, params, destination, summary, costs)
-        register_students(root, params, results, read_csv(destination / "comparison.csv"))
+        tables = (read_csv(destination / f"{name}.csv") for name in ("comparison", "differences"))
+        register_students(root, params, results, *tables)
     if not params.tracking.enabled or tracking.deliver_pending(root) == 0:
         _remove_states(costs)
     print(f"reports/{params.dataset}/report.html", flush=True)

@@ -96,7 +96,7 @@ def with_kd(tree: Tree) -> Tree:
     return tree
 
 
-def test_differences_to_kd_are_paired_and_corrected_on_their_own(tree: Tree):
+def test_differences_to_kd_are_paired_and_corrected_with_all_others(tree: Tree):
     tree.seeds = (0, 1, 2)
     for method in ("none", "aicsd"):
         tree.write_run(method, "resnet18", 2)
@@ -106,7 +106,7 @@ def test_differences_to_kd_are_paired_and_corrected_on_their_own(tree: Tree):
     assert row["kd_delta_mean"] == pytest.approx(differences.mean())
     assert row["kd_delta_low"] < row["kd_delta_mean"] < row["kd_delta_high"]
     assert row["kd_n_pairs"] == 3
-    assert row["kd_p"] == row["kd_p_holm"] == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    assert stats.ttest_1samp(differences, 0).pvalue < row["kd_p"] <= row["kd_p_holm"]
     assert row["p_holm"] >= row["p"]
     others = table.loc[[("resnet18", "none"), ("resnet18", "kd"), ("resnet50", "teacher")]]
     assert others["kd_delta_mean"].isna().all()
@@ -127,7 +127,8 @@ def test_without_the_confusions_of_a_run_there_is_no_interval(tree: Tree):
     (tree.root / "results/shapes/aicsd/resnet18-0/confusion.npz").unlink()
     row = comparison(tree.load()).loc["resnet18", "aicsd"]
     assert row[["miou_low", "miou_high", "delta_low", "delta_high", "interval_over"]].isna().all()
-    assert row[["miou_mean", "delta_mean", "p"]].notna().all()
+    assert row[["miou_mean", "delta_mean"]].notna().all()
+    assert row[["p", "p_holm"]].isna().all()  # the choice of images is not known
 
 
 def test_one_image_has_no_interval(tmp_path: Path):

@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 
 from icsd.reporting.results import ALONE
+from icsd.reporting.statistics.estimates import LEVEL
 from icsd.reporting.style import method_label, network_label
 from icsd.runs import TEACHER
 
-LEVEL = 0.05
 Row = dict[str, Any]
 
 
@@ -60,18 +60,20 @@ def cost_sentences(costs: pd.DataFrame, *, focus: str) -> list[list[str]]:
 
 
 def verdict(row: Row) -> str:
-    """How sure a difference is, from its interval (images and seeds) and its corrected p (seeds).
+    """How sure a difference is: its corrected p decides, and nothing else.
 
-    The interval is never narrower than the uncorrected test's, so a difference that it tells from zero can
-    fail by the correction alone.
+    The p belongs to the interval, so what it establishes the interval tells from zero; a difference that the
+    interval tells from zero can fail by the correction alone.
     """
     low, high, p = row["delta_low"], row["delta_high"], row["p_holm"]
     if row["n"] < 2:
         return "one seed, so training noise is unknown and nothing can be concluded"
-    if pd.isna(low) or low <= 0 <= high:
+    if pd.isna(p):
+        return "not testable: a single image, or nothing varies"
+    if low <= 0 <= high:
         return "not distinguishable from zero"
     side = "gain" if low > 0 else "loss"
-    if pd.notna(p) and p < LEVEL:
+    if p < LEVEL:
         return f"a clear {side}"
     return f"a {side} taken alone, but not established by {row['n']} seeds once corrected for all comparisons"
 

@@ -1,11 +1,12 @@
-"""Means and paired tests over seeds, and the correction for many tests."""
+"""Means over seeds, and the correction for many tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
-from scipy import special
+
+LEVEL = 0.05
+"""A corrected p below it is what every sentence, letter and decision of this project calls established."""
 
 
 @dataclass(frozen=True)
@@ -30,27 +31,22 @@ def mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def paired_p(differences: Sequence[float]) -> float | None:
-    """Two-sided p of a paired t-test: could the mean difference be zero, given its spread over seeds?
-
-    None for fewer than two differences, or when they do not vary at all.
-    """
-    estimated = estimate(differences)
-    if estimated is None or estimated.std is None or estimated.std == 0:
-        return None
-    t = estimated.mean / (estimated.std / sqrt(estimated.n))
-    return float(2 * special.stdtr(estimated.n - 1, -abs(t)))
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
+def holm(p_values: Sequence[float | None], weights: Sequence[float] | None = None) -> list[float | None]:
     """Holm's step-down correction for as many tests as there are p-values; None stays None.
+
+    With weights, a test of twice the weight has twice the share of the error rate (Holm 1979, section 4).
+    The error rate holds for all tests together, whatever the weights, as long as these do not depend on the
+    data.
 
     Source: Holm, 1979, Scandinavian Journal of Statistics 6.
     """
-    order = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    weights = [1.0] * len(p_values) if weights is None else weights
+    order = sorted((p / weights[index], index) for index, p in enumerate(p_values) if p is not None)
+    left = sum(weights[index] for _, index in order)
     corrected: list[float | None] = [None] * len(p_values)
     largest = 0.0
-    for rank, (p, index) in enumerate(order):
-        largest = max(largest, min(1.0, p * (len(order) - rank)))
+    for relative, index in order:
+        largest = max(largest, min(1.0, relative * left))
         corrected[index] = largest
+        left -= weights[index]
     return corrected

@@ -5,10 +5,17 @@ from typing import Any
 
 import pandas as pd
 
-from icsd.reporting.differences import Resampled, difference, score_interval, scores
+from icsd.reporting.differences import (
+    Difference,
+    Differences,
+    Resampled,
+    all_differences,
+    score_interval,
+    scores,
+)
 from icsd.reporting.literature.values import matching_value
 from icsd.reporting.results import ALONE, KD, Results, Run
-from icsd.reporting.statistics.estimates import estimate, holm, mean
+from icsd.reporting.statistics.estimates import estimate, mean
 from icsd.reporting.statistics.groups import tied_groups
 from icsd.reporting.style import method_label
 from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number, span, spread
@@ -28,20 +35,18 @@ def rows(results: Results, resampled: Resampled) -> pd.DataFrame:
     """One row for the teacher and one per student and method, in the grid's order; scores in percent.
 
     ``delta_*`` are differences to the same student trained alone, paired by seed, in percentage points, and
-    ``kd_delta_*`` to the same student trained with KD; ``p_holm`` and ``kd_p_holm`` are corrected for the
-    number of methods compared with it, per student. ``group``: see
+    ``kd_delta_*`` to the same student trained with KD; ``p_holm`` and ``kd_p_holm`` are corrected for all
+    pairs of a student's methods (:func:`icsd.reporting.differences.all_differences`). ``group``: see
     :func:`icsd.reporting.statistics.groups.tied_groups`.
     """
     table = [_row(results, resampled, [results.teacher], results.teacher.student, TEACHER)]
     for student in results.students:
+        differences = all_differences(results, student, resampled)
         block = [
-            _row(results, resampled, results.of(student, name), student, name) for name in results.methods
+            _row(results, resampled, results.of(student, name), student, name) | _against(name, differences)
+            for name in results.methods
         ]
-        for prefix in ("", "kd_"):
-            corrected = holm([row[f"{prefix}p"] for row in block])
-            for row, p in zip(block, corrected, strict=True):
-                row[f"{prefix}p_holm"] = p
-        letters = _groups(results, student)
+        letters = _groups(block, differences)
         table += [row | {"group": letters.get(row["method"])} for row in block]
     frame = pd.DataFrame(table)
     texts = ("student", "method", "group", "interval_over", "published_source", "published_deviations")
@@ -93,9 +98,6 @@ def _row(results: Results, resampled: Resampled, runs: list[Run], student: str, 
     score = estimate(scores(runs))
     score_span = score_interval(runs, resampled)
     agreements = [each.agreement for each in metrics if each.agreement]
-    to_alone = [] if name in (TEACHER, ALONE) else results.of(student, ALONE)
-    to_kd = [] if name in (TEACHER, ALONE, KD) else results.of(student, KD)
-    against_kd = difference(runs, to_kd, resampled) | {"p_holm": None}
     return {
         "student": student,
         "method": name,
@@ -106,9 +108,7 @@ def _row(results: Results, resampled: Resampled, runs: list[Run], student: str, 
         "miou_low": score_span.low if score_span else None,
         "miou_high": score_span.high if score_span else None,
         "interval_over": score_span.over if score_span else None,
-        **difference(runs, to_alone, resampled),
-        "p_holm": None,
-        **{f"kd_{column}": value for column, value in against_kd.items()},
+        **_against(name, {}),
         "pixel_accuracy": mean([100 * each.pixel_accuracy for each in metrics]),
         "class_accuracy": mean([100 * each.class_accuracy for each in metrics]),
         "agreement_pixels": mean([100 * each.pixels for each in agreements]),
@@ -117,6 +117,13 @@ def _row(results: Results, resampled: Resampled, runs: list[Run], student: str, 
         "parameters": metrics[0].parameters if metrics else None,
         **_published(results, student, name),
     }
+
+
+def _against(name: str, differences: Differences) -> dict[str, Any]:
+    """The differences of a method to the student alone and to KD; neither is one to itself."""
+    to_alone = differences.get((name, ALONE), Difference())
+    to_kd = Difference() if name == ALONE else differences.get((name, KD), Difference())
+    return to_alone.columns() | {f"kd_{column}": value for column, value in to_kd.columns().items()}
 
 
 def _published(results: Results, student: str, name: str) -> Mapping[str, Any]:
@@ -135,11 +142,12 @@ def _published(results: Results, student: str, name: str) -> Mapping[str, Any]:
     }
 
 
-def _groups(results: Results, student: str) -> dict[str, str]:
-    runs = {name: results.of(student, name) for name in results.methods}
-    return tied_groups(
-        {name: {run.seed: run.metrics.miou for run in own if run.metrics} for name, own in runs.items()}
-    )
+def _groups(block: list[dict[str, Any]], differences: Differences) -> dict[str, str]:
+    """Letters of the methods with two seeds or more; one training cannot be tested."""
+    testable = [row for row in block if row["n_seeds"] > 1]
+    ranked = [str(row["method"]) for row in sorted(testable, key=lambda row: -float(row["miou_mean"]))]
+    apart = {frozenset(pair) for pair, difference in differences.items() if difference.established}
+    return tied_groups(ranked, apart)
 
 
 def _group(row: Row) -> Cell:
@@ -153,11 +161,13 @@ def _notes(table: pd.DataFrame) -> list[str]:
         "mIoU: mean ± standard deviation over n seeds; every seed is a training of its own.",
         "Δ alone, Δ KD: difference to the same student trained alone or with KD, paired by seed, in "
         "percentage points.",
-        "p: paired t-test over seeds, Holm-corrected for the number of methods; it sees training noise only.",
-        "Group: methods that share a letter are not told apart by any test (paired t-test of every two "
-        "methods of a student, Holm-corrected for the number of pairs, level 5 %); a is the group of the "
-        "highest mean. Not told apart is not the same as equal: few seeds tell little apart, and with many "
-        "pairs the correction is stricter than for the differences to one method.",
+        "p: the level at which zero would lie on the edge of the interval, so of training noise and the "
+        "choice of images; Holm-corrected for all pairs of a student's methods, and the differences to the "
+        "student alone have half of the error rate. Below 5 % a difference is established: this alone "
+        "decides every sentence and letter, so no two of them disagree.",
+        "Group: methods share a letter unless the difference between them is established; a is the group of "
+        "the highest mean. Not told apart is not the same as equal: few seeds tell little apart, and many "
+        "methods less.",
         *_interval_notes(table),
         "Agreement, KL, ICS distance: pixels on which student and teacher predict the same class, pixel-wise "
         "KL(teacher ‖ student), and distance between their inter-class similarity matrices.",

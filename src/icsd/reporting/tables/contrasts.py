@@ -1,12 +1,12 @@
-"""The method that the report is about, minus every other method."""
+"""Methods minus methods: the one that the report is about minus every other, and all pairs."""
 
-from typing import Any
+from collections.abc import Sequence
+from itertools import combinations
 
 import pandas as pd
 
-from icsd.reporting.differences import Resampled, difference
+from icsd.reporting.differences import Resampled, all_differences
 from icsd.reporting.results import ALONE, Results
-from icsd.reporting.statistics.estimates import holm
 from icsd.reporting.style import method_label
 from icsd.reporting.tables.cells import GAP, Cell, Display, number, span, spread
 from icsd.reporting.tables.columns import corrected_p, network, to_display
@@ -15,21 +15,29 @@ _NUMBERS = ("delta_mean", "delta_std", "delta_low", "delta_high", "n_pairs", "p"
 
 
 def rows(results: Results, resampled: Resampled, *, focus: str) -> pd.DataFrame:
-    """``focus`` minus every other method, per student, paired by seed; percentage points.
+    """``focus`` minus every other method but the student alone, per student; percentage points."""
+    others = [name for name in results.methods if name not in (focus, ALONE)]
+    pairs = [(focus, other) for other in others if focus in results.methods]
+    return _table(results, resampled, pairs)
 
-    ``p_holm`` is corrected for the number of other methods.
+
+def all_rows(results: Results, resampled: Resampled) -> pd.DataFrame:
+    """Every two methods of a student, the later in the grid minus the earlier; percentage points.
+
+    ``p_holm`` is the one corrected p of the pair, as in every other table.
     """
+    pairs = [(later, earlier) for earlier, later in combinations(results.methods, 2)]
+    return _table(results, resampled, pairs)
+
+
+def _table(results: Results, resampled: Resampled, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
     table = []
     for student in results.students:
-        others = [method for method in results.methods if method not in (focus, ALONE)]
-        block: list[dict[str, Any]] = [
-            {"student": student, "method": focus, "reference": other}
-            | difference(results.of(student, focus), results.of(student, other), resampled)
-            for other in others
-            if focus in results.methods
+        differences = all_differences(results, student, resampled)
+        table += [
+            {"student": student, "method": ours, "reference": theirs, **differences[ours, theirs].columns()}
+            for ours, theirs in pairs
         ]
-        corrected = holm([row["p"] for row in block])
-        table += [row | {"p_holm": p} for row, p in zip(block, corrected, strict=True)]
     frame = pd.DataFrame(table, columns=["student", "method", "reference", *_NUMBERS])
     return frame.astype(dict.fromkeys(_NUMBERS, float)).astype({"n_pairs": "Int64"})
 
@@ -44,5 +52,5 @@ def display(table: pd.DataFrame) -> Display:
         ("n", lambda row: number(row["n_pairs"], "d") if row["n_pairs"] else Cell(GAP)),
         ("p (Holm)", corrected_p),
     ]
-    notes = ["Percentage points, paired by seed."]
+    notes = ["Percentage points, paired by seed; p as in the comparison. Every two methods: differences.csv."]
     return to_display("contrasts", "Differences between methods", table, columns, notes)

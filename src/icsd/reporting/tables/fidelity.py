@@ -7,13 +7,11 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from icsd.reporting.differences import paired_differences
+from icsd.reporting.differences import Difference, Resampled, all_differences
 from icsd.reporting.results import Results
-from icsd.reporting.statistics.estimates import estimate, paired_p
 from icsd.reporting.style import method_label, network_label
 from icsd.reporting.tables.cells import GAP, Display
 from icsd.reporting.tables.columns import texts_display
@@ -23,8 +21,8 @@ HEADERS = ("Method", "Paper", "Equation", "Reading taken", "Released code", "Lef
 NOTES = (
     "Released code: what the authors' published code does differently, from reading it; a number in brackets "
     "is the confidence in a statement that is not certain.",
-    "What it is worth: difference in mIoU of two runs of this report, paired by seed; p of a paired t-test "
-    "over seeds, not corrected for the number of differences.",
+    "What it is worth: difference in mIoU of two runs of this report, paired by seed; p corrected for all "
+    "pairs, as in the comparison.",
 )
 NOT_MEASURED = "not measured here"
 
@@ -51,12 +49,12 @@ def entries() -> dict[str, Entry]:
     return {str(name): Entry(**entry) for name, entry in known.items()}
 
 
-def rows(results: Results) -> pd.DataFrame:
+def rows(results: Results, resampled: Resampled) -> pd.DataFrame:
     """One line per method that the grid has in any form: texts, under ``HEADERS``.
 
     Columns: method, paper, equation, reading, released, left_out, worth.
     """
-    differences = worth(results)
+    differences = worth(results, resampled)
     table = [
         {
             "method": method_label(name),
@@ -79,22 +77,22 @@ def display(table: pd.DataFrame) -> Display:
     return replace(texts, notes=NOTES)
 
 
-def worth(results: Results) -> pd.DataFrame:
+def worth(results: Results, resampled: Resampled) -> pd.DataFrame:
     """What each deviation is worth where both sides were trained, in points of mIoU, paired by seed.
 
-    Columns: method, first, second, student, delta_mean (first minus second), delta_std, n_pairs, p.
+    Columns: method, first, second, student, and those of a difference, first minus second.
     """
+    differences = {student: all_differences(results, student, resampled) for student in results.students}
     table = [
-        {"method": name, "first": first, "second": second, "student": student, **difference}
+        {"method": name, "first": first, "second": second, "student": student, **difference.columns()}
         for name, entry in _in_grid(results).items()
         for first, second in entry.measured
         for student in results.students
-        if (difference := _difference(results, student, first, second)) is not None
+        if (difference := differences[student].get((first, second), Difference())).n_pairs
     ]
-    names = ["method", "first", "second", "student", "delta_mean", "delta_std", "n_pairs", "p"]
-    return pd.DataFrame(table, columns=names).astype(
-        {"delta_mean": float, "delta_std": float, "n_pairs": "Int64", "p": float}
-    )
+    columns = ["method", "first", "second", "student", *Difference().columns()]
+    numbers = dict.fromkeys(columns[4:], float)
+    return pd.DataFrame(table, columns=columns).astype(numbers).astype({"n_pairs": "Int64"})
 
 
 def _in_grid(results: Results) -> dict[str, Entry]:
@@ -110,19 +108,6 @@ def _in_grid(results: Results) -> dict[str, Entry]:
     return {name: entry for name, entry in entries().items() if wanted(name, entry)}
 
 
-def _difference(results: Results, student: str, first: str, second: str) -> dict[str, Any] | None:
-    values = paired_differences(results.of(student, first), results.of(student, second))
-    estimated = estimate(values)
-    if estimated is None:
-        return None
-    return {
-        "delta_mean": estimated.mean,
-        "delta_std": estimated.std,
-        "n_pairs": estimated.n,
-        "p": paired_p(values),
-    }
-
-
 def _in_words(table: pd.DataFrame, dataset: str) -> str:
     """``KD − KD (alw): +1.20 ± 0.40 points, ResNet-18 on camvid (3 seeds, p = 0.03)``, one after another."""
     texts = []
@@ -131,7 +116,7 @@ def _in_words(table: pd.DataFrame, dataset: str) -> str:
         points = f"{row['delta_mean']:+.2f}".replace("-", "−") + spread
         where = f"{network_label(row['student'])} on {dataset}"
         names = f"{method_label(row['first'])} − {method_label(row['second'])}"
-        texts.append(f"{names}: {points} points, {where} ({_sureness(row['n_pairs'], row['p'])})")
+        texts.append(f"{names}: {points} points, {where} ({_sureness(row['n_pairs'], row['p_holm'])})")
     return "; ".join(texts) or NOT_MEASURED
 
 
@@ -139,5 +124,5 @@ def _sureness(num_pairs: int, p: float) -> str:
     if num_pairs == 1:
         return "1 seed, no inference"
     if pd.isna(p):
-        return f"{num_pairs} seeds"
-    return f"{num_pairs} seeds, p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"
+        return f"{num_pairs} seeds, not testable"
+    return f"{num_pairs} seeds, corrected p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"

@@ -1,14 +1,11 @@
-"""Which method's network is champion: only a paired test over the seeds replaces one."""
+"""Which method's network is champion: only an established difference replaces one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from icsd.reporting.page.answer import LEVEL
-from icsd.reporting.statistics.estimates import holm, paired_p
+from icsd.reporting.differences import Difference
+from icsd.reporting.statistics.estimates import LEVEL
 from icsd.reporting.style import method_label
-
-Scores = Mapping[int, float]
-"""Seed -> mIoU, a fraction."""
 
 
 @dataclass(frozen=True)
@@ -24,43 +21,38 @@ class Decision:
     reason: str
 
 
-def decide(champion: str, incumbent: Scores, challengers: Mapping[str, Scores]) -> Decision:
-    """Whether a challenger is better than the champion by a paired test on the same seeds.
+def decide(champion: str, challengers: Mapping[str, Difference]) -> Decision:
+    """Whether a challenger is better than the champion, by the rule that the report's sentences follow.
 
-    One paired t-test per challenger over the seeds that both have, corrected by Holm for their number. Of
-    those that pass at 5 % and are higher, the one with the largest mean difference takes over.
+    Of the challengers whose difference is established and positive, the one with the largest takes over.
 
     Args:
         champion: Its method, for the sentence.
-        incumbent: Its scores.
-        challengers: Method -> its scores on the same images.
+        challengers: Method -> its difference to the champion; the p is corrected for all pairs of the grid.
     """
-    differences = {
-        method: [scores[seed] - incumbent[seed] for seed in sorted(scores.keys() & incumbent.keys())]
-        for method, scores in challengers.items()
-    }
-    p_values = holm([paired_p(values) for values in differences.values()])
-    corrected = {method: p for method, p in zip(differences, p_values, strict=True) if p is not None}
-    gains = {method: sum(values) / len(values) for method, values in differences.items() if values}
-    better = [method for method, p in corrected.items() if p < LEVEL and gains[method] > 0]
     name = method_label(champion)
+    tested = {
+        method: (difference.mean, difference.p_holm, difference.n_pairs)
+        for method, difference in challengers.items()
+        if difference.mean is not None and difference.p_holm is not None
+    }
+    better = {method: gain for method, (gain, p, _) in tested.items() if p < LEVEL and gain > 0}
     if better:
-        best = max(better, key=lambda method: gains[method])
+        best = max(better, key=lambda method: better[method])
+        gain, p, num_pairs = tested[best]
         return Decision(
             best,
-            f"{method_label(best)} is {100 * gains[best]:.2f} points above {name}: paired t-test over "
-            f"{len(differences[best])} seeds, p = {corrected[best]:.3g}, "
-            f"corrected for {len(corrected)} challengers",
+            f"{method_label(best)} is {gain:.2f} points above {name}: {num_pairs} seeds, "
+            f"corrected p = {p:.3g}",
         )
-    if not corrected:
+    if not tested:
         return Decision(
-            None,
-            f"{name} stays: no challenger can be tested, as none shares two seeds with it and differs",
+            None, f"{name} stays: no challenger can be tested, as none shares two seeds with it and differs"
         )
-    least = min(corrected, key=lambda method: corrected[method])
+    least = min(tested, key=lambda method: tested[method][1])
+    gain, p, _ = tested[least]
     return Decision(
         None,
-        f"{name} stays: of {len(corrected)} tested none is better by a paired test at {LEVEL:.0%} "
-        f"(smallest corrected p = {corrected[least]:.2f}, {method_label(least)}, "
-        f"{100 * gains[least]:+.2f} points)",
+        f"{name} stays: of {len(tested)} tested none is established as better at {LEVEL:.0%} "
+        f"(smallest corrected p = {p:.2f}, {method_label(least)}, {gain:+.2f} points)",
     )

@@ -10,17 +10,24 @@ import pandas as pd
 
 from icsd import tracking
 from icsd.params import Params, digest_of
+from icsd.reporting.differences import Difference, Differences
 from icsd.reporting.results import ALONE, Results, Run
 from icsd.reporting.style import method_label, network_label
 from icsd.stages.recording.card import model_card
-from icsd.stages.recording.champion import Decision, Scores, decide
+from icsd.stages.recording.champion import Decision, decide
 from icsd.tracking import Tag
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 
-def register_students(root: Path, params: Params, results: Results, comparison: pd.DataFrame) -> None:
+Scores = Mapping[int, float]
+"""Seed -> mIoU, a fraction."""
+
+
+def register_students(
+    root: Path, params: Params, results: Results, comparison: pd.DataFrame, differences: pd.DataFrame
+) -> None:
     """Register one network of every student and method, and move the alias ``champion`` where a test says so.
 
     The network is that of the first seed, so that no score on the reported images selects it. The same
@@ -32,13 +39,19 @@ def register_students(root: Path, params: Params, results: Results, comparison: 
         params: Of this execution.
         results: Of its grid.
         comparison: The report's comparison of the same results, a row per student and method.
+        differences: Of every two methods, from the same report.
     """
     if not params.tracking.models:
         return
     for student in results.students:
         rows = comparison[comparison["student"] == student].to_dict("records")
         by_method = {row["method"]: {str(key): value for key, value in row.items()} for row in rows}
-        tracking.when_reachable(root, partial(_register, root, params, results, by_method, student=student))
+        tracking.when_reachable(
+            root,
+            partial(
+                _register, root, params, results, by_method, _by_pair(differences, student), student=student
+            ),
+        )
 
 
 def _register(
@@ -46,6 +59,7 @@ def _register(
     params: Params,
     results: Results,
     rows: Mapping[str, dict[str, Any]],
+    differences: Differences,
     client: "MlflowClient",
     *,
     student: str,
@@ -53,7 +67,7 @@ def _register(
     registry = tracking.Registry(client)
     name = tracking.registered_model_name(params.dataset, student)
     registry.describe(name, _description(params.dataset, student))
-    versions, scores = {}, {}
+    versions = {}
     images = ""
     for method in results.methods:
         runs = results.of(student, method)
@@ -69,17 +83,17 @@ def _register(
             card=model_card(name, runs, rows[method]),
         )
         if version is not None:
-            versions[method], scores[method] = version, own
+            versions[method] = version
             registry.alias(name, method, version.number)
     if versions:
-        _name_champion(registry, name, versions, scores, images)
+        _name_champion(registry, name, versions, differences, images)
 
 
 def _name_champion(
     registry: tracking.Registry,
     name: str,
     versions: Mapping[str, tracking.Version],
-    scores: Mapping[str, Scores],
+    differences: Differences,
     images: str,
 ) -> None:
     """Move the alias if a challenger is better; the student alone is the first champion."""
@@ -91,19 +105,26 @@ def _name_champion(
     if champion.tags.get(Tag.IMAGES) != images:
         reason = f"{method_label(method)} stays: it was measured on other images or classes"
         decision = Decision(None, reason)
+    elif method not in versions or versions[method].number != champion.number:
+        reason = f"{method_label(method)} stays, untested: its scores on each image are not part of this grid"
+        decision = Decision(None, reason)
     else:
-        incumbent = {int(seed): value for seed, value in json.loads(champion.tags[Tag.MIOU_BY_SEED]).items()}
-        challengers = {
-            challenger: scores[challenger]
-            for challenger, version in versions.items()
-            if version.number != champion.number
-        }
-        decision = decide(method, incumbent, challengers)
+        decision = decide(method, {each: differences[each, method] for each in versions if each != method})
     if decision.method is not None:
         champion = versions[decision.method]
         registry.alias(name, tracking.CHAMPION, champion.number)
     registry.note(name, Tag.CHAMPION_REASON, decision.reason)
     print(f"models:/{name}@champion is version {champion.number}: {decision.reason}", flush=True)
+
+
+def _by_pair(table: pd.DataFrame, student: str) -> Differences:
+    """The differences of a student, as the report wrote them, both ways round."""
+    found: dict[tuple[str, str], Difference] = {}
+    for row in table[table["student"] == student].to_dict("records"):
+        mean, p = (None if pd.isna(row[name]) else float(row[name]) for name in ("delta_mean", "p_holm"))
+        each = Difference(mean, n_pairs=int(row["n_pairs"]), p_holm=p)
+        found[row["method"], row["reference"]], found[row["reference"], row["method"]] = each, -each
+    return found
 
 
 def _run_id(run: Run) -> str | None:
@@ -132,6 +153,6 @@ def _description(dataset: str, student: str) -> str:
     return (
         f"{network_label(student)} (DeepLabV3+) on {dataset}: one version per method and training, the "
         "network of the first seed. Each method's latest version has an alias. `champion` starts at the "
-        "student alone and moves only if a paired t-test over the seeds, corrected for the number of "
-        f"challengers, finds another method better; the tag {Tag.CHAMPION_REASON} says why it is where it is."
+        "student alone and moves only to a method whose difference to it the report establishes (seeds and "
+        f"images, corrected for all pairs); the tag {Tag.CHAMPION_REASON} says why it is where it is."
     )

@@ -1,0 +1,83 @@
+"""Results of networks that differ by chance alone, in memory: what the report says of them is an error."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icsd.core.metrics import iou_per_class, mean_iou
+from icsd.records import MetricsRecord
+from icsd.reporting.results import ALONE, Results, Run
+
+
+def chance_results(
+    random: np.random.Generator,
+    *,
+    num_methods: int,
+    num_seeds: int,
+    of_seeds: float,
+    of_images: float,
+    num_images: int = 50,
+    per_clip: int = 1,
+    gains: tuple[float, ...] = (),
+) -> Results:
+    """A grid of the student alone and other methods on two classes of equal size.
+
+    A network's share of right pixels in an image has a logit with three parts: one of its training; one of
+    method and clip, which all its seeds share; and the image's own, which all networks share.
+
+    Args:
+        random: Where chance comes from.
+        num_methods: The student alone among them.
+        num_seeds: Of every method.
+        of_seeds: Standard deviation of the part of a training.
+        of_images: Standard deviation that the part of method and clip leaves in the mean over all images.
+        num_images: Of the reported split.
+        per_clip: Images that follow each other and have the part of method and clip in common.
+        gains: What each method's logit has above that of the student alone; nothing: all are equal.
+    """
+    methods = (ALONE, *(f"m{index}" for index in range(1, num_methods)))
+    num_clips = num_images // per_clip
+    shared = random.normal(0, 0.5, (1, 1, num_images))
+    own = np.repeat(
+        random.normal(0, of_images * np.sqrt(num_clips), (num_methods, 1, num_clips)), per_clip, 2
+    )
+    seeds = random.normal(0, of_seeds, (num_methods, num_seeds, 1))
+    above = np.zeros(num_methods) if not gains else np.array((0.0, *gains))
+    share = 1 / (1 + np.exp(-(0.8 + shared + own + seeds + above[:, None, None])))
+    hits = np.rint(10_000 * share).astype(np.int64)
+    runs = {
+        ("resnet18", method, seed): _run(method, "resnet18", seed, hits[row, seed])
+        for row, method in enumerate(methods)
+        for seed in range(num_seeds)
+    }
+    teacher = _run("teacher", "resnet50", 0, np.full(num_images, 9_000))
+    return Results("chance", methods, ("resnet18",), tuple(range(num_seeds)), teacher, runs)
+
+
+def _run(method: str, network: str, seed: int, hits: NDArray[np.int64]) -> Run:
+    confusion = np.stack([np.stack([hits, 10_000 - hits], 1), np.stack([10_000 - hits, hits], 1)], 1)
+    total = confusion.sum(axis=0)
+    metrics = MetricsRecord.model_validate(
+        {
+            "schema": 1,
+            "dataset": "chance",
+            "method": method,
+            "student": network,
+            "seed": seed,
+            "split": "test",
+            "num_images": len(hits),
+            "classes": ("one", "two"),
+            "miou": mean_iou(total),
+            "pixel_accuracy": 0.5,
+            "class_accuracy": 0.5,
+            "iou_per_class": tuple(iou_per_class(total)),
+            "absent_classes": (),
+            "agreement": None,
+            "parameters": 1,
+            "flops": None,
+            "flops_input": None,
+            "weights_sha256": "0" * 64,
+            "teacher_sha256": None,
+        }
+    )
+    ids = tuple(f"{index:04d}" for index in range(len(hits)))
+    return Run(method, network, seed, metrics, None, None, None, confusion, ids, None, None)
