@@ -187,9 +187,9 @@ def verify(method: str | None, student: str | None, seed: int | None) -> None:
 
     Compares source files, parameters, data, teacher and weights with what training recorded, and the report
     with the results; then evaluates the stored network again and compares every number, to the last digit.
-    Writes nothing.
+    Without options also checks DVC's cache and MLflow's store. Writes nothing.
 
-    Exit code 0: all rows hold; 1: something differs; 2: something is missing.
+    Exit code 0: all hold; 1: something differs; 2: something is missing.
     """
     from icsd.commands.verify.run import verify as run
 

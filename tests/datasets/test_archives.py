@@ -251,3 +251,28 @@ def test_whatever_an_archive_holds_the_error_is_one_for_people(make, name):
         for read in (partial(verify, whole), partial(unpack, whole, make.root / "out")):
             with suppress(UserError):
                 read(wanted=wanted)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "value", "words"), [((6, 8), 1, "encrypted"), ((8, 10), 9, "not supported")]
+)
+def test_zips_that_only_another_program_reads_are_not_called_damaged(make, offsets, value, words):
+    archive = make.zip(TREE)
+    content = bytearray(archive.read_bytes())
+    for magic, offset in zip((b"PK\x03\x04", b"PK\x01\x02"), offsets, strict=True):
+        position = -1
+        while (position := content.find(magic, position + 1)) >= 0:
+            content[position + offset] = value
+    archive.write_bytes(content)
+    for read in (partial(verify, archive), partial(unpack, archive, make.root / "out")):
+        with pytest.raises(UserError, match=rf"packed in a way that cannot be read here.*{words}.*unpack it"):
+            read(wanted=wanted)
+
+
+def test_the_space_for_all_of_a_plain_tar_is_looked_for_before_anything_is_written(make, monkeypatch):
+    archive = make.tar({"a.png": b"a" * 3000, "b.png": b"b" * 3000, "c.txt": b"c" * 9000})
+    usage = shutil.disk_usage(make.root)._replace(free=5000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr("icsd.datasets.archives._write_member", None)
+    with pytest.raises(UserError, match="Not enough disk space"):
+        unpack(archive, make.root / "out", wanted=wanted)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from icsd.datasets.base import Sample
 from icsd.datasets.camvid import CamVid
@@ -66,3 +67,12 @@ def test_only_images_labels_and_lists_are_wanted(member, wanted):
 def test_a_split_that_camvid_does_not_have(make):
     with pytest.raises(UserError, match="no split 'train_aug'"):
         camvid.samples(make.root, "train_aug")
+
+
+def test_a_palette_in_another_order_is_noticed(make):
+    colours = [*reversed(camvid.palette)]
+    image = Image.frombytes("P", (8, 6), bytes([0, 3, 10, 3] * 12))
+    image.putpalette([value for colour in colours for value in colour])
+    image.save(make.root / "l.png")
+    with pytest.raises(UserError, match=r"l\.png shows the colour of class 10 where it stores number 0"):
+        camvid.read_numbers(Sample("x", make.root / "i.png", make.root / "l.png"))

@@ -24,7 +24,7 @@ def repair(root: Path) -> list[str]:
     if not (root / ".dvc").is_dir():
         raise UserError(f"{root}: not a DVC repository; run from the root of the repository")
     path = root / RWLOCK
-    if not path.exists() or _is_json(path):
+    if not lock_is_damaged(root):
         return [f"{RWLOCK}: in order"]
     if users := _dvc_processes(root):
         raise UserError(
@@ -35,11 +35,15 @@ def repair(root: Path) -> list[str]:
     return [f"{RWLOCK}: was damaged (a dvc was killed while it wrote it); mended"]
 
 
-def _is_json(path: Path) -> bool:
+def lock_is_damaged(root: Path) -> bool:
+    """Whether DVC would refuse every command because of its lock file."""
+    path = root / RWLOCK
     try:
-        return isinstance(json.loads(path.read_bytes()), dict)
-    except ValueError:
+        return not isinstance(json.loads(path.read_bytes()), dict)
+    except FileNotFoundError:
         return False
+    except ValueError:
+        return True
 
 
 def _dvc_processes(root: Path) -> list[int]:

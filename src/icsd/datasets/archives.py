@@ -29,6 +29,7 @@ FETCH_AGAIN = (
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 _MAX_PADDING = 64  # MiB
+_ENCRYPTED = 1  # a flag of zip's members
 _CODECS: dict[bytes, type[gzip.GzipFile] | type[bz2.BZ2File] | type[lzma.LZMAFile]] = {
     b"\x1f\x8b": gzip.GzipFile,
     b"BZh": bz2.BZ2File,
@@ -140,6 +141,11 @@ def _damage_reported(archive: Path, advice: str) -> Iterator[None]:
         raise
     except FileExistsError as error:
         raise UserError(f"{archive.name} holds {Path(str(error.filename)).name} twice: refused") from error
+    except NotImplementedError as error:
+        raise UserError(
+            f"{archive.name} is packed in a way that cannot be read here ({error}): unpack it with the "
+            "program that made it, and give the folder in data.source"
+        ) from error
     except Exception as error:  # tarfile and zipfile raise whatever they stumble over
         if isinstance(error, OSError) and error.errno:  # the disk's fault, not the archive's
             full = ": the disk is full, free some space" if error.errno == errno.ENOSPC else ""
@@ -165,11 +171,14 @@ def _bounded(
 
 
 def _least_bytes(archive: Path, wanted: Wanted) -> int:
-    """What unpacking takes at least: exact for zip; what a tar holds is only known once it is read."""
-    if not _is_zip(archive):
+    """What unpacking takes at least: exact for zip and tar; for a compressed tar only reading would tell."""
+    if _is_zip(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            return sum(info.file_size for info in zipped.infolist() if wanted(member_path(info.filename)))
+    if _codec(archive):
         return 0
-    with zipfile.ZipFile(archive) as opened:
-        return sum(info.file_size for info in opened.infolist() if wanted(member_path(info.filename)))
+    with tarfile.open(archive, "r:") as plain:  # which skips from header to header
+        return sum(info.size for info in plain if info.isfile() and wanted(member_path(info.name)))
 
 
 def _is_zip(path: Path) -> bool:
@@ -180,6 +189,8 @@ def _is_zip(path: Path) -> bool:
 def _zip_members(path: Path) -> Generator[_Member]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
+            if info.flag_bits & _ENCRYPTED:
+                raise NotImplementedError(f"{info.filename} is encrypted")
             mode = info.external_attr >> 16
             if stat.S_ISLNK(mode):
                 _check_link(
@@ -230,13 +241,15 @@ def _open_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
     return stream
 
 
-def _decompressed(path: Path) -> IO[bytes]:
+def _codec(path: Path) -> type[gzip.GzipFile] | type[bz2.BZ2File] | type[lzma.LZMAFile] | None:
     with path.open("rb") as stream:
         start = stream.read(8)
-    for magic, codec in _CODECS.items():
-        if start.startswith(magic):
-            return cast("IO[bytes]", codec(path))
-    return path.open("rb")
+    return next((codec for magic, codec in _CODECS.items() if start.startswith(magic)), None)
+
+
+def _decompressed(path: Path) -> IO[bytes]:
+    codec = _codec(path)
+    return cast("IO[bytes]", codec(path)) if codec else path.open("rb")
 
 
 def _write_member(opened: Callable[[], IO[bytes]], target: Path, size: int) -> None:

@@ -111,4 +111,4 @@ class CamVid:
 
     def read_numbers(self, sample: Sample) -> Pixels:
         """0 to 10 and, for unlabelled, 11."""
-        return read_ids(sample.label)
+        return read_ids(sample.label, colours=self.palette)

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -30,11 +31,34 @@ def test_an_unprotected_address_without_digest_is_not_asked(make):
         fetch("http://host.example/camvid.tar", make.root / "raw", wanted=wanted)
 
 
-def test_a_web_page_instead_of_an_archive_is_noticed(make):
-    (make.root / "login.tar").write_bytes(b"<html>please log in</html>")
-    with pytest.raises(UserError, match="please log in"):
-        fetch(str(make.root / "login.tar"), make.root / "raw", wanted=wanted)
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html> please log in", "a web page.*browser"),
+        (b"\n<HTML>", "a web page.*browser"),
+        (b'{"error": "quota"}', "JSON.*browser"),
+        (b"Rar!\x1a\x07", "a RAR archive.*Unpack it"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive.*Unpack it"),
+        (b"\x28\xb5\x2f\xfd", "a Zstandard file.*Unpack it"),
+        (gzip.compress(b"no tar"), "a gzip file.*Unpack it"),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer.*git lfs pull"),
+        (b"", "it is empty.*Get the file again"),
+        (bytes(100), "nothing but zeros"),
+        (b"something", "begins with b'something'"),
+    ],
+)
+def test_what_is_no_archive_is_called_what_it_is(make, content, words):
+    (make.root / "data.zip").write_bytes(content + b" " * (content[:1] == b"<") * 3_000_000)
+    with pytest.raises(UserError, match=rf"data\.zip is no tar or zip archive: .*{words}"):
+        fetch(str(make.root / "data.zip"), make.root / "raw", wanted=wanted)
     assert list((make.root / "raw").iterdir()) == []
+
+
+def test_an_archive_in_an_archive_is_to_be_unpacked(make):
+    inner = make.tar(make.camvid(), "CamVid.tar")
+    outer = make.zip({"x/CamVid.tar": inner.read_bytes()})
+    with pytest.raises(UserError, match=r"no file like .*Unpack x/CamVid\.tar, and give what comes out"):
+        download("camvid", sources=[{"path": str(outer)}], destination=make.root / "raw")
 
 
 def test_download_writes_archives_and_a_description_without_paths(make):

@@ -8,7 +8,11 @@ def png(
     size: tuple[int, int], data: bytes, *, bits: int = 8, before: tuple[bytes, bytes] | None = None
 ) -> bytes:
     """A grey PNG of (width, height) with the rows ``data``, and maybe another chunk before them."""
-    header = struct.pack(">IIBBBBB", *size, bits, 0, 0, 0, 0)
+    return png_of(struct.pack(">IIBBBBB", *size, bits, 0, 0, 0, 0), data, before=before)
+
+
+def png_of(header: bytes, data: bytes, *, before: tuple[bytes, bytes] | None = None) -> bytes:
+    """A PNG with this IHDR chunk."""
     chunks = [
         (b"IHDR", header),
         *([before] if before else []),

@@ -18,6 +18,11 @@ def test_the_first_of_several_names_wins_however_deep(make):
     assert find_folder(root, "VOC2012/sets", "sets") == root / "a/b/VOC2012/sets"
 
 
+def test_a_folder_is_found_however_deep(make):
+    root = make.folder({"a/b/c/d/e/f/g/h/i/j/CamVid/train/x": b""})
+    assert find_folder(root, "train").parent.name == "CamVid"
+
+
 def test_a_missing_folder_is_named(make):
     with pytest.raises(UserError, match="gtFine/val"):
         find_folder(make.folder({"x": b""}), "gtFine/val")
@@ -89,6 +94,9 @@ def test_two_files_of_one_name_are_refused_unless_the_suffix_is_given(make):
         ("train/plain.png,trainannot/plain_L.png", "plain.png"),
         ("gone.png trainannot/gone.png", "gone.png"),
         ("gone 7", "gone 7.png"),
+        ("0 plain.png", "plain.png"),
+        ("12,train/my frame.png,trainannot/my frame.png", "my frame.png"),
+        ("7 plain", "7 plain.png"),
     ],
 )
 def test_a_line_names_the_file_that_there_is(make, line, name):

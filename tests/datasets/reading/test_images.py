@@ -112,6 +112,12 @@ def test_postscript_does_not_reach_its_interpreter(tmp_path):
         (b"<!DOCTYPE html>", "a web page"),
         (bytes(5000), "nothing but zeros"),
         (b"", "it is empty"),
+        (b"\0\0\0\x18ftypheic\0\0", "a HEIC image, as phones save them"),
+        (b"\0\0\0\x1cftypavif", "an AVIF image"),
+        (b"\0\0\0\x0cjP  \r\n", "a JPEG 2000 image"),
+        (bytes(128) + b"DICM", "a DICOM image"),
+        (b"8BPS\0", "a Photoshop file"),
+        (b"something", "begins with b'something'"),
     ],
 )
 def test_what_is_no_picture_is_called_what_it_is(tmp_path, content, words):

@@ -47,3 +47,9 @@ def test_what_is_no_text_is_named(tmp_path, content):
 def test_a_missing_list_is_named(tmp_path):
     with pytest.raises(UserError, match=r"train\.txt cannot be read: No such file"):
         read_list(tmp_path / "train.txt")
+
+
+def test_marks_that_nobody_sees_and_quotation_marks_around_names_are_left_out(tmp_path):
+    lines = ['\ufeff"a b.png","annot/a b.png"', "\u200bc", "'d'\te", "it's.png", "\x1a", '"']
+    (tmp_path / "train.txt").write_text("\r\n".join(lines), encoding="utf-8")
+    assert read_list(tmp_path / "train.txt") == ["a b.png,annot/a b.png", "c", "d\te", "it's.png"]

@@ -1,7 +1,9 @@
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
-from tests.datasets.reading.png import png
+from tests.datasets.reading.png import png, png_of
 
 from icsd.datasets.reading.masks import read_ids
 from icsd.errors import UserError
@@ -106,3 +108,11 @@ def test_a_palette_of_other_colours_says_nothing_about_the_order(saved):
     ids = np.array([[0, 1, 2, 0]])
     image = palette_image(ids, [(9, 9, 9), (0, 0, 0), (128, 0, 0)])
     np.testing.assert_array_equal(read_ids(saved(image), colours=[(0, 0, 0), (128, 0, 0)]), ids)
+
+
+def test_masks_of_16_bits_in_several_channels_lose_their_numbers_and_are_refused(tmp_path):
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    rows = b"\0" + np.array([3, 3, 3, 7, 7, 7], dtype=">u2").tobytes()
+    (tmp_path / "m.png").write_bytes(png_of(header, rows))
+    with pytest.raises(UserError, match=r"m\.png stores 16 bits a channel in several channels"):
+        read_ids(tmp_path / "m.png")

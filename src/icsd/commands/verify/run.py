@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from icsd.commands.verify.cache import check_cache
 from icsd.commands.verify.checks import (
     Check,
     State,
@@ -16,6 +17,7 @@ from icsd.commands.verify.checks import (
     relative_message,
 )
 from icsd.commands.verify.remeasuring import measure_again
+from icsd.commands.verify.store import check_store
 from icsd.data.manifest import MANIFEST
 from icsd.data.prepared import PreparedData
 from icsd.errors import UserError
@@ -32,6 +34,8 @@ from icsd.stages.validate import checked_params
 def verify(root: Path, *, method: str | None, student: str | None, seed: int | None) -> int:
     """Check the rows of the grid with this method, student and seed (None: any), and print the outcome.
 
+    Where all rows are asked for, DVC's cache and MLflow's store are checked, too.
+
     Returns:
         The exit code: 0 if all rows hold, 1 if something differs, 2 if something is missing instead.
 
@@ -42,15 +46,26 @@ def verify(root: Path, *, method: str | None, student: str | None, seed: int | N
     accelerator(params.runtime)  # its error is the command's, not a row's
     keys = _rows(params, method=method, student=student, seed=seed)
     shards = _inspect_shards(root, params)
-    checks: dict[str, list[Check]] = {}
-    for key in keys:
-        print(key.title, flush=True)
-        checks[key.title] = []
-        for check in _checks(root, params, key, shards):
-            _print(check)
-            checks[key.title].append(check)
-        print(f"{key.title}: {_verdict(checks[key.title])}", flush=True)
-    return _conclude(checks)
+    rows = {key.title: _shown(key.title, _checks(root, params, key, shards)) for key in keys}
+    keepers: dict[str, list[Check]] = {}
+    if (method, student, seed) == (None, None, None):
+        keepers["DVC"] = _shown("DVC", check_cache(root))
+        if params.tracking.enabled:
+            keepers["MLflow"] = _shown("MLflow", check_store(root, keys))
+    return _conclude(rows, keepers)
+
+
+def _shown(title: str, checks: Iterator[Check]) -> list[Check]:
+    """Print a group of checks as they end, with its verdict; nothing of a group without any."""
+    done: list[Check] = []
+    for check in checks:
+        if not done:
+            print(title, flush=True)
+        _print(check)
+        done.append(check)
+    if done:
+        print(f"{title}: {_verdict(done)}", flush=True)
+    return done
 
 
 def _rows(params: Params, *, method: str | None, student: str | None, seed: int | None) -> list[RunKey]:
@@ -170,9 +185,10 @@ def _verdict(checks: Sequence[Check]) -> str:
     return f"undecided, missing: {', '.join(missing)}" if missing else "holds"
 
 
-def _conclude(checks: Mapping[str, Sequence[Check]]) -> int:
+def _conclude(rows: Mapping[str, Sequence[Check]], keepers: Mapping[str, Sequence[Check]]) -> int:
     """The exit code; prints a summary of several rows, and what to do about missing files."""
-    states = {title: {check.state for check in row} for title, row in checks.items()}
+    checks = {**rows, **keepers}
+    states = {title: {check.state for check in group} for title, group in checks.items()}
     failing = [title for title in states if State.DIFFERS in states[title]]
     undecided = [title for title in states if State.MISSING in states[title] and title not in failing]
     if undecided:
@@ -180,8 +196,8 @@ def _conclude(checks: Mapping[str, Sequence[Check]]) -> int:
             "missing: `dvc checkout` restores what is in DVC's cache, `dvc pull` what is in a remote; "
             "`dvc repro` makes it anew"
         )
-    if len(checks) > 1:
+    if len(rows) > 1:
         reasons = [f"{title} ({_verdict(checks[title])})" for title in (*failing, *undecided)]
-        holding = len(checks) - len(reasons)
-        print(f"{holding} of {len(checks)} rows hold" + (f"; {'; '.join(reasons)}" if reasons else ""))
+        holding = sum(title not in (*failing, *undecided) for title in rows)
+        print(f"{holding} of {len(rows)} rows hold" + (f"; {'; '.join(reasons)}" if reasons else ""))
     return 1 if failing else 2 if undecided else 0

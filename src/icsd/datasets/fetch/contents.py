@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from icsd.datasets import Dataset
+from icsd.datasets.archives import is_archive_name
 from icsd.errors import UserError
 
 _NUM_SHOWN = 4
@@ -25,8 +26,14 @@ def check_contents(dataset: Dataset, names: Mapping[str, Iterable[str]]) -> None
     if missing:
         raise UserError(
             f"{dataset.name}: there is no file like {' and none like '.join(missing)} in {', '.join(names)}. "
-            f"{_instead(dataset, members)} {dataset.how_to_get}"
+            f"{_instead(dataset, members)}{_packed(members)} {dataset.how_to_get}"
         )
+
+
+def _packed(members: Iterable[str]) -> str:
+    """What to do where the dataset may lie within an archive in the archive or folder."""
+    inner = sorted(member for member in members if is_archive_name(member))
+    return f" Unpack {inner[0]}, and give what comes out." if inner else ""
 
 
 def _instead(dataset: Dataset, members: Iterable[str]) -> str:

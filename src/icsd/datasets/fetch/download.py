@@ -11,6 +11,7 @@ from icsd.datasets.fetch.choosing import Source
 from icsd.datasets.fetch.contents import check_contents
 from icsd.datasets.fetch.packing import names_below, pack
 from icsd.datasets.fetch.transfer import download_url
+from icsd.datasets.file_kinds import NUM_BYTES, what_it_is
 from icsd.datasets.source import read_source, write_source
 from icsd.errors import UserError
 from icsd.files import copy_file, replace_folder, sha256_of
@@ -46,13 +47,10 @@ def fetch(
             target.unlink()
             raise UserError(f"{source} is not the expected file: its SHA-256 is {actual}, expected {sha256}")
     if not is_archive(target):
-        start = target.read_bytes()[:40] if target.stat().st_size < 1 << 20 else b""
+        with target.open("rb") as stream:
+            found = what_it_is(stream.read(NUM_BYTES))
         target.unlink()
-        raise UserError(
-            f"{_shown(source)} is no tar or zip archive (it begins with {start!r}). A web page instead of a "
-            "file means that the address asks for a login: download it in a browser and give the file's path "
-            "in data.source."
-        )
+        raise UserError(f"{_shown(source)} is no tar or zip archive: {found}. {_advice(found)}")
     return target
 
 
@@ -136,6 +134,18 @@ def _fetch_local(source: Path, folder: Path, wanted: Callable[[str], bool]) -> P
     else:
         raise UserError(f"data.source: there is no file or folder {source}")
     return target
+
+
+def _advice(found: str) -> str:
+    """What to do about a file that is no archive."""
+    if "web page" in found or "JSON" in found:
+        return (
+            "A page instead of a file means that the address asks for a login or a click: download the file "
+            "in a browser and give its path in data.source."
+        )
+    if "archive" in found or " file" in found:
+        return "Unpack it with the program that made it, and give the folder in data.source."
+    return "Get the file again from where it came from, and give its path in data.source."
 
 
 def _place(source: Source) -> str:

@@ -9,24 +9,12 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from icsd.datasets.file_kinds import what_it_is
 from icsd.datasets.reading.jpeg import damage
 from icsd.errors import UserError
 
 MAX_PIXELS = 89_478_485
 """Pixels of the largest picture that is read: Pillow's own limit, 268 MB as RGB."""
-
-_BEGINNINGS = {  # of files that are no picture of ours, though their name may say so
-    b"%!PS": "a PostScript file",
-    b"\xc5\xd0\xd3\xc6": "a PostScript file",
-    b"%PDF": "a PDF file",
-    b"GIF8": "a GIF image",
-    b"<svg": "an SVG drawing",
-    b"<?xml": "an XML file",
-    b"<!DOCTYPE": "a web page",
-    b"<html": "a web page",
-    b"PK\x03\x04": "a zip archive",
-    b"version https://git-lfs": "a Git LFS pointer, not the file it stands for",
-}
 
 # The size is checked below, by name; Pillow's warning would not say which file it means.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -73,7 +61,7 @@ def decode(path: Path, kind: str, *, formats: Sequence[str]) -> Picture:
         ) from error
     except UnidentifiedImageError as error:
         raise UserError(
-            f"{problem}{_what_it_is(content)}; {kind}s are read from {_listed(formats)} files"
+            f"{problem}{what_it_is(content)}; {kind}s are read from {_listed(formats)} files"
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(f"{problem}{_too_large()} ({error})") from error
@@ -126,16 +114,6 @@ def _png_damage(content: bytes) -> str | None:
 
 def _too_large() -> str:
     return f"more than {MAX_PIXELS:,} pixels, the most that are read; cut image and label into tiles"
-
-
-def _what_it_is(content: bytes) -> str:
-    start = content[:200].lstrip()
-    for beginning, meaning in _BEGINNINGS.items():
-        if start.startswith(beginning):
-            return f"it is {meaning}"
-    if not content.strip(b"\0"):
-        return "it holds nothing but zeros" if content else "it is empty"
-    return f"it is no picture that could be read (it begins with {content[:8]!r})"
 
 
 def _listed(formats: Sequence[str]) -> str:

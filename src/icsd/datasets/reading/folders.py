@@ -4,13 +4,14 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from icsd.datasets.reading.lists import names_in
+from icsd.datasets.reading.lists import names_in, without_number
 from icsd.errors import UserError
 
 _NUM_NAMED = 5
+_DEEPEST = 32  # folders in folders; whoever packs a dataset may pack half a disk's path with it
 
 
-def find_folder(root: Path, *relatives: str, depth: int = 5) -> Path:
+def find_folder(root: Path, *relatives: str, depth: int = _DEEPEST) -> Path:
     """The folder ``.../relative`` closest to ``root``; the first of ``relatives`` that exists wins.
 
     Published archives differ in their prefix folders, and copies in the case of names, so nobody has to say
@@ -29,6 +30,8 @@ def find_folder(root: Path, *relatives: str, depth: int = 5) -> Path:
             if matches:
                 return matches[0]
             level = sorted(child for folder in level for child in folder.iterdir() if child.is_dir())
+            if not level:
+                break
     raise UserError(
         f"No folder {' or '.join(relatives)} in what was unpacked ({_summary(root)}): this is not the "
         "dataset, or only a part of it. Give the complete archives (or the folder with all of them) in "
@@ -106,7 +109,8 @@ class Files:
     def _listed(self, line: str) -> Path:
         names = list(names_in(line))
         with_suffix = [name for name in names if self._stem(name) != name]
-        for name in with_suffix + names:
+        numbered = [name for name in names_in(without_number(line)) if self._stem(name) != name]
+        for name in with_suffix + names + numbered:
             if path := self.named(name):
                 return path
         return self.path(with_suffix[-1] if with_suffix else names[0])

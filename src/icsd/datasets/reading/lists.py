@@ -14,11 +14,16 @@ _MARKS = {  # byte order marks; UTF-32 first, as its mark begins like that of UT
     codecs.BOM_UTF16_BE: "utf-16",
     codecs.BOM_UTF8: "utf-8-sig",
 }
+_INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060\x1a"))
+"""Marks of editors, and the end of a file in DOS."""
+_QUOTES = re.compile(r"""(?<![^\s,;])["']|["'](?![^\s,;])""")
+"""Around a cell of a table; within a name they stay."""
+_NUMBERED = re.compile(r"\d+[\s,;]+(?=\S)")
 _SEPARATOR = re.compile(r"[\s,;]+")
 
 
 def read_list(path: Path) -> list[str]:
-    """The lines that are not blank, without space around them; backslashes in paths become slashes.
+    """The lines that are not blank, without space or quotation marks; backslashes in paths become slashes.
 
     Raises:
         UserError: not there, or no text: names the file.
@@ -27,7 +32,8 @@ def read_list(path: Path) -> list[str]:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"The dataset's list {path.name} cannot be read: {error.strerror}") from error
-    lines = (line.strip().replace("\\", "/") for line in _text(content, path.name).splitlines())
+    text = _text(content, path.name).translate(_INVISIBLE)
+    lines = (_QUOTES.sub("", line).strip().replace("\\", "/") for line in text.splitlines())
     return [line for line in lines if line]
 
 
@@ -40,6 +46,11 @@ def names_in(line: str) -> Iterator[str]:
     yield line.rpartition("/")[2]
     for separator in reversed(list(_SEPARATOR.finditer(line))):
         yield line[: separator.start()].rpartition("/")[2]
+
+
+def without_number(line: str) -> str:
+    """A line without the number that some tables begin every line with."""
+    return _NUMBERED.sub("", line, count=1) if _NUMBERED.match(line) else line
 
 
 def _text(content: bytes, name: str) -> str:

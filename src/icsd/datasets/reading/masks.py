@@ -38,6 +38,8 @@ def read_ids(path: Path, *, colours: Sequence[Colour] = ()) -> Pixels:
     if picture.format in _LOSSY:
         raise _unusable(path, f"is a {picture.format} file, whose compression may change class numbers")
     image = picture.image
+    if ";16" in picture.raw_mode and not image.mode.startswith("I"):  # of which Pillow keeps the higher half
+        raise _unusable(path, f"stores 16 bits a channel in several channels ({picture.raw_mode})")
     if image.mode in {"LA", "PA", "RGBA"}:
         image = _without_alpha(image, path)
     if image.mode in {"RGB", "RGBX"}:
