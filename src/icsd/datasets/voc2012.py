@@ -1,5 +1,6 @@
 """Pascal VOC 2012 segmentation, optionally with the extra masks of SBD (10,582 training images)."""
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from icsd.datasets.reading.folders import Files, find_folder
 from icsd.datasets.reading.images import IMAGE_SUFFIXES
 from icsd.datasets.reading.lists import read_list
 from icsd.datasets.reading.masks import MASK_SUFFIXES, read_ids
+from icsd.datasets.reading.mat import read_matrix
 from icsd.errors import UserError
 
 _IMAGES = Kind("JPEGImages/*.jpg", member(f"JPEGImages/{NAME}", IMAGE_SUFFIXES))
@@ -44,12 +46,15 @@ def _voc_palette(num_colours: int) -> tuple[Colour, ...]:
 
 def _read_sbd(path: Path) -> Pixels:
     """SBD's mask, uint8 [H, W]: same class numbers as VOC, but object borders are not marked 255."""
-    from scipy.io import loadmat  # here: only SBD needs it, and it is slow to import
-
     try:
-        return np.asarray(loadmat(path)["GTcls"]["Segmentation"][0, 0], dtype=np.uint8)
-    except Exception as error:  # a damaged file makes SciPy's reader raise whatever it stumbles over
-        raise UserError(f"cannot read SBD label {path.name}: {error}") from error
+        numbers = read_matrix(path.read_bytes(), "GTcls", "Segmentation")
+        if numbers.ndim != 2 or not numbers.size or not np.isin(numbers, range(256)).all():
+            raise ValueError("Segmentation is no matrix of class numbers")
+    except FileNotFoundError as error:
+        raise UserError(f"cannot read label {path.name}: {path.parent.name}/ holds no such file") from error
+    except (OSError, ValueError, zlib.error) as error:
+        raise UserError(f"cannot read label {path.name}: {error}") from error
+    return np.ascontiguousarray(numbers, dtype=np.uint8)
 
 
 _NUM_CLASSES = 21
