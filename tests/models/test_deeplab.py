@@ -154,3 +154,11 @@ def test_unknown_backbone_is_named() -> None:
 def test_unknown_output_stride_is_refused() -> None:
     with pytest.raises(UserError, match="output_stride must be 8 or 16, not 32"):
         build_network("resnet18", num_classes=3, output_stride=32)
+
+
+def test_dropout_is_the_published_or_what_is_asked_for() -> None:
+    published = build_network("resnet18", num_classes=3, width=TINY)
+    light = build_network("resnet18", num_classes=3, width=TINY, dropout=0.1)
+    for model, inner in ((published, 0.5), (light, 0.1)):
+        assert model.aspp_dropout.p == model.decoder.dropout.p == inner
+        assert model.decoder_dropout.p == pytest.approx(inner / 5)

@@ -12,7 +12,7 @@ from icsd.monitoring.probe import SimilarityProbe
 from icsd.training.distiller import Distiller
 from icsd.training.loop import Progress, Schedule, fit
 from icsd.training.monitor import NoMonitor
-from icsd.training.optim import build_sgd
+from icsd.training.optim import build_optimizer
 
 
 class Net(nn.Module):
@@ -53,9 +53,10 @@ def probe():
 def trained(monitor_of, *, method=True, precision="32-true", clip_norm=0.0):
     """Two epochs of four steps of two micro-batches: states of Distiller and optimiser, and the history."""
     distiller = Distiller(Net(0), teacher=Net(1) if method else None, method=AICSD() if method else None)
-    optimizer = build_sgd(
+    optimizer = build_optimizer(
         distiller.student,
         distiller.method,
+        name="sgd",
         lr=0.1,
         head_lr_factor=1.0,
         momentum=0.9,
@@ -70,6 +71,7 @@ def trained(monitor_of, *, method=True, precision="32-true", clip_norm=0.0):
         micro_batches=2,
         lr=0.1,
         poly_power=0.9,
+        warmup=0.0,
         clip_norm=clip_norm,
         validate_every=1,
         select="last",

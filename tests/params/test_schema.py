@@ -165,6 +165,11 @@ def test_every_student_in_params_yaml_is_a_backbone():
     assert set(WRITTEN["networks"]["students"]) <= set(BACKBONES)
 
 
+def test_nesterov_is_sgds_alone():
+    with pytest.raises(UserError, match=r"teacher\.nesterov: only SGD has it; set teacher\.optimizer to sgd"):
+        parse(teacher__nesterov=True, teacher__momentum=0.9, teacher__optimizer="adamw")
+
+
 def test_nesterov_without_momentum_is_refused_before_the_teacher_trains():
     with pytest.raises(UserError, match=r"train\.nesterov: needs a momentum above 0"):
         parse(train__nesterov=True, train__momentum=0.0)

@@ -9,7 +9,7 @@ from torch import nn
 from icsd.training.distiller import Distiller
 from icsd.training.loop import Progress, Schedule, fit
 from icsd.training.monitor import NoMonitor
-from icsd.training.optim import build_sgd
+from icsd.training.optim import build_optimizer
 
 
 class Net(nn.Module):
@@ -58,9 +58,10 @@ class Run:
     def __init__(self, *, epochs=3, **changes):
         self.student = Net()
         self.distiller = Distiller(self.student, teacher=None, method=None)
-        self.optimizer = build_sgd(
+        self.optimizer = build_optimizer(
             self.student,
             None,
+            name="sgd",
             lr=0.1,
             head_lr_factor=1.0,
             momentum=0.9,
@@ -75,6 +76,7 @@ class Run:
             micro_batches=2,
             lr=0.1,
             poly_power=0.9,
+            warmup=0.0,
             clip_norm=0.0,
             validate_every=1,
             select="last",

@@ -12,6 +12,7 @@ from icsd.models.backbones import BACKBONES, scaled
 from icsd.models.imagenet import load_imagenet
 
 RATES = {16: (6, 12, 18), 8: (12, 24, 36)}
+DROPOUT = 0.5  # the published head's, for maps of 256 channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class Decoder(nn.Module):
         self.reduce = conv_bn(low_level, reduced)
         self.fuse = conv_bn(reduced + inputs, inputs, kernel=3)
         self.refine = conv_bn(inputs, inputs, kernel=3)
-        self.dropout = nn.Dropout(0.5)
+        self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, low_level: Float[Tensor, "B K h w"], pyramid: Float[Tensor, "B L _ _"]) -> Tensor:
         """The last 3x3 convolution's normalised output, before its ReLU."""
@@ -111,9 +112,9 @@ class DeepLabV3Plus(nn.Module):
         self.backbone = BACKBONES[architecture.backbone](width=width, output_stride=stride)
         stages = self.backbone.channels
         self.aspp = ASPP(stages["stage4"], head, rates=RATES[stride])
-        self.aspp_dropout = nn.Dropout(0.5)
+        self.aspp_dropout = nn.Dropout(DROPOUT)
         self.decoder = Decoder(stages["stage1"], head, reduced=scaled(48, width))
-        self.decoder_dropout = nn.Dropout(0.1)
+        self.decoder_dropout = nn.Dropout(DROPOUT / 5)
         self.classifier = nn.Conv2d(head, architecture.num_classes, kernel_size=1)
         self.channels = stages | {"aspp": head, "decoder": head, "logits": architecture.num_classes}
         for module in (self.aspp, self.decoder):
@@ -147,6 +148,7 @@ def build_network(
     width: float = 1.0,
     output_stride: int = 16,
     pretrained: bool | str = False,
+    dropout: float = DROPOUT,
 ) -> DeepLabV3Plus:
     """A new network, its backbone from ImageNet weights if asked for.
 
@@ -156,6 +158,8 @@ def build_network(
         width: Factor on all channel counts; they are multiples of 8 and at least 8.
         output_stride: 16 or 8, the stride of the deepest map.
         pretrained: See ``load_imagenet``.
+        dropout: Of the head's two inner maps, in training; before the classifier it is a fifth of that, as
+            published. It is no part of the weights.
 
     Raises:
         UserError: An unknown backbone or output stride, or weights that cannot be had.
@@ -168,5 +172,7 @@ def build_network(
     model = DeepLabV3Plus(
         Architecture(backbone=backbone, num_classes=num_classes, width=width, output_stride=output_stride)
     )
+    model.aspp_dropout.p = model.decoder.dropout.p = dropout
+    model.decoder_dropout.p = dropout / 5
     load_imagenet(model.backbone, pretrained, name=backbone, width=width)
     return model

@@ -61,5 +61,7 @@ def _data(params: Params) -> Iterator[str]:
 def _optimiser(params: Params) -> Iterator[str]:
     for role in ("teacher", "train"):
         training = getattr(params, role)
-        if training.nesterov and training.momentum == 0:
+        if training.nesterov and training.optimizer != "sgd":
+            yield f"{role}.nesterov: only SGD has it; set {role}.optimizer to sgd, or nesterov: false"
+        elif training.nesterov and training.momentum == 0:
             yield f"{role}.nesterov: needs a momentum above 0; set {role}.momentum, or nesterov: false"

@@ -105,22 +105,26 @@ class Networks(Block):
     """DeepLabV3+ of the teacher and of each student."""
 
     output_stride: Literal[8, 16]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
     pretrained: bool | str
     teacher: TeacherNetwork
     students: dict[Backbone, Network]
 
 
 class Training(Block):
-    """SGD with a poly schedule, per iteration, and what becomes the result."""
+    """The optimiser with a poly schedule, per iteration; on which images; and what becomes the result."""
 
+    subset: Count | Literal["all"]
     epochs: Count
     batch: Count
+    optimizer: Literal["sgd", "adamw"]
     lr: Positive
     head_lr_factor: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
     nesterov: bool
     weight_decay: NonNegative
     poly_power: NonNegative
+    warmup_epochs: NonNegative
     clip_norm: NonNegative
     validate_every: Count
     select: Literal["last", "best_val"]

@@ -37,6 +37,7 @@ def numbers_of(params: Params, key: RunKey) -> Values:
             "backbone": key.network,
             "width": network.width,
             "output_stride": networks.output_stride,
+            "dropout": networks.dropout,
             "pretrained": networks.pretrained,
         },
         "training": training.model_dump(),

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim import SGD
+from torch.optim import Optimizer
 from tqdm import tqdm
 
 from icsd.core.seeds import seed_at
 from icsd.training.monitor import Monitor
-from icsd.training.optim import poly_lr, set_lr
+from icsd.training.optim import lr_at, set_lr
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 Row = dict[str, float]
@@ -29,8 +29,9 @@ class Schedule:
         epochs: Epochs of the whole run.
         steps: Optimiser steps of one epoch.
         micro_batches: Forward passes whose gradients make one step.
-        lr: Learning rate of the first step; it falls to 0 with ``poly_power``.
-        poly_power: See ``icsd.training.optim.poly_lr``.
+        lr: Learning rate that falls to 0 with ``poly_power``.
+        poly_power: See ``icsd.training.optim.lr_at``.
+        warmup: Steps over which the rate rises at first.
         clip_norm: Largest norm of a step's gradient; 0 for no clipping.
         validate_every: Epochs between validations; the last epoch is always validated.
         select: ``last`` epoch's weights, or those of the ``best_val`` validation mIoU.
@@ -42,6 +43,7 @@ class Schedule:
     micro_batches: int
     lr: float
     poly_power: float
+    warmup: float
     clip_norm: float
     validate_every: int
     select: Literal["last", "best_val"]
@@ -72,7 +74,7 @@ class Progress:
 def fit(
     fabric: Fabric,
     module: Any,  # noqa: ANN401 - a Distiller as wrapped by Fabric
-    optimizer: SGD,
+    optimizer: Optimizer,
     progress: Progress,
     *,
     student: nn.Module,
@@ -138,7 +140,7 @@ def is_validated(finished: int, schedule: Schedule) -> bool:
 def train_epoch(
     fabric: Fabric,
     module: Any,  # noqa: ANN401 - a Distiller as wrapped by Fabric
-    optimizer: SGD,
+    optimizer: Optimizer,
     batches: Batches,
     epoch: int,
     schedule: Schedule,
@@ -184,9 +186,10 @@ def train_epoch(
     return losses
 
 
-def _step(fabric: Fabric, module: Any, optimizer: SGD, step: int, schedule: Schedule) -> None:  # noqa: ANN401
+def _step(fabric: Fabric, module: Any, optimizer: Optimizer, step: int, schedule: Schedule) -> None:  # noqa: ANN401
     steps = schedule.epochs * schedule.steps
-    set_lr(optimizer, poly_lr(step, steps=steps, lr=schedule.lr, power=schedule.poly_power))
+    rate = lr_at(step, steps=steps, lr=schedule.lr, power=schedule.poly_power, warmup=schedule.warmup)
+    set_lr(optimizer, rate)
     if schedule.clip_norm > 0:
         fabric.clip_gradients(module, optimizer, max_norm=schedule.clip_norm)
     optimizer.step()

@@ -1,14 +1,16 @@
 """Which saved states a run goes on from."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from tests.project import make_project
+from torch.optim import AdamW
 
 from icsd.stages.training.job import teacher_job
 from icsd.stages.training.process import start_run
-from icsd.stages.training.resuming import restore, state_of
+from icsd.stages.training.resuming import _fits, restore, state_of
 from icsd.stages.training.setup import set_up
 from icsd.stages.validate import checked_params
 from icsd.training.checkpoint import remove_states, save_state
@@ -58,6 +60,19 @@ def test_a_run_goes_on_from_its_state(run, setup, state, capsys):
     progress = restore(run, setup, NoMonitor())
     assert (progress.epoch, progress.resumed) == (1, 1)
     assert capsys.readouterr().out == "resuming after epoch 1\n"
+
+
+def test_the_averages_of_adamw_are_believed_by_shape(setup):
+    adamw = AdamW(setup.student.parameters())
+    for parameter in setup.student.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    adamw.step()
+    other = replace(setup, optimizer=adamw)
+    saved, fresh = copy.deepcopy(adamw.state_dict()), adamw.state_dict()
+    assert _fits(saved, fresh, other)
+    assert not _fits(saved, setup.optimizer.state_dict(), setup)
+    saved["state"][0]["exp_avg"] = torch.zeros(1)
+    assert not _fits(saved, fresh, other)
 
 
 def changed(state, *path, value):

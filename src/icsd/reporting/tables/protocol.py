@@ -74,7 +74,7 @@ def _trained(training: TrainRecord) -> dict[str, str]:
         "Network": f"DeepLabV3+, {network_label(network.backbone)}, width {network.width:g}",
         "Output stride": str(network.output_stride),
         "Initial weights": initial[pretrained] if isinstance(pretrained, bool) else f"file {pretrained}",
-        "Optimiser": "SGD, poly schedule per iteration",
+        "Optimiser": f"{_optimiser(training)}, poly schedule per iteration",
         "Epochs": str(training.epochs),
         "Batch": str(training.batch),
         "Crop": f"{training.crop[0]} × {training.crop[1]}",
@@ -82,6 +82,13 @@ def _trained(training: TrainRecord) -> dict[str, str]:
         "Weights reported": "last epoch" if training.selected == "last" else f"best on validation{epoch}",
         **({"Weights of loss terms": str(training.weights_source)} if has_terms(training) else {}),
     }
+
+
+def _optimiser(training: TrainRecord) -> str:
+    settings = training.params.get("training", {})
+    name = {"sgd": "SGD", "adamw": "AdamW"}[settings.get("optimizer", "sgd")]
+    warmup = settings.get("warmup_epochs", 0)
+    return f"{name}, warm-up of {warmup:g} epochs" if warmup else name
 
 
 def _resizing(images: Mapping[str, Any]) -> dict[str, str]:

@@ -66,7 +66,7 @@ def _train_record(run: Run, *, diverged: str | None, selected_epoch: int | None)
         epochs=job.training.epochs,
         batch=job.training.batch,
         crop=(height, width),
-        num_train_images=run.data.num_images(TRAIN),
+        num_train_images=_num_train_images(run),
         num_validation_images=run.data.num_images(VALIDATION),
         selected=job.training.select,
         selected_epoch=selected_epoch,
@@ -115,3 +115,8 @@ def _peak_memory_mb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
+
+
+def _num_train_images(run: Run) -> int:
+    subset = run.job.training.subset
+    return run.data.num_images(TRAIN) if subset == "all" else subset

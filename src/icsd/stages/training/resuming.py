@@ -66,17 +66,27 @@ def _shapes(tensors: object) -> object:
 
 
 def _fits(saved: Any, fresh: Mapping[str, Any], setup: Setup) -> bool:  # noqa: ANN401 - what a file holds
-    """Whether an optimiser's state has this one's groups, and a momentum of every parameter's shape."""
+    """Whether an optimiser's state has this one's groups, and averages of every parameter's shape."""
     try:
         groups = [group["params"] for group in saved["param_groups"]]
-        momenta = {index: entry["momentum_buffer"] for index, entry in saved["state"].items()}
+        kinds = [set(group) for group in saved["param_groups"]]
+        averages = {index: tuple(entry.values()) for index, entry in saved["state"].items()}
     except (AttributeError, KeyError, TypeError):
         return False
     parameters = [parameter for group in setup.optimizer.param_groups for parameter in group["params"]]
-    return groups == [group["params"] for group in fresh["param_groups"]] and all(
-        index in range(len(parameters)) and (momentum is None or momentum.shape == parameters[index].shape)
-        for index, momentum in momenta.items()
+    return (
+        groups == [group["params"] for group in fresh["param_groups"]]
+        and kinds == [set(group) for group in fresh["param_groups"]]  # SGD's groups are not AdamW's
+        and all(
+            index in range(len(parameters)) and all(_belongs(value, parameters[index]) for value in values)
+            for index, values in averages.items()
+        )
     )
+
+
+def _belongs(value: Any, parameter: Tensor) -> bool:  # noqa: ANN401 - what a file holds
+    """Whether it is an average over a parameter's gradients, a count of steps, or None before the first."""
+    return value is None or (isinstance(value, Tensor) and value.shape in ((), parameter.shape))
 
 
 def _progress(saved: Any, setup: Setup) -> Progress:  # noqa: ANN401 - what a file holds

@@ -8,11 +8,13 @@ from typing import Any, cast
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.utils.data import Dataset, Subset
 
 from icsd.core import metrics
 from icsd.core.seeds import seed_at
 from icsd.data.loaders import BatchSizeError, EvalBatches, TrainBatches
 from icsd.data.prepared import TRAIN, VALIDATION, PreparedData
+from icsd.data.subsets import chosen_images
 from icsd.data.transforms import augment, prepare
 from icsd.errors import UserError
 from icsd.methods import build_method
@@ -22,7 +24,7 @@ from icsd.stages.training.job import Job
 from icsd.stages.training.process import Run
 from icsd.training.distiller import Distiller
 from icsd.training.loop import Schedule, Validate
-from icsd.training.optim import build_sgd
+from icsd.training.optim import build_optimizer
 from icsd.training.validation import validation_confusion
 
 
@@ -40,7 +42,7 @@ class Setup:
     """
 
     distiller: Distiller
-    optimizer: torch.optim.SGD
+    optimizer: torch.optim.Optimizer
     wrapped: tuple[Any, Any]
     batches: TrainBatches
     schedule: Schedule
@@ -60,9 +62,10 @@ def set_up(run: Run) -> Setup:
     """
     job, fabric = run.job, run.fabric
     distiller = _build_distiller(run)
-    optimizer = build_sgd(
+    optimizer = build_optimizer(
         distiller.student,
         distiller.method,
+        name=job.training.optimizer,
         lr=job.training.lr,
         head_lr_factor=job.training.head_lr_factor,
         momentum=job.training.momentum,
@@ -92,6 +95,7 @@ def _build_distiller(run: Run) -> Distiller:
         num_classes=params.data.classes,
         width=job.width,
         output_stride=params.networks.output_stride,
+        dropout=params.networks.dropout,
         pretrained=params.networks.pretrained,
     )
     if key.is_teacher:
@@ -129,7 +133,7 @@ def _train_batches(data: PreparedData, job: Job, fabric: Fabric) -> TrainBatches
     )
     try:
         return TrainBatches(
-            data.split(TRAIN),
+            train_images(data, job),
             transform,
             batch=job.training.batch,
             micro_batches=_micro_batches(job, fabric),
@@ -141,6 +145,13 @@ def _train_batches(data: PreparedData, job: Job, fabric: Fabric) -> TrainBatches
         )
     except BatchSizeError as error:
         raise UserError(f"{job.training_block}.{error}") from error
+
+
+def train_images(data: PreparedData, job: Job) -> Subset[Any]:
+    """The training images that a run sees: all, or the subset that its parameters ask for."""
+    split = data.split(TRAIN)
+    key = f"{job.training_block}.subset"
+    return Subset(cast(Dataset[Any], split), chosen_images(len(split), job.training.subset, key=key))
 
 
 def _micro_batches(job: Job, fabric: Fabric) -> int:
@@ -157,6 +168,7 @@ def _schedule(job: Job, *, steps: int, fabric: Fabric) -> Schedule:
         micro_batches=_micro_batches(job, fabric),
         lr=training.lr,
         poly_power=training.poly_power,
+        warmup=training.warmup_epochs * steps,
         clip_norm=training.clip_norm,
         validate_every=training.validate_every,
         select=training.select,
