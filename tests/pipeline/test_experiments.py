@@ -41,9 +41,9 @@ def groups(project):
     found: dict[str, list[str]] = {}
     for each in runs:
         group = each.data.tags["icsd.group"]
-        experiment = group.rpartition("-")[0]
-        name = experiment if each.info.run_name == group else each.info.run_name
-        found.setdefault(experiment, []).append(name)
+        dvc_name = group.rpartition("-")[0]
+        name = dvc_name if each.info.run_name == group else each.info.run_name
+        found.setdefault(dvc_name, []).append(name)
     return {group: sorted(names) for group, names in found.items()}
 
 
