@@ -65,8 +65,29 @@ def test_features_of_another_width_are_aligned_by_a_convolution_without_bias() -
     assert method.align.bias is None
     student, teacher = maps(2, 3, 3, 4), maps(2, 5, 3, 4, seed=1)
     aligned = torch.einsum("tc,bchw->bthw", method.align.weight[:, :, 0, 0].detach(), student)
-    expected = oracle(aligned, teacher, np.ones((2, 3, 4), bool), temperature=4.0)
+    expected = 5 / 3 * oracle(aligned, teacher, np.ones((2, 3, 4), bool), temperature=4.0)
     assert loss(method, student, teacher, labels(2, 12, 16)).item() == pytest.approx(expected, rel=1e-9)
+
+
+def cirkd_loss(
+    aligned: Tensor, teacher: Tensor, *, student_channels: int, temperature: float = 4.0
+) -> Tensor:
+    """CIRKD's feature loss, written out: its n and c are read off the student's map before the projection."""
+    images = aligned.shape[0]
+    p = torch.softmax(teacher.flatten(2) / temperature, dim=2).reshape(images, -1)
+    log_q = torch.log_softmax(aligned.flatten(2) / temperature, dim=2).reshape(images, -1)
+    loss = nn.functional.kl_div(log_q, p, reduction="sum") * temperature**2
+    return loss / (images * student_channels)
+
+
+@pytest.mark.parametrize("tap", ["stage4", "decoder", "aspp"])
+def test_the_published_weight_for_features_is_of_the_published_size(tap: Tap) -> None:
+    """CIRKD divides by the student's width, whatever the teacher's."""
+    method = build(tap=tap)
+    ours, theirs = STUDENT[tap], TEACHER[tap]
+    student, teacher = maps(2, ours, 3, 4), maps(2, theirs, 3, 4, seed=1)
+    expected = cirkd_loss(method.align(student), teacher, student_channels=ours)
+    torch.testing.assert_close(loss(method, student, teacher, labels(2, 12, 16)), expected)
 
 
 @pytest.mark.parametrize("tap", ["logits", "aspp"])

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from tests.imports import ROOT
 from tests.reporting.tree import CLASSES, Tree
@@ -23,10 +24,29 @@ def test_networks_are_named_where_there_are_several(tmp_path):
     assert {"ResNet-18 · AICSD", "MobileNetV2 · AICSD"} <= series
 
 
-def test_weights_are_those_of_the_focus_relative_to_their_largest(tree: Tree):
+def test_weights_are_those_of_the_focus_as_shares_of_their_full_weight(tree: Tree):
+    """Three times the weight of KD, twice that of ICSD: the lines are those of the schedule all the same."""
+    for seed in tree.seeds:
+        path = tree.folder("runs", "aicsd", "resnet18", seed) / "history.csv"
+        history = pd.read_csv(path)
+        history["weight/kd"] *= 3
+        history["weight/icsd"] *= 2
+        history.to_csv(path, index=False)
+        method = {"alw": True, "weights": {"icsd": 0.2, "kd": 3.0}}
+        tree.edit_training("aicsd", "resnet18", seed, {"params": {"method": method}})
     weights = plot_tables(tree.load(), focus="aicsd")["weights"]
-    assert set(weights["series"]) == {"ce", "kd", "icsd"}
-    assert weights.groupby("series")["weight"].max().tolist() == [1.0, 1.0, 1.0]
+    by_term = weights.pivot(index="epoch", columns="series", values="weight")
+    alpha = np.arange(6) / 6
+    assert by_term["ce"].tolist() == pytest.approx(alpha)
+    assert by_term["icsd"].tolist() == pytest.approx(alpha)
+    assert by_term["kd"].tolist() == pytest.approx(1 - alpha)
+
+
+def test_where_no_full_weight_is_recorded_the_largest_stands_for_it(tree: Tree):
+    weights = plot_tables(tree.load(), focus="aicsd")["weights"]
+    assert weights.groupby("series")["weight"].max().to_dict() == pytest.approx(
+        {"ce": 5 / 6, "kd": 1.0, "icsd": 1.0}
+    )
 
 
 def test_confusion_counts_percent_of_each_true_class(tree: Tree):

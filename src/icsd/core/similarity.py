@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def ics_matrix(
@@ -15,21 +14,25 @@ def ics_matrix(
     """The inter-class similarity matrix of every image, in nats.
 
     Entry [i, j] is KL(p_i || p_j), where p_c is the softmax of class map c over the valid positions of its
-    image (arXiv 2308.04243). With L = log p and P = p it is Σ P_i L_i − Σ P_i L_j: one matrix product for
-    all pairs. The diagonal is exactly 0; an image without a valid position has the matrix 0.
+    image (arXiv 2308.04243). With P = p and L = log(N p) for N positions it is Σ P_i L_i − Σ P_i L_j: one
+    matrix product for all pairs. log N cancels; L is near 0 where a map is near uniform, while log p is near −log N
+    and would round away the digits that tell two such maps apart. The diagonal is exactly 0; an
+    image without a valid position has the matrix 0.
     """
     with full_precision(logits) as (scores,):
         scores = scores.flatten(2) / temperature
-        if valid is None:
-            log_p = F.log_softmax(scores, dim=2)
-            p = log_p.exp()
-        else:
-            outside = ~valid.flatten(1)[:, None]
+        outside = None if valid is None else ~valid.flatten(1)[:, None]
+        if outside is not None:
             # Finite instead of −inf: an image with no valid position would get NaN gradients.
-            log_p = F.log_softmax(scores.masked_fill(outside, torch.finfo(scores.dtype).min), dim=2)
-            p = log_p.exp()
-            log_p = log_p.masked_fill(outside, 0)
-        cross = p @ log_p.transpose(1, 2)
+            scores = scores.masked_fill(outside, torch.finfo(scores.dtype).min)
+        num_positions = scores.shape[2] if outside is None else (~outside).sum(2, keepdim=True).clamp(min=1)
+        below_peak = scores - scores.amax(2, keepdim=True).detach()
+        unscaled = below_peak.exp()
+        total = unscaled.sum(2, keepdim=True)
+        p, log_np = unscaled / total, below_peak - (total / num_positions).log()
+        if outside is not None:
+            log_np = log_np.masked_fill(outside, 0)
+        cross = p @ log_np.transpose(1, 2)
         return cross.diagonal(dim1=1, dim2=2)[:, :, None] - cross
 
 

@@ -23,7 +23,8 @@ Tap = Literal["logits", "stage4", "aspp", "decoder"]
 class CWD(Method):
     """The student's channels are active at the positions where the teacher's are.
 
-    ``cwd`` = τ² / (B C) · Σ over images and channels of KL(softmax_hw(T_c / τ) || softmax_hw(S_c / τ)).
+    ``cwd`` = τ² / (B K) · Σ over images and the teacher's channels of
+    KL(softmax_hw(T_c / τ) || softmax_hw(S_c / τ)).
 
     On logits it is the closest relative of ICSD: the same softmax over positions, but each class is compared
     with the same class of the teacher, where ICSD compares the divergences of all pairs of classes.
@@ -34,9 +35,9 @@ class CWD(Method):
     Features are taken as tapped: ``stage4`` and ``decoder`` before their ReLU, ``aspp`` after it.
 
     The published weights carry over: 3 for logits at τ = 4, alone (CIRKD adds pixel-wise KD at weight 1); for
-    features the authors' code has 35 to 50 and CIRKD 50, alongside the term on logits. CIRKD divides by the
-    number of the student's channels before the projection, where this loss has the teacher's: its 50 is
-    50 · K_T / K_S here, for K_T and K_S channels at the tap (100 for its ResNet-101 and ResNet-18).
+    features CIRKD has 50, alongside the term on logits. As in its code, K is the number of the student's own
+    channels at the tap, before the projection, while the sum is over the teacher's. The authors' code divides
+    by the teacher's: their 35 to 50 are 35 to 50 · K_S / K_T here.
 
     Args:
         student_channels: Width of every tap of the student.
@@ -72,7 +73,8 @@ class CWD(Method):
         (tap,) = self.taps
         with full_precision(student[tap], teacher[tap].detach()) as (s, t):
             valid = counted(t, labels, self.ignored)
-            return {"cwd": channel_kl(self.align(s), t, temperature=self.temperature, valid=valid)}
+            mean = channel_kl(self.align(s), t, temperature=self.temperature, valid=valid)
+            return {"cwd": mean * (t.shape[1] / s.shape[1])}
 
 
 def channel_kl(

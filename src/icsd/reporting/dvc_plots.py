@@ -6,10 +6,9 @@ import pandas as pd
 from icsd.reporting.histories import (
     SIMILARITY_DISTANCE,
     VALIDATION_MIOU,
-    WEIGHT,
-    columns_of,
     histories,
     methods_with_changing_weights,
+    weight_shares,
 )
 from icsd.reporting.results import Results
 from icsd.reporting.style import method_label, network_label
@@ -28,8 +27,8 @@ def plot_tables(results: Results, *, focus: str) -> dict[str, pd.DataFrame]:
 
     Returns:
         ``curves``: series (method, and network where there are several), epoch, ``val_miou`` (percent) and
-        the rest of ``CURVES``, means over seeds. ``weights``: series (term), epoch, ``weight`` ÷ its largest
-        value, of a method whose weights change, ``focus`` first. ``confusion``: actual and predicted,
+        the rest of ``CURVES``, means over seeds. ``weights``: series (term), epoch, ``weight`` ÷ λ, of a
+        method whose weights change, ``focus`` first. ``confusion``: actual and predicted,
         ``ROWS_PER_CLASS`` rows per class, so that DVC's counts are percent, of ``focus`` and the first
         student.
     """
@@ -61,14 +60,12 @@ def _weights(results: Results, focus: str) -> pd.DataFrame:
         method = focus if focus in changing or not changing else changing[0]
         own = history[history["method"] == method]
         own = own[own["seed"] == own["seed"].min()]
-        for name in columns_of(own, WEIGHT):
-            relative = own[name] / (own[name].abs().max() or 1.0)
-            parts.append(
-                pd.DataFrame({"series": name.removeprefix(WEIGHT), "epoch": own["epoch"], "weight": relative})
-            )
-    return (
-        pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["series", "epoch", "weight"])
-    )
+        if len(own):
+            run = results.runs[student, method, int(own["seed"].iloc[0])]
+            shares = weight_shares(own, run.training)
+            parts.append(shares.melt("epoch", var_name="series", value_name="weight"))
+    columns = ["series", "epoch", "weight"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def _confusion(results: Results, focus: str) -> pd.DataFrame:

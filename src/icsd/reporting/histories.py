@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from icsd.records import TrainRecord
 from icsd.reporting.results import Results
 
 LOSS, WEIGHT, SHARE, COSINE = "loss/", "weight/", "health/share/", "health/cosine/"
@@ -37,6 +38,28 @@ def methods_with_changing_weights(history: pd.DataFrame) -> Sequence[str]:
     by_method = history.groupby("method", sort=False)[names]
     spread = by_method.max() - by_method.min()
     return [str(method) for method, row in spread.iterrows() if (row.fillna(0) > 0).any()]
+
+
+def weight_shares(history: pd.DataFrame, training: TrainRecord | None) -> pd.DataFrame:
+    """The weight of every loss term in every epoch of one run, as a share of its λ.
+
+    So the shares of a term that grows and of one that decays add up to 1, whatever their λ. The λ of
+    cross-entropy is 1; those of the others are in the run's record, and where they are not, a term's largest
+    weight stands for it.
+
+    Args:
+        history: Of one run.
+        training: Its record.
+
+    Returns:
+        Columns epoch, and each term's name.
+    """
+    full = {"ce": 1.0} | dict((training.params.get("method", {}) if training else {}).get("weights", {}))
+    shares = {"epoch": history["epoch"]}
+    for name in columns_of(history, WEIGHT):
+        term = name.removeprefix(WEIGHT)
+        shares[term] = history[name] / (full.get(term) or history[name].abs().max() or 1.0)
+    return pd.DataFrame(shares)
 
 
 def seed_scores(results: Results) -> pd.DataFrame:

@@ -50,12 +50,14 @@ def test_curves_skip_epochs_without_validation(results: Results):
     assert np.asarray(figure.axes[0].lines[-1].get_xdata()).tolist() == [2, 4, 6]
 
 
-def test_alw_weights_are_relative_to_their_largest(results: Results):
-    history = results.runs["resnet18", "aicsd", 0].history
-    assert history is not None
-    figure = alw_weights(history, method="aicsd")
-    assert legend(figure) == ["CE, up to 0.833333", "KD, up to 1", "ICSD, up to 0.0833333"]
-    assert figure.axes[0].lines[1].get_ydata() == pytest.approx(1 - np.arange(6) / 6)
+def test_alw_weights_are_shares_that_add_up_to_one(results: Results):
+    run = results.runs["resnet18", "aicsd", 0]
+    assert run.history is not None
+    figure = alw_weights(histories.weight_shares(run.history, run.training), method="aicsd")
+    assert legend(figure) == ["CE", "KD", "ICSD"]
+    ce, kd, _ = (np.asarray(line.get_ydata()) for line in figure.axes[0].lines)
+    assert kd == pytest.approx(1 - np.arange(6) / 6)
+    assert ce + kd == pytest.approx(1)
 
 
 def test_only_methods_with_changing_weights_vary(results: Results):

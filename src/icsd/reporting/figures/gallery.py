@@ -25,6 +25,7 @@ from icsd.reporting.histories import (
     histories,
     methods_with_changing_weights,
     seed_scores,
+    weight_shares,
 )
 from icsd.reporting.reading import read_panels
 from icsd.reporting.results import ALONE, Results, Run
@@ -146,11 +147,14 @@ def _weights(student: _Student, history: pd.DataFrame, *, focus: str) -> Iterato
     if changing:
         method = focus if focus in changing else changing[0]
         own = history[history["method"] == method]
+        seed = int(own["seed"].iloc[0])
+        training = student.results.runs[student.name, method, seed].training
         yield _picture(
             f"alw_weights_{student.name}",
             f"Adaptive loss weighting, {student.label}",
-            "Weights of the loss terms by epoch, each divided by its largest value (in the legend).",
-            alw_weights(own[own["seed"] == own["seed"].iloc[0]], method=method),
+            "Weights of the loss terms by epoch, each divided by its λ: where cross-entropy and KD share the "
+            "weight, their lines add up to 1.",
+            alw_weights(weight_shares(own[own["seed"] == seed], training), method=method),
         )
 
 
