@@ -97,7 +97,8 @@ def _resize_image(pixels: Tensor, size: list[int]) -> Tensor:
 
 
 def _scaled_size(pixels: Tensor, factor: float) -> list[int]:
-    return [max(1, round(side * factor)) for side in pixels.shape[-2:]]
+    # Halves go up: exported models compute the same, and cannot round to the even neighbour.
+    return [max(1, int(side * factor + 0.5)) for side in pixels.shape[-2:]]
 
 
 def _crop(

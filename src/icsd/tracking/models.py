@@ -1,8 +1,10 @@
 """A network as an MLflow model: a torch.export program (no pickle), images in and logits out."""
 
 import copy
+import math
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature
     from torch import nn
 
-# The program is traced on two pictures of this size. The three free sizes are above one and differ, so that
-# the exporter neither fixes nor equates them.
+# The program is traced on two pictures of this size, which are also the model's input example. The three free
+# sizes are above one and differ, so that the exporter neither fixes nor equates them.
 _TRACED = (64, 96)
 
 
@@ -39,10 +41,10 @@ def save_model(network: "nn.Module", folder: Path, spec: ModelSpec) -> None:
 def _save(network: "nn.Module", folder: Path, spec: ModelSpec) -> None:
     import mlflow.pytorch
     import torch
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     segmenter = _segmenter(network, spec)
-    small = np.asarray(Image.fromarray(spec.example).resize((_TRACED[1], _TRACED[0])))
+    small = np.asarray(ImageOps.fit(Image.fromarray(spec.example), (_TRACED[1], _TRACED[0])))
     example = np.stack([small, small[:, ::-1]])
     with torch.no_grad():
         num_classes = segmenter(torch.from_numpy(example)).shape[1]
@@ -56,6 +58,29 @@ def _save(network: "nn.Module", folder: Path, spec: ModelSpec) -> None:
         pip_requirements=[f"mlflow=={mlflow.__version__}", f"torch=={torch.__version__.split('+')[0]}"],
         metadata=dict(spec.metadata),
     )
+    _free_sizes(folder / "data" / "model.pt2")
+
+
+def _free_sizes(program: Path) -> None:
+    """Let a program take images of any size.
+
+    The exporter guards everything that it has compared while tracing, and refuses other sizes when the model
+    runs: below 17 pixels, say, or where the smallest map would be one pixel high. But the traced operations
+    are the same for every size.
+    """
+    import torch
+    from torch.utils._sympy.numbers import int_oo
+    from torch.utils._sympy.value_ranges import ValueRanges
+
+    exported = torch.export.load(program)
+    exported._guards_code = []
+    for size in exported.range_constraints:
+        exported.range_constraints[size] = ValueRanges(1, int_oo)
+    for node in exported.graph.nodes:
+        node.meta.pop("stack_trace", None)  # names of folders on this machine
+    with TemporaryDirectory(dir=program.parent) as folder:
+        torch.export.save(exported, Path(folder) / program.name)
+        (Path(folder) / program.name).replace(program)
 
 
 def _segmenter(network: "nn.Module", spec: ModelSpec) -> "nn.Module":
@@ -76,14 +101,10 @@ def _segmenter(network: "nn.Module", spec: ModelSpec) -> "nn.Module":
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             pixels = images.permute(0, 3, 1, 2).float()
-            if spec.input_scale != 1:
-                pixels = functional.interpolate(
-                    pixels,
-                    scale_factor=spec.input_scale,
-                    mode="bilinear",
-                    antialias=True,
-                    recompute_scale_factor=True,
-                )
+            if spec.input_scale != 1:  # to the size and the whole grey levels that the evaluation sees
+                scaled = [math.trunc(side * spec.input_scale + 0.5) for side in images.shape[1:3]]
+                size = [torch.sym_max(1, side) for side in scaled]
+                pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True).round()
             logits = self.network((pixels - self.mean) / self.std)["logits"]
             return functional.interpolate(logits, images.shape[1:3], mode="bilinear", align_corners=True)
 
