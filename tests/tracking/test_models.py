@@ -81,7 +81,7 @@ def assert_predicts(network: nn.Module, predict: Callable[[Tensor], Any], scale:
             expected(network, images, scale=scale),
             rtol=1e-4,
             atol=tolerance,
-            msg=lambda text, size=size: f"{size}: {text}",
+            msg=f"{size}",
         )
 
 

@@ -5,7 +5,7 @@ import math
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -103,7 +103,7 @@ def _segmenter(network: "nn.Module", spec: ModelSpec) -> "nn.Module":
             pixels = images.permute(0, 3, 1, 2).float()
             if spec.input_scale != 1:  # to the size and the whole grey levels that the evaluation sees
                 scaled = [math.trunc(side * spec.input_scale + 0.5) for side in images.shape[1:3]]
-                size = [torch.sym_max(1, side) for side in scaled]
+                size = cast(list[int], [torch.sym_max(1, side) for side in scaled])
                 pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True).round()
             logits = self.network((pixels - self.mean) / self.std)["logits"]
             return functional.interpolate(logits, images.shape[1:3], mode="bilinear", align_corners=True)
