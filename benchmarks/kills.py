@@ -1,6 +1,6 @@
 """A recorded campaign of kills: many rounds of ``tests.pipeline.kills``, one line each, and a summary.
 
-``PYTHONPATH=src:. python benchmarks/kills.py --rounds 50 --kills 4``
+``PYTHONPATH=src:. python benchmarks/kills.py --rounds 25 --kills 8``
 """
 
 import argparse
@@ -17,24 +17,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--kills", type=int, default=4, help="kills in each round")
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--kills", type=int, default=8, help="kills in each round")
     parser.add_argument("--seed", type=int, default=0, help="of the first round")
+    parser.add_argument("--keep", type=Path, help="folder for the projects of rounds with a fault")
     arguments = parser.parse_args()
-    faulty, at = 0, Counter[str]()
+    faulty, repairs, kills = 0, 0, Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
         reference = make_reference(Path(folder) / "reference")
         for seed in range(arguments.seed, arguments.seed + arguments.rounds):
             project = Path(folder) / f"round-{seed}"
             result = play(reference, project, seed=seed, kills=arguments.kills)
-            at.update(result.kills)
+            kills.update(result.kills)
+            repairs += result.repairs
             faulty += bool(result.faults)
             outcome = "; ".join(result.faults) or "as if never killed"
             print(f"round {seed}: {'; '.join(result.kills)} -> {outcome}", flush=True)
+            if result.faults and arguments.keep:
+                shutil.copytree(project, arguments.keep / project.name, symlinks=True)
             shutil.rmtree(project)
-    print(f"{arguments.rounds} rounds, {sum(at.values())} kills, {faulty} rounds with a fault")
-    for name, count in sorted(at.items()):
-        print(f"  {count:4d}  {name}")
+    finished = sum(count for kill, count in kills.items() if kill.endswith("had finished"))
+    print(
+        f"{arguments.rounds} rounds, {kills.total() - finished} kills, {finished} after the end, "
+        f"DVC's lock repaired {repairs} times, {faulty} rounds with a fault"
+    )
+    for part in ("whom and how", "where"):
+        counts = Counter[str]()
+        for kill, count in kills.items():
+            way, _, place = kill.partition(" in ")
+            counts[way if part == "whom and how" else place or "after the end"] += count
+        print(f"{part}:", ", ".join(f"{name} {count}" for name, count in counts.most_common()))
     raise SystemExit(1 if faulty else 0)
 
 

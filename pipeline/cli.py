@@ -216,8 +216,9 @@ def experiments(methods: tuple[str, ...], all_commits: bool, as_csv: bool) -> No
 def repair() -> None:
     """Mend what a killed `dvc` left behind, so that it runs again.
 
-    A `dvc` that is killed while it writes its lock file leaves an empty one, and then refuses every command
-    with "JSON structure is corrupted". The file is replaced if no other `dvc` is running in this repository.
+    DVC writes two of its own files in place. A kill at that moment leaves them cut off, and DVC then refuses
+    every command with "JSON structure is corrupted" or "'./dvc.lock' is invalid". They are mended if no other
+    `dvc` is running in this repository, and nothing that was finished runs again.
     """
     from icsd.commands.repair import repair as run
 

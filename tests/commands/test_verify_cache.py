@@ -52,7 +52,7 @@ def repository(sound, tmp_path, monkeypatch):
 def findings(root):
     """Subject -> state and lines, of what is not in order."""
     checks = {check.subject: check for check in check_cache(root)}
-    assert checks.keys() == {"lock", "objects", "outputs"}
+    assert checks.keys() == {"locks", "objects", "outputs"}
     return {name: (check.state, check.details) for name, check in checks.items() if check.state != State.OK}
 
 
@@ -158,12 +158,22 @@ def test_a_lock_file_that_a_killed_dvc_left_empty_is_found(repository):
     (repository / RWLOCK).parent.mkdir(parents=True, exist_ok=True)
     (repository / RWLOCK).write_bytes(b"")
     assert findings(repository) == {
-        "lock": (State.DIFFERS, (f"{RWLOCK}: damaged; `python -m pipeline repair` mends it",))
+        "locks": (State.DIFFERS, (f"{RWLOCK}: damaged; `python -m pipeline repair` mends it",))
     }
 
 
+def test_a_dvc_lock_that_was_cut_off_is_found_and_nothing_is_made_of_it(repository):
+    path = repository / "dvc.lock"
+    path.write_bytes(path.read_bytes()[:-20])
+    [check] = check_cache(repository)
+    assert (check.state, check.details) == (
+        State.DIFFERS,
+        ("dvc.lock: damaged; `python -m pipeline repair` mends it",),
+    )
+
+
 def test_files_of_dvc_that_it_cannot_read_itself_are_a_finding(repository):
-    (repository / "dvc.lock").write_text("stages: [")
+    (repository / "dvc.yaml").write_text("stages: [")
     checks = {check.subject: check for check in check_cache(repository)}
     assert checks["cache"].state == State.DIFFERS
     assert "DVC cannot read its own files" in checks["cache"].details[0]

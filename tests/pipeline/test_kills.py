@@ -9,7 +9,9 @@ def reference(tmp_path_factory):
     return make_reference(tmp_path_factory.mktemp("kills") / "reference")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_a_pipeline_killed_at_random_moments_ends_as_if_it_had_not_been(reference, tmp_path, seed):
-    """A few rounds of the campaign that ``benchmarks/kills.py`` plays at length."""
-    assert play(reference, tmp_path / "round", seed=seed, kills=3).faults == []
+    """One round of the campaign that ``benchmarks/kills.py`` plays at length."""
+    round_ = play(reference, tmp_path / "round", seed=seed, kills=8)
+    assert len(round_.kills) == 8
+    assert round_.faults == []

@@ -1,49 +1,93 @@
 """Command ``repair``: mend what a killed ``dvc`` leaves behind."""
 
 import json
+import re
 from pathlib import Path
 
 import psutil
 
 from icsd.errors import UserError
 from icsd.files import write_bytes
+from icsd.yaml_files import parse_yaml
 
 RWLOCK = Path(".dvc") / "tmp" / "rwlock"
 """Which process reads and writes which path; ``dvc`` rewrites it in place around every stage."""
+LOCK = Path("dvc.lock")
+"""What every stage was made from and gave; ``dvc`` rewrites it in place after every stage."""
+_STAGE = re.compile(rb"^(?:  [^\s#-]|\x00)", re.MULTILINE)
+"""How a line of dvc.lock begins with which a stage begins, or what a power cut leaves instead."""
 
 
 def repair(root: Path) -> list[str]:
-    """Replace DVC's lock file if it is damaged and no ``dvc`` is running; one line per thing checked.
+    """Mend DVC's own files if they are damaged and no ``dvc`` is running; one line per thing checked.
 
-    DVC refuses every command while that file is empty or cut off (treeverse/dvc#7615). The file says which
-    process holds which path, and is worthless once those processes are gone.
+    DVC writes both files in place, and refuses every command while one of them is empty or cut off
+    (treeverse/dvc#7615). ``rwlock`` says which process holds which path, and is worthless once those are
+    gone. ``dvc.lock`` keeps the stages before the cut; the next ``dvc repro`` finds the results of the
+    others in DVC's cache, and runs none of them again.
 
     Raises:
         UserError: There is no DVC repository here, or another ``dvc`` is running in it.
     """
     if not (root / ".dvc").is_dir():
         raise UserError(f"{root}: not a DVC repository; run from the root of the repository")
-    path = root / RWLOCK
-    if not lock_is_damaged(root):
-        return [f"{RWLOCK}: in order"]
-    if users := _dvc_processes(root):
+    damaged = damaged_files(root)
+    if damaged and (users := _dvc_processes(root)):
         raise UserError(
-            f"{RWLOCK} is damaged, but another dvc is running here (process {', '.join(map(str, users))}): "
-            "wait for it, or end it, and repair then"
+            f"{damaged[0]} is damaged, but another dvc is running here "
+            f"(process {', '.join(map(str, users))}): wait for it, or end it, and repair then"
         )
-    write_bytes(path, b"{}")
-    return [f"{RWLOCK}: was damaged (a dvc was killed while it wrote it); mended"]
+    return [
+        f"{name}: was damaged (a dvc was killed while it wrote it); {_mend(root, name)}"
+        if name in damaged
+        else f"{name}: in order"
+        for name in (RWLOCK, LOCK)
+    ]
 
 
-def lock_is_damaged(root: Path) -> bool:
-    """Whether DVC would refuse every command because of its lock file."""
-    path = root / RWLOCK
+def damaged_files(root: Path) -> list[Path]:
+    """Which of DVC's own files are so damaged that it would refuse every command."""
+    readable = {RWLOCK: _is_json, LOCK: _is_lock}
+    return [
+        name
+        for name, is_readable in readable.items()
+        if (root / name).is_file() and not is_readable((root / name).read_bytes())
+    ]
+
+
+def _is_json(content: bytes) -> bool:
     try:
-        return not isinstance(json.loads(path.read_bytes()), dict)
-    except FileNotFoundError:
-        return False
+        return isinstance(json.loads(content), dict)
     except ValueError:
-        return True
+        return False
+
+
+def _is_lock(content: bytes) -> bool:
+    """Whether DVC would read this as dvc.lock."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    try:
+        COMPILED_LOCKFILE_SCHEMA(parse_yaml(content, LOCK))
+    except (Invalid, UserError):
+        return False
+    return True
+
+
+def _mend(root: Path, name: Path) -> str:
+    if name == RWLOCK:
+        write_bytes(root / RWLOCK, b"{}")
+        return "mended"
+    content = (root / LOCK).read_bytes()
+    begins = [match.start() for match in _STAGE.finditer(content)]
+    for number, begin in reversed(list(enumerate(begins))):
+        if _is_lock(content[:begin]):
+            write_bytes(root / LOCK, content[:begin])
+            return (
+                f"mended, with the first {number} stages; `dvc repro` brings the others back from its cache"
+            )
+    (root / LOCK).unlink()
+    return "removed; `dvc repro` brings all stages back from its cache"
 
 
 def _dvc_processes(root: Path) -> list[int]:

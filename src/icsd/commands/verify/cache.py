@@ -10,7 +10,7 @@ from typing import Any
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from icsd.commands.repair import RWLOCK, lock_is_damaged
+from icsd.commands.repair import LOCK, RWLOCK, damaged_files
 from icsd.commands.verify.checks import Check, State, check_of
 
 _FOLDER = ".dir"
@@ -52,11 +52,14 @@ class _Digests:
 
 
 def check_cache(root: Path) -> Iterator[Check]:
-    """DVC's lock file, the objects in its cache, and the outputs; nothing where DVC is not in use."""
-    if not (root / ".dvc").is_dir() or not (root / "dvc.lock").exists():
+    """DVC's lock files, the objects in its cache, and the outputs; nothing where DVC is not in use."""
+    if not (root / ".dvc").is_dir() or not (root / LOCK).exists():
         return
-    damaged = [f"{RWLOCK}: damaged; `python -m pipeline repair` mends it"] if lock_is_damaged(root) else []
-    yield check_of("lock", damaged, same=f"{RWLOCK} is readable, or not there")
+    damaged = damaged_files(root)
+    lines = [f"{name}: damaged; `python -m pipeline repair` mends it" for name in damaged]
+    yield check_of("locks", lines, same=f"{LOCK} is readable, and {RWLOCK} where there is one")
+    if LOCK in damaged:
+        return
     try:
         with Repo(str(root)) as repo:
             outputs, cache = _outputs(root, repo), Path(repo.cache.local.path)
