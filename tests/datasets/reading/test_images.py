@@ -1,4 +1,5 @@
 import io
+import struct
 import zlib
 
 import numpy as np
@@ -38,6 +39,24 @@ def test_the_content_and_not_the_suffix_says_what_a_file_is(saved, name):
 def test_grey_of_16_bits_is_scaled(saved, suffix):
     path = saved(Image.fromarray(GREY.astype(np.uint16) * 257), f"m.{suffix}")
     np.testing.assert_array_equal(read_image(path), AS_RGB)
+
+
+def test_grey_of_16_bits_may_count_from_white(tmp_path):
+    rows = (65535 - GREY.astype("<u2") * 257).tobytes()
+    entries = [
+        (256, 8),
+        (257, 6),
+        (258, 16),
+        (259, 1),
+        (262, 0),
+        (273, 122),
+        (277, 1),
+        (278, 6),
+        (279, len(rows)),
+    ]
+    tags = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in entries)
+    (tmp_path / "m.tif").write_bytes(b"II*\0\x08\0\0\0\x09\0" + tags + bytes(4) + rows)
+    np.testing.assert_array_equal(read_image(tmp_path / "m.tif"), AS_RGB)
 
 
 def test_a_value_between_two_of_8_bits_becomes_the_nearer_one(saved):
@@ -118,6 +137,10 @@ def test_postscript_does_not_reach_its_interpreter(tmp_path):
         (bytes(128) + b"DICM", "a DICOM image"),
         (b"8BPS\0", "a Photoshop file"),
         (b"something", "begins with b'something'"),
+        (
+            b"\x89PNG nothing",
+            "begins like a PNG file, but is damaged, or of a kind that no decoder here reads",
+        ),
     ],
 )
 def test_what_is_no_picture_is_called_what_it_is(tmp_path, content, words):

@@ -16,6 +16,16 @@ from icsd.errors import UserError
 MAX_PIXELS = 89_478_485
 """Pixels of the largest picture that is read: Pillow's own limit, 268 MB as RGB."""
 
+_BEGINNINGS = {
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"RIFF": "WEBP",
+}
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # a tag of TIFF
+
 # The size is checked below, by name; Pillow's warning would not say which file it means.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -28,11 +38,13 @@ class Picture:
         image: with its pixels loaded.
         format: Pillow's name of the file format.
         raw_mode: how the file stores its pixels, as Pillow calls it; "L;4" is grey with 4 bits.
+        white_is_zero: whether Pillow leaves it to others that large numbers are dark.
     """
 
     image: Image.Image
     format: str
     raw_mode: str
+    white_is_zero: bool = False
 
 
 def decode(path: Path, kind: str, *, formats: Sequence[str]) -> Picture:
@@ -60,9 +72,7 @@ def decode(path: Path, kind: str, *, formats: Sequence[str]) -> Picture:
             f"{problem}{path.parent.name}/ holds no such file, whatever the suffix or its case"
         ) from error
     except UnidentifiedImageError as error:
-        raise UserError(
-            f"{problem}{what_it_is(content)}; {kind}s are read from {_listed(formats)} files"
-        ) from error
+        raise UserError(f"{problem}{_unidentified(content, kind, formats)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(f"{problem}{_too_large()} ({error})") from error
     except Exception as error:  # a decoder given a damaged file raises whatever it stumbles over
@@ -76,12 +86,13 @@ def _decoded(content: bytes, formats: Sequence[str]) -> Picture:
         if width * height > MAX_PIXELS:
             raise UserError(f"{_too_large()} (it has {width:,} × {height:,})")
         raw_mode = _raw_mode(image)
+        tags = getattr(image, "tag_v2", {}) if image.mode.startswith("I;16") else {}
         name = "JPEG" if image.format == "MPO" else str(image.format)  # several JPEGs in one file
         image.load()
     problem = _damage(content, name)
     if problem:
         raise UserError(f"it is damaged: {problem}; copy it again from where it came from")
-    return Picture(image, name, raw_mode)
+    return Picture(image, name, raw_mode, tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
 
 
 def _raw_mode(image: Image.Image) -> str:
@@ -110,6 +121,13 @@ def _png_damage(content: bytes) -> str | None:
             return None
         position += 12 + length
     return "its end is missing"
+
+
+def _unidentified(content: bytes, kind: str, formats: Sequence[str]) -> str:
+    name = next((name for beginning, name in _BEGINNINGS.items() if content.startswith(beginning)), None)
+    if name in formats:
+        return f"it begins like a {name} file, but is damaged, or of a kind that no decoder here reads"
+    return f"{what_it_is(content)}; {kind}s are read from {_listed(formats)} files"
 
 
 def _too_large() -> str:

@@ -24,9 +24,11 @@ def read_image(path: Path) -> Pixels:
         UserError: see ``decode``; also when what a viewer shows is not certain (transparent pixels, values
             without a fixed white such as 32-bit numbers). Names the file.
     """
-    image = _upright(decode(path, "image", formats=_FORMATS).image)
+    picture = decode(path, "image", formats=_FORMATS)
+    image = _upright(picture.image)
     if image.mode.startswith("I;16"):
         grey = _scaled_to_8_bits(np.asarray(image))
+        grey = 255 - grey if picture.white_is_zero else grey
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode not in _MODES:
         raise UserError(
