@@ -5,10 +5,11 @@ import random
 import numpy as np
 import pytest
 
-from icsd.arrays import read_arrays, write_arrays
+from icsd.arrays import Layout, read_arrays, write_arrays
 from icsd.errors import UserError
 
 ARRAYS = {"confusion": np.arange(18).reshape(2, 3, 3), "ids": np.array(["0001", "0002"])}
+LAYOUT: Layout = {"confusion": ("integer", 3), "ids": ("text", 1)}
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def same(first, second):
 
 def test_arrays_come_back_as_they_were_and_equal_arrays_are_equal_bytes(path, tmp_path):
     assert same(read_arrays(path), ARRAYS)
-    assert read_arrays(path, ["ids"]).keys() == {"ids"}
+    assert read_arrays(path, {"ids": ("text", 1)}).keys() == {"ids"}
     write_arrays(tmp_path / "again.npz", ARRAYS)
     assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
 
@@ -33,7 +34,20 @@ def test_an_array_that_is_missing_is_named_with_what_to_do(path):
     with pytest.raises(
         UserError, match="array ics is missing; `dvc checkout -f results/shapes/kd/resnet18-0/"
     ):
-        read_arrays(path, ["ics"])
+        read_arrays(path, {"ics": ("real", 2)})
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        ({"confusion": ("real", 3)}, "array confusion is int64 with 3 axes, not real with 3"),
+        ({"confusion": ("integer", 2)}, "array confusion is int64 with 3 axes, not integer with 2"),
+        ({"ids": ("integer", 1)}, "array ids is <U4 with 1 axes, not integer with 1"),
+    ],
+)
+def test_an_array_of_another_kind_is_refused(path, layout, said):
+    with pytest.raises(UserError, match=said):
+        read_arrays(path, layout)
 
 
 def test_no_file_is_no_damage(tmp_path):
@@ -49,7 +63,7 @@ def test_a_changed_bit_is_found_or_changes_nothing(path):
         damaged[index] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
         try:
-            assert same(read_arrays(path, list(ARRAYS)), ARRAYS)
+            assert same(read_arrays(path, LAYOUT), ARRAYS)
         except UserError as error:
             messages.append(str(error))
     assert len(messages) > len(content) / 2

@@ -6,6 +6,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from icsd.errors import UserError
 from icsd.records import CostRecord, DivergedRecord, MetricsRecord, SourceRecord, TrainRecord, read_record
@@ -70,3 +71,17 @@ def test_a_damaged_record_is_refused_by_name_or_still_a_record(tmp_path):
             messages.append(str(error))
     assert len(messages) > 100
     assert all(message.startswith(f"{path}: ") for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        ({"method": 5}, "method"),
+        ({"method": {"weights": {"kd": "many"}}}, "method.weights.kd"),
+        ({"images": {"scale": [1]}}, "images.scale.1"),
+        ({"alw": [1]}, "alw"),
+    ],
+)
+def test_the_blocks_that_are_read_have_the_structure_in_which_they_are_read(params, field):
+    with pytest.raises(ValidationError, match=field):
+        TrainRecord.model_validate({"params": params})

@@ -1,9 +1,9 @@
 """Files of named arrays (npz): written whole, and read without executing code."""
 
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,11 @@ from icsd.files import write_bytes
 from icsd.runs import advice_for
 
 Arrays = Mapping[str, NDArray[np.generic]]
+Kind = Literal["integer", "real", "text"]
+Layout = Mapping[str, tuple[Kind, int]]
+"""Name -> kind of the values, and number of axes."""
+_KINDS: Mapping[Kind, str] = {"integer": "iu", "real": "f", "text": "U"}
+"""The letters of numpy's types."""
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:
@@ -22,22 +27,32 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     write_bytes(path, content.getbuffer())
 
 
-def read_arrays(path: Path, names: Collection[str] = ()) -> dict[str, NDArray[Any]]:
-    """Every array of a file, or those of ``names``; each has its checksum in the file.
+def read_arrays(path: Path, layout: Layout | None = None) -> dict[str, NDArray[Any]]:
+    """Arrays of a file; each has its checksum in the file.
+
+    Args:
+        path: The file.
+        layout: The arrays that are needed, with kind and number of axes; None for all that there are.
 
     Raises:
         FileNotFoundError: There is no such file.
-        UserError: It is damaged, or one of ``names`` is missing; says what brings it back.
+        UserError: It is damaged, or an array is missing or another; says what brings it back.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if missing := [name for name in names if name not in arrays]:
-                raise UserError(f"array {missing[0]} is missing")
-            return {name: arrays[name] for name in names or arrays}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in layout or stored if name in stored}
     except FileNotFoundError:
         raise
-    except UserError as error:
-        raise UserError(f"{path}: {error}; {advice_for(path)}") from error
     except Exception as error:  # numpy, zipfile and zlib have many
         reason = str(error).split("\n", 1)[0] or type(error).__name__
         raise UserError(f"{path}: not a readable npz file ({reason}); {advice_for(path)}") from error
+    for name, (kind, axes) in (layout or {}).items():
+        if name not in arrays:
+            raise UserError(f"{path}: array {name} is missing; {advice_for(path)}")
+        array = arrays[name]
+        if array.dtype.kind not in _KINDS[kind] or array.ndim != axes:
+            raise UserError(
+                f"{path}: array {name} is {array.dtype} with {array.ndim} axes, not {kind} with {axes}; "
+                f"{advice_for(path)}"
+            )
+    return arrays

@@ -7,7 +7,7 @@ extended (unknown keys are ignored) and refuses those in which something that it
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from icsd.errors import UserError
 from icsd.files import write_json
@@ -108,6 +108,39 @@ class Provenance(Record):
     pretrained: str | None
 
 
+class MethodRecord(Record):
+    """What is read of a method's block."""
+
+    method: str = ""
+    alw: bool = False
+    weights: dict[str, float] = {}
+
+
+class ImagesRecord(Record):
+    """What is read of the block of the images."""
+
+    input_scale: float = 1
+    scale: tuple[float, float] = (1, 1)
+
+
+class ParamsRecord(Record):
+    """What is read of the parameter blocks that determine a run; the file has all of them."""
+
+    method: MethodRecord = MethodRecord()
+    images: ImagesRecord = ImagesRecord()
+    alw: dict[str, str | float | None] = {}
+
+
+def _checked_params(params: dict[str, Any]) -> dict[str, Any]:
+    """Raises ValueError where a block has not the structure in which it is read."""
+    try:
+        ParamsRecord.model_validate(params, strict=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+    return params
+
+
 class TrainRecord(Record):
     """runs/.../train.json: how one network was trained; the same bytes in every identical run."""
 
@@ -132,7 +165,7 @@ class TrainRecord(Record):
     """Which loss was not finite, and when; None for a run that ended well."""
     weights_source: str | None = "set by hand"
     """Where the terms' weights come from: published, tuned (and how), set by hand; None without terms."""
-    params: dict[str, Any]
+    params: Annotated[dict[str, Any], AfterValidator(_checked_params)]
     """The parameter blocks that determine the run."""
     provenance: Provenance | None = None
     """None in files of older versions."""

@@ -202,6 +202,21 @@ def test_one_pixel_in_a_stored_confusion_matrix_counts(project, check):
 
 
 @pytest.mark.parametrize(
+    ("confusion", "said"),
+    [(np.array("x"), "shape"), (np.full((5, 9, 9), "x"), "<U1 recorded, int64 now"), (None, "shape unknown")],
+)
+def test_arrays_of_another_kind_differ(project, check, confusion, said):
+    path = project / RESULTS / "confusion.npz"
+    with np.load(path) as stored:
+        arrays = dict(stored) | {"confusion": confusion}
+    path.unlink()
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    _, checks, last = check()
+    assert last == f"{ROW}: does not hold: numbers"
+    assert said in checks["numbers"][1]
+
+
+@pytest.mark.parametrize(
     ("number", "said"), [("12.3457", "12.3457 %"), ("", "no number")], ids=["another number", "a gap"]
 )
 def test_the_report_must_say_what_the_results_say(project, check, number, said):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from icsd.arrays import read_arrays
+from icsd.arrays import Layout, read_arrays
 from icsd.errors import UserError
 from icsd.records import CostRecord, MetricsRecord, TrainRecord, read_record
 from icsd.reporting.results import Panels, Results, Run, SimilarityHistory
@@ -17,6 +17,19 @@ from icsd.runs import TEACHER, RunKey, advice_for
 
 Array = NDArray[np.generic]
 Part = TypeVar("Part")
+_CONFUSION: Layout = {"confusion": ("integer", 3), "ids": ("text", 1)}
+_SIMILARITY: Layout = {
+    "epochs": ("integer", 1),
+    "student": ("real", 3),
+    "teacher": ("real", 2),
+    "distance": ("real", 1),
+}
+_PANELS: Layout = {
+    "ids": ("text", 1),
+    "images": ("integer", 4),
+    "labels": ("integer", 3),
+    "predictions": ("integer", 3),
+}
 
 
 def load_results(
@@ -48,7 +61,7 @@ def read_panels(path: Path) -> Panels:
     Raises:
         UserError: The file is malformed.
     """
-    arrays = read_arrays(path, ("ids", "images", "labels", "predictions"))
+    arrays = read_arrays(path, _PANELS)
     images, labels, predictions = (arrays[name] for name in ("images", "labels", "predictions"))
     if images.shape[:3] != labels.shape or predictions.shape != labels.shape:
         raise UserError(
@@ -75,17 +88,16 @@ class _Reader:
         if metrics is not None:
             self._require_own(results / "metrics.json", metrics, method=method, student=student, seed=seed)
         training, history, cost = self._training(key)
-        confusion = self._part(
-            results / "confusion.npz", lambda path: read_arrays(path, ("confusion", "ids"))
-        )
+        confusion = self._part(results / "confusion.npz", lambda path: read_arrays(path, _CONFUSION))
         role = "teacher" if student is None else "student"
-        ics = self._part(results / "ics.npz", lambda path: read_arrays(path, (role,)))
+        ics = self._part(results / "ics.npz", lambda path: read_arrays(path, {role: ("real", 2)}))
         panels = self._part(results / "panels.npz", lambda path: path if path.stat() else None)
         if metrics is not None:
             size = len(metrics.classes)
             _require_shape(
                 results / "confusion.npz", confusion, "confusion", (metrics.num_images, size, size)
             )
+            _require_shape(results / "confusion.npz", confusion, "ids", (metrics.num_images,))
             _require_shape(results / "ics.npz", ics, role, (size, size))
         return Run(
             method=method,
@@ -159,9 +171,8 @@ def _read_history(path: Path) -> pd.DataFrame:
 def _read_similarity(path: Path) -> SimilarityHistory | None:
     if not path.exists():
         return None
-    names = ("epochs", "student", "teacher", "distance")
-    arrays = read_arrays(path, names)
-    epochs, student, teacher, distance = (arrays[name] for name in names)
+    arrays = read_arrays(path, _SIMILARITY)
+    epochs, student, teacher, distance = (arrays[name] for name in _SIMILARITY)
     if student.shape != (len(epochs), *teacher.shape) or distance.shape != epochs.shape:
         raise UserError(
             f"{path}: epochs {epochs.shape}, student {student.shape}, teacher {teacher.shape} and distance"

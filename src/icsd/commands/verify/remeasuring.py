@@ -56,6 +56,8 @@ def _differences(evaluation: Evaluation, key: RunKey, recorded: MetricsRecord) -
 def _array_differences(name: str, stored: NDArray[Any] | None, now: NDArray[Any]) -> Iterator[str]:
     if stored is None or stored.shape != now.shape:
         yield f"{name}: shape {stored.shape if stored is not None else 'unknown'} recorded, {now.shape} now"
+    elif stored.dtype.kind != now.dtype.kind:
+        yield f"{name}: {stored.dtype} recorded, {now.dtype} now"
     elif stored.dtype.kind == "f":
         if not np.array_equal(stored, now, equal_nan=True):
             yield f"{name}: differs by at most {np.nanmax(np.abs(stored - now)):.3g}"
