@@ -43,17 +43,18 @@ def chance_results(
     seeds = random.normal(0, of_seeds, (num_methods, num_seeds, 1))
     above = np.zeros(num_methods) if not gains else np.array((0.0, *gains))
     share = 1 / (1 + np.exp(-(0.8 + shared + own + seeds + above[:, None, None])))
+    ids = tuple(f"clip{index // per_clip}_{index:04d}" for index in range(num_images))
     hits = np.rint(10_000 * share).astype(np.int64)
     runs = {
-        ("resnet18", method, seed): _run(method, "resnet18", seed, hits[row, seed])
+        ("resnet18", method, seed): _run(method, "resnet18", seed, hits[row, seed], ids)
         for row, method in enumerate(methods)
         for seed in range(num_seeds)
     }
-    teacher = _run("teacher", "resnet50", 0, np.full(num_images, 9_000))
+    teacher = _run("teacher", "resnet50", 0, np.full(num_images, 9_000), ids)
     return Results("chance", methods, ("resnet18",), tuple(range(num_seeds)), teacher, runs)
 
 
-def _run(method: str, network: str, seed: int, hits: NDArray[np.int64]) -> Run:
+def _run(method: str, network: str, seed: int, hits: NDArray[np.int64], ids: tuple[str, ...]) -> Run:
     confusion = np.stack([np.stack([hits, 10_000 - hits], 1), np.stack([10_000 - hits, hits], 1)], 1)
     total = confusion.sum(axis=0)
     metrics = MetricsRecord.model_validate(
@@ -79,5 +80,4 @@ def _run(method: str, network: str, seed: int, hits: NDArray[np.int64]) -> Run:
             "teacher_sha256": None,
         }
     )
-    ids = tuple(f"{index:04d}" for index in range(len(hits)))
     return Run(method, network, seed, metrics, None, None, None, confusion, ids, None, None)

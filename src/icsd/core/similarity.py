@@ -15,9 +15,9 @@ def ics_matrix(
 
     Entry [i, j] is KL(p_i || p_j), where p_c is the softmax of class map c over the valid positions of its
     image (arXiv 2308.04243). With P = p and L = log(N p) for N positions it is Σ P_i L_i − Σ P_i L_j: one
-    matrix product for all pairs. log N cancels; L is near 0 where a map is near uniform, while log p is near −log N
-    and would round away the digits that tell two such maps apart. The diagonal is exactly 0; an
-    image without a valid position has the matrix 0.
+    matrix product for all pairs. log N cancels; L is near 0 where a map is near uniform, while log p is near
+    −log N and would round away the digits that tell two such maps apart. The diagonal is exactly 0; an image
+    without a valid position has the matrix 0.
     """
     with full_precision(logits) as (scores,):
         scores = scores.flatten(2) / temperature

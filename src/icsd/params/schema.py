@@ -7,9 +7,10 @@ comes out has no defaults of its own: a key that neither file sets is an error.
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from icsd.models.catalogue import BACKBONES
 from icsd.params.alw import AlwChanges, AlwParams
@@ -194,6 +195,21 @@ class Report(Block):
 
     resamples: Annotated[int, Field(ge=100)]
     seed: Natural
+    clips: str
+
+    @property
+    def clip_pattern(self) -> str | None:
+        """The regular expression of a clip's name; None where images are independent."""
+        return None if self.clips == "none" else self.clips
+
+    @field_validator("clips")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        return pattern
 
 
 class Runtime(Block):

@@ -10,10 +10,37 @@ import numpy as np
 from icsd.reporting.results import ALONE, Results, Run
 from icsd.reporting.statistics.estimates import LEVEL, estimate, holm
 from icsd.reporting.statistics.intervals import Interval, interval
-from icsd.reporting.statistics.resampling import Values, image_weights, resampled_miou
+from icsd.reporting.statistics.resampling import (
+    Values,
+    clip_weights,
+    clips_of,
+    image_weights,
+    resampled_miou,
+)
 
-Resampled = Mapping[tuple[str, str, int], Values]
-"""(student, method, seed) -> mIoU on every resample of the images, percent; the teacher by its own names."""
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """The mIoU of every evaluated network on resamples of the test images.
+
+    Attributes:
+        values: (student, method, seed) -> percent, per resample; the teacher by its own names.
+        num_images: Of the reported split.
+        num_clips: How many clips these come from; None where single images are drawn.
+    """
+
+    values: Mapping[tuple[str, str, int], Values]
+    num_images: int = 0
+    num_clips: int | None = None
+
+    @property
+    def num_blocks(self) -> int:
+        """What is drawn independently: clips, or images."""
+        return self.num_images if self.num_clips is None else self.num_clips
+
+    def of(self, run: Run) -> Values | None:
+        """The values of a run; None where its confusion matrices are missing."""
+        return self.values.get((run.student, run.method, run.seed))
 
 
 @dataclass(frozen=True)
@@ -58,15 +85,33 @@ Differences = Mapping[tuple[str, str], Difference]
 """(method, other method) -> the first minus the second, for every two different methods, both ways round."""
 
 
-def resample(results: Results, *, resamples: int, seed: int) -> Resampled:
-    """The mIoU of every evaluated network, all on the same resamples of the test images."""
+def resample(results: Results, *, resamples: int, seed: int, clips: str | None = None) -> Resampled:
+    """The mIoU of every evaluated network, all on the same resamples of the test images.
+
+    Args:
+        results: What ran.
+        resamples: How many.
+        seed: Of the draws.
+        clips: The pattern of a clip's name at the start of an image's; None: images are independent.
+
+    Raises:
+        UserError: The pattern does not match an image's name.
+    """
     runs = [run for run in results.evaluated() if run.confusion is not None]
     if not runs:
-        return {}
-    weights = image_weights(len(runs[0].ids), resamples=resamples, seed=seed)
-    return {
-        _key(run): 100 * resampled_miou(run.confusion, weights) for run in runs if run.confusion is not None
+        return Resampled({})
+    ids = runs[0].ids
+    if clips is None:
+        num_clips, weights = None, image_weights(len(ids), resamples=resamples, seed=seed)
+    else:
+        clip_of = clips_of(ids, clips)
+        num_clips, weights = len(set(clip_of)), clip_weights(clip_of, resamples=resamples, seed=seed)
+    values = {
+        (run.student, run.method, run.seed): 100 * resampled_miou(run.confusion, weights)
+        for run in runs
+        if run.confusion is not None
     }
+    return Resampled(values, len(ids), num_clips)
 
 
 def scores(runs: Sequence[Run]) -> list[float]:
@@ -76,7 +121,7 @@ def scores(runs: Sequence[Run]) -> list[float]:
 
 def score_interval(runs: Sequence[Run], resampled: Resampled) -> Interval | None:
     """A 95 % interval of the mean mIoU of runs that differ in their seeds only, percent."""
-    return _interval(scores(runs), [resampled.get(_key(run)) for run in runs], _num_images(runs))
+    return _interval(scores(runs), [resampled.of(run) for run in runs], resampled.num_blocks)
 
 
 def all_differences(results: Results, student: str, resampled: Resampled) -> Differences:
@@ -118,27 +163,19 @@ def _difference(runs: Sequence[Run], references: Sequence[Run], resampled: Resam
     estimated = estimate(values)
     if estimated is None:
         return Difference()
-    known = [(resampled.get(_key(ours)), resampled.get(_key(theirs))) for ours, theirs in pairs]
+    known = [(resampled.of(ours), resampled.of(theirs)) for ours, theirs in pairs]
     span = _interval(
         values,
         [None if ours is None or theirs is None else ours - theirs for ours, theirs in known],
-        _num_images(runs),
+        resampled.num_blocks,
     )
     difference = Difference(estimated.mean, estimated.std, n_pairs=estimated.n)
     return difference if span is None else replace(difference, low=span.low, high=span.high, p=span.p)
 
 
-def _interval(values: list[float], resampled: Sequence[Values | None], num_images: int) -> Interval | None:
-    """None without values, with a single image, or where the confusion matrices of a run are missing."""
+def _interval(values: list[float], resampled: Sequence[Values | None], num_blocks: int) -> Interval | None:
+    """None without values, with one image or clip, or where the confusion matrices of a run are missing."""
     known = [each for each in resampled if each is not None]
-    if not known or len(known) < len(values) or num_images < 2:
+    if not known or len(known) < len(values) or num_blocks < 2:
         return None
-    return interval(values, np.stack(known), num_images=num_images)
-
-
-def _num_images(runs: Sequence[Run]) -> int:
-    return len(runs[0].ids) if runs else 0
-
-
-def _key(run: Run) -> tuple[str, str, int]:
-    return run.student, run.method, run.seed
+    return interval(values, np.stack(known), num_images=num_blocks)

@@ -58,6 +58,7 @@ def write_report(
     palette: NDArray[np.uint8],
     resamples: int,
     seed: int,
+    clips: str | None = None,
     focus: str | None = None,
     title: str | None = None,
 ) -> dict[str, Any]:
@@ -73,6 +74,7 @@ def write_report(
         palette: [C, 3] colours, 0..255.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
+        clips: The pattern of a clip's name at the start of an image's; None: images are independent.
         focus: The method the report is about; ``aicsd``, or the grid's last method where that was not run.
         title: Heading; made from the dataset's name by default.
 
@@ -89,7 +91,7 @@ def write_report(
 
     focus = focus or ("aicsd" if "aicsd" in results.methods else results.methods[-1])
     title = title or f"Distilling segmentation networks: {results.dataset}"
-    rows = table_rows(results, resample(results, resamples=resamples, seed=seed), focus=focus)
+    rows = table_rows(results, resample(results, resamples=resamples, seed=seed, clips=clips), focus=focus)
     tables = {
         name: display(rows[name])
         for name, display in DISPLAYS.items()

@@ -69,7 +69,7 @@ def verdict(row: Row) -> str:
     if row["n"] < 2:
         return "one seed, so training noise is unknown and nothing can be concluded"
     if pd.isna(p):
-        return "not testable: a single image, or nothing varies"
+        return "not testable: a single image or clip, or nothing varies"
     if low <= 0 <= high:
         return "not distinguishable from zero"
     side = "gain" if low > 0 else "loss"

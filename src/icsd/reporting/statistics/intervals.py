@@ -44,7 +44,8 @@ def interval(values: Sequence[float], resampled: Values, *, num_images: int) -> 
     Args:
         values: The measured value of each seed.
         resampled: [seeds, resamples], a value per seed and resample of the images, which all seeds share.
-        num_images: How many images each resample has.
+        num_images: How many images, or clips of them, each resample draws: their variance has one degree of
+            freedom less, and resampling shows it too small by (n - 1) / n.
     """
     num_seeds = len(values)
     covariance = np.cov(resampled, ddof=0).reshape(num_seeds, num_seeds) * num_images / (num_images - 1)

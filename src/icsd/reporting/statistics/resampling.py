@@ -1,9 +1,13 @@
 """Bootstrap resamples of the test images, and the mIoU of a network on each of them."""
 
+import re
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from icsd.core.seeds import seed_at
+from icsd.errors import UserError
 
 Counts = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -14,6 +18,36 @@ def image_weights(num_images: int, *, resamples: int, seed: int) -> Values:
     generator = np.random.default_rng(seed_at(seed, "bootstrap", "images"))
     weights = generator.multinomial(num_images, np.full(num_images, 1 / num_images), size=resamples)
     return weights.astype(np.float64)
+
+
+def clip_weights(clips: Sequence[str], *, resamples: int, seed: int) -> Values:
+    """How often each image is in each resample, [resamples, images], where whole clips are drawn.
+
+    Frames of a clip resemble each other, so a clip, not a frame, is what could have been another one.
+
+    Args:
+        clips: The clip of every image.
+        resamples: How many.
+        seed: Of the draws.
+    """
+    names, clip_of = np.unique(np.asarray(clips), return_inverse=True)
+    return image_weights(len(names), resamples=resamples, seed=seed)[:, clip_of]
+
+
+def clips_of(ids: Sequence[str], pattern: str) -> list[str]:
+    """The clip of every image: what the pattern matches at the start of its name.
+
+    Raises:
+        UserError: It does not match the start of a name.
+    """
+    found = [re.match(pattern, name) for name in ids]
+    for name, match in zip(ids, found, strict=True):
+        if not match or not match[0]:
+            raise UserError(
+                f"report.clips: {pattern!r} does not match the start of the image name {name!r}; "
+                "give the pattern of a clip's name, or none where images are independent"
+            )
+    return [match[0] for match in found if match]
 
 
 def resampled_miou(confusion: Counts, weights: Values) -> Values:

@@ -50,7 +50,7 @@ def rows(results: Results, resampled: Resampled) -> pd.DataFrame:
         table += [row | {"group": letters.get(row["method"])} for row in block]
     frame = pd.DataFrame(table)
     texts = ("student", "method", "group", "interval_over", "published_source", "published_deviations")
-    whole = ("n_seeds", "n_pairs", "kd_n_pairs", "parameters")
+    whole = ("n_seeds", "n_images", "n_clips", "n_pairs", "kd_n_pairs", "parameters")
     numbers = [name for name in frame.columns if name not in (*texts, *whole)]
     return frame.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(numbers, float))
 
@@ -108,6 +108,8 @@ def _row(results: Results, resampled: Resampled, runs: list[Run], student: str, 
         "miou_low": score_span.low if score_span else None,
         "miou_high": score_span.high if score_span else None,
         "interval_over": score_span.over if score_span else None,
+        "n_images": resampled.num_images if score_span else None,
+        "n_clips": resampled.num_clips if score_span else None,
         **_against(name, {}),
         "pixel_accuracy": mean([100 * each.pixel_accuracy for each in metrics]),
         "class_accuracy": mean([100 * each.class_accuracy for each in metrics]),
@@ -180,15 +182,26 @@ def _interval_notes(table: pd.DataFrame) -> list[str]:
     notes = []
     if "images and seeds" in kinds:
         notes.append(
-            "95 % interval: bootstrap over seeds and images from per-image confusion matrices, images taken "
-            "as independent; Student's t for the few seeds, so with two of them it is wide. It is about "
-            "other trainings and other test images; for the teacher, which is one training, over images only."
+            "95 % interval: bootstrap over seeds and images from per-image confusion matrices; Student's t "
+            "for the few seeds, so with two of them it is wide. It is about other trainings and other test "
+            "images; for the teacher, which is one training, over images only."
         )
     if "images" in kinds:
         notes.append(
             "n = 1: no inference is possible. No standard deviation, no test, no groups; the 95 % interval "
             "(bootstrap of per-image confusion matrices) is over images only: training noise is not in it, "
             "and one training does not tell methods apart."
+        )
+    known = table.dropna(subset=["n_images"])
+    if len(known):
+        num_images, num_clips = known["n_images"].iloc[0], known["n_clips"].iloc[0]
+        notes.append(
+            f"Images: the {num_images} of the reported split are taken as independent, which frames of one "
+            "video are not (`report.clips`)."
+            if pd.isna(num_clips)
+            else f"Images: {num_images} frames of {num_clips} clips; whole clips are resampled, since frames "
+            f"of one clip are no independent images. "
+            + ("Few clips say little about others, so intervals are wide." if num_clips < 10 else "")
         )
     return notes
 
