@@ -30,7 +30,7 @@ ALLOWED = {
     "evaluation": {"core", "data", "records"},
     "tracking": {"errors", "files", "runs"},
     "reporting": {"core", "models", *GROUND},
-    "stages": {"core", "data", "datasets", "methods", "params", *GROUND},
+    "stages": {"core", "data", "datasets", "methods", "models", "params", *GROUND},
     "stages.recording": {
         *("core", "data", "datasets", "models", "monitoring", "params", "records", "reporting", "runs"),
         *("stages", "tracking", "training"),

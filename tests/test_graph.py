@@ -29,10 +29,12 @@ ROOMS = {
     "validate": (
         "core",
         "methods",
+        "models",
         "params",
         "stages.chosen_weights",
         "stages.code",
         "stages.grid",
+        "stages.initial_weights",
         "stages.inputs",
         "stages.tuned_weights",
         "stages.validate",
@@ -163,12 +165,18 @@ def items():
 ITEMS = items()
 
 
+NETWORKS = ["teacher", *TREE["grid"]["students"]]
+
+
 def files_of(tree):
     """Every stage's file of parameters under ``tree``."""
     params = Params.model_validate(tree)
     of_methods: dict[str, dict[str, object]] = {name: {"code": {}} for name in params.grid.methods}
     return {
-        file.as_posix(): content for file, content in inputs_of_stages(params, of_methods=of_methods).items()
+        file.as_posix(): content
+        for file, content in inputs_of_stages(
+            params, of_methods=of_methods, initial_weights=dict.fromkeys(NETWORKS)
+        ).items()
     }
 
 

@@ -8,7 +8,7 @@ from torchvision import models
 from icsd.errors import UserError
 from icsd.models.backbones import BACKBONES
 from icsd.models.deeplab import build_network
-from icsd.models.imagenet import PACKAGES, WEIGHTS
+from icsd.models.imagenet import PACKAGES, WEIGHTS, check_imagenet
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +42,46 @@ def test_every_backbone_has_published_weights() -> None:
     assert all("IMAGENET1K_V1" in str(weights) for weights in WEIGHTS.values())
 
 
-@pytest.mark.parametrize("pretrained", [True, "weights.pth"])
-def test_weights_need_width_one(pretrained: bool | str) -> None:
-    with pytest.raises(
-        UserError, match=r"networks\.pretrained.* width 1 only.*width 0\.5.*pretrained: false"
-    ):
-        build_network("resnet18", num_classes=2, width=0.5, pretrained=pretrained)
+def test_published_weights_need_width_one() -> None:
+    message = r"networks\.pretrained.* width 1 only.*width 0\.5.*pretrained: false"
+    with pytest.raises(UserError, match=message):
+        build_network("resnet18", num_classes=2, width=0.5, pretrained=True)
+    with pytest.raises(UserError, match=message):
+        check_imagenet("resnet18", True, width=0.5)
+
+
+def test_a_file_may_be_of_any_width(tmp_path: Path) -> None:
+    narrow = build_network("resnet18", num_classes=2, width=0.125).backbone.state_dict()
+    torch.save(narrow, tmp_path / "narrow.pth")
+    filled = build_network("resnet18", num_classes=2, width=0.125, pretrained=str(tmp_path / "narrow.pth"))
+    assert torch.equal(filled.backbone.state_dict()["conv1.weight"], narrow["conv1.weight"])
+    with pytest.raises(UserError, match="do not fit resnet18: size mismatch"):
+        build_network("resnet18", num_classes=2, width=0.25, pretrained=str(tmp_path / "narrow.pth"))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])
+def test_a_file_is_checked_without_a_network_to_fill(published: Path, name: str) -> None:
+    check_imagenet(name, str(published / f"{name}.pth"), width=1.0)
+    other = "mobilenetv2" if name == "resnet18" else "resnet18"
+    with pytest.raises(UserError, match=rf"networks\.teacher\.pretrained: .* do not belong to {name}"):
+        check_imagenet(
+            name, str(published / f"{other}.pth"), width=1.0, setting="networks.teacher.pretrained"
+        )
+
+
+def test_weights_that_are_not_finite_are_refused(published: Path, tmp_path: Path) -> None:
+    state = torch.load(published / "resnet18.pth", weights_only=True)
+    state["layer1.0.bn1.weight"][3] = float("nan")
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(UserError, match=r"NaN or infinity, in layer1\.0\.bn1\.weight"):
+        check_imagenet("resnet18", str(tmp_path / "nan.pth"), width=1.0)
+
+
+@pytest.mark.parametrize("name", ["weights", "weights.pth"])
+def test_a_folder_is_no_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=f"{name} is a folder; name the file in it"):
+        check_imagenet("resnet18", str(tmp_path / name), width=1.0)
 
 
 def test_no_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

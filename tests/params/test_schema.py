@@ -45,6 +45,10 @@ def test_every_preset_is_valid(preset):
         ({"train__momentum": None}, ["train.momentum", "null here and in the preset"]),
         ({"grid__students": ["resnet19"]}, ["grid.students.0", "did you mean 'resnet18'"]),
         ({"grid__students": []}, ["grid.students", "at least 1"]),
+        (
+            {"grid__baselines": [], "grid__distilled": []},
+            ["neither baselines nor distilled", "nothing to train"],
+        ),
         ({"grid__seeds": [0, 0]}, ["grid.seeds", "twice"]),
         ({"grid__seeds": [-1]}, ["grid.seeds.0", "greater than or equal to 0"]),
         ({"grid__baselines": ["none", "kdd"]}, ["grid.baselines", "methods.kdd", "did you mean 'kd'"]),
@@ -76,6 +80,11 @@ def test_all_mistakes_are_named_at_once():
         parse(alw__decay="cosin", train__epochs=0)
     assert "alw.decay" in str(caught.value)
     assert "train.epochs" in str(caught.value)
+
+
+@pytest.mark.parametrize("role", ["baselines", "distilled"])
+def test_a_grid_may_lack_either_kind_of_method(role):
+    assert getattr(parse(**{f"grid__{role}": []}).grid, role) == []
 
 
 def test_a_dead_first_epoch_is_refused():

@@ -1,7 +1,10 @@
 """What makes results stale in a reproduced project, and what does not."""
 
 import pytest
-from tests.project import change, run, stale_stages
+import torch
+from tests.project import change, outputs, run, stale_stages
+
+from icsd.models.deeplab import build_network
 
 pytestmark = pytest.mark.slow
 
@@ -47,3 +50,36 @@ def test_what_is_watched_makes_no_network_stale(reproduced):
     (reproduced / "params.yaml").write_bytes(before)
     run(reproduced, "dvc", "repro", "validate")
     assert stale == set()
+
+
+def test_a_file_of_initial_weights_replaced_under_its_name_concerns_its_networks(reproduced, tmp_path):
+    before = (reproduced / "params.yaml").read_bytes()
+    change(reproduced, networks={"students": {"resnet18": {"pretrained": str(tmp_path / "w.pth")}}})
+
+    def inputs_with_weights_of(seed):
+        torch.manual_seed(seed)
+        state = build_network("resnet18", num_classes=2, width=0.125).backbone.state_dict()
+        torch.save(state, tmp_path / "w.pth")
+        run(reproduced, "dvc", "repro", "validate")
+        return outputs(reproduced / "data/shapes/validated")
+
+    first, second = inputs_with_weights_of(0), inputs_with_weights_of(1)
+    assert {name.split("/")[0] for name in first if first[name] != second[name]} == {"students"}
+    (reproduced / "params.yaml").write_bytes(before)
+    run(reproduced, "dvc", "repro", "validate")
+    assert stale_stages(reproduced) == set()
+
+
+@pytest.mark.parametrize("role", ["distilled", "baselines"])
+def test_a_grid_may_lack_either_kind_of_method(reproduced, role):
+    before = (reproduced / "params.yaml").read_bytes()
+    change(reproduced, grid={role: []})
+    run(reproduced, "dvc", "repro", "validate")
+    stale = stale_stages(reproduced)
+    listed = run(reproduced, "dvc", "stage", "list", "--name-only").stdout.split()
+    (reproduced / "params.yaml").write_bytes(before)
+    run(reproduced, "dvc", "repro", "validate")
+    assert stale == {"report"}
+    stage = "distill" if role == "distilled" else role
+    assert not [name for name in listed if name.split("@")[0] in (stage, f"evaluate_{role}")]
+    assert "report" in listed

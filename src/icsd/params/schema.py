@@ -2,7 +2,8 @@
 
 ``params.yaml`` holds every number. Where a value there is ``null``, the preset of the dataset
 (``configs/datasets/<dataset>.yaml``) supplies it; a value that is written there wins. The tree that
-comes out has no defaults of its own: a key that neither file sets is an error.
+comes out has no defaults of its own but for what a network starts from, which is that of all networks: any
+other key that neither file sets is an error.
 """
 
 import hashlib
@@ -26,8 +27,8 @@ class Grid(Block):
     """What is trained: students × seeds, with methods under ALW (distilled) and without (baselines)."""
 
     students: Annotated[list[Backbone], Field(min_length=1)]
-    baselines: Annotated[list[Name], Field(min_length=1)]
-    distilled: Annotated[list[Name], Field(min_length=1)]
+    baselines: list[Name]
+    distilled: list[Name]
     seeds: Annotated[list[Natural], Field(min_length=1)]
 
     @property
@@ -91,9 +92,15 @@ class Images(Block):
 
 
 class Network(Block):
-    """A backbone's width: 1.0 is the published network, less multiplies every channel count."""
+    """A backbone: 1.0 is the published width, less multiplies every channel count.
+
+    Attributes:
+        width: Factor on the channel counts.
+        pretrained: What it starts from; None for that of all networks.
+    """
 
     width: Annotated[float, Field(gt=0, le=2)]
+    pretrained: bool | str | None = None
 
 
 class TeacherNetwork(Network):

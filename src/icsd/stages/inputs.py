@@ -6,12 +6,13 @@ from is not in it: params.yaml may repeat what the preset says, and nothing beco
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from icsd.core.weighting import Alw
 from icsd.params import Params
-from icsd.runs import RunKey
+from icsd.runs import TEACHER, RunKey
 from icsd.stages.grid import teacher_key
+from icsd.stages.initial_weights import name_of, network_of, source_of
 
 Values = dict[str, Any]
 
@@ -26,8 +27,6 @@ def schedule_of(params: Params, key: RunKey) -> Alw | None:
 
 def numbers_of(params: Params, key: RunKey) -> Values:
     """The parameters that determine a network, as train.json holds them."""
-    networks = params.networks
-    network = networks.teacher if key.is_teacher else networks.students[cast(Any, key.network)]
     training = params.teacher if key.is_teacher else params.train
     numbers: Values = {
         "dataset": params.dataset,
@@ -35,10 +34,10 @@ def numbers_of(params: Params, key: RunKey) -> Values:
         "images": params.images.model_dump(),
         "network": {
             "backbone": key.network,
-            "width": network.width,
-            "output_stride": networks.output_stride,
-            "dropout": networks.dropout,
-            "pretrained": networks.pretrained,
+            "width": network_of(params, key).width,
+            "output_stride": params.networks.output_stride,
+            "dropout": params.networks.dropout,
+            "pretrained": name_of(source_of(params, key)),
         },
         "training": training.model_dump(),
         "seed": key.seed,
@@ -51,12 +50,16 @@ def numbers_of(params: Params, key: RunKey) -> Values:
     return numbers
 
 
-def inputs_of_stages(params: Params, *, of_methods: Mapping[str, Values]) -> dict[Path, Values]:
+def inputs_of_stages(
+    params: Params, *, of_methods: Mapping[str, Values], initial_weights: Mapping[str, str | None]
+) -> dict[Path, Values]:
     """The file of every stage, relative to the folder of validated parameters -> its content.
 
     Args:
         params: The whole tree.
         of_methods: What else determines the students of a method: digests of its source files, its tuning.
+        initial_weights: ``teacher`` or a student's backbone -> digest of the file that it starts from; None
+            without one.
     """
     data, grid = params.data, params.grid
     dataset = {"dataset": params.dataset}
@@ -67,7 +70,10 @@ def inputs_of_stages(params: Params, *, of_methods: Mapping[str, Values]) -> dic
     files = {
         "download": dataset | data.model_dump(include={"reader", "source", "sources"}),
         "preprocess": dataset | data.model_dump(exclude={"source", "sources"}),
-        "teacher": {"numbers": numbers_of(params, teacher_key(params))},
+        "teacher": {
+            "numbers": numbers_of(params, teacher_key(params)),
+            "initial_weights": initial_weights[TEACHER],
+        },
         "evaluate_teacher": evaluation,
         "evaluate_students": evaluation | {"students": grid.students, "seeds": grid.seeds},
         "report": dataset | {"grid": grid.model_dump(), "report": params.report.model_dump()},
@@ -77,5 +83,9 @@ def inputs_of_stages(params: Params, *, of_methods: Mapping[str, Values]) -> dic
             # The seed is no part of it: it is in the stage's command.
             numbers = numbers_of(params, RunKey(params.dataset, method, student, seed=0))
             del numbers["seed"]
-            files[f"students/{method}/{student}"] = {"numbers": numbers, **of_methods[method]}
+            files[f"students/{method}/{student}"] = {
+                "numbers": numbers,
+                "initial_weights": initial_weights[student],
+                **of_methods[method],
+            }
     return {Path(f"{name}.json"): content for name, content in files.items()}

@@ -14,6 +14,7 @@ from icsd.records import Provenance
 from icsd.runs import RunKey, data_folder
 from icsd.stages.code import code_of_method, code_of_training
 from icsd.stages.grid import teacher_key
+from icsd.stages.initial_weights import digest_of_file
 
 
 def provenance_of(root: Path, params: Params, key: RunKey, *, data: PreparedData | None = None) -> Provenance:
@@ -33,13 +34,11 @@ def provenance_of(root: Path, params: Params, key: RunKey, *, data: PreparedData
         raise UserError(
             f"{teacher.relative_to(root)}: there is no teacher yet; run `dvc repro train_teacher`"
         )
-    pretrained = params.networks.pretrained
-    local = Path(pretrained) if isinstance(pretrained, str) else None
     return Provenance(
         code=code_of(params, key),
         data=(data or PreparedData(root / data_folder(params.dataset))).digest,
         teacher=sha256_of(teacher) if teacher else None,
-        pretrained=sha256_of(local) if local and local.exists() else None,
+        pretrained=digest_of_file(root, params, key),
     )
 
 

@@ -12,6 +12,12 @@ from icsd.runs import validated_folder
 from icsd.stages.chosen_weights import chosen_params, tuned_methods
 from icsd.stages.code import code_of_method
 from icsd.stages.execution import RESOLVED, params_of_execution
+from icsd.stages.initial_weights import (
+    check_initial_weights,
+    digest_of_file,
+    link_files,
+    networks_of_grid,
+)
 from icsd.stages.inputs import inputs_of_stages
 from icsd.yaml_files import yaml_text
 
@@ -77,7 +83,15 @@ def validate(root: Path, *, show: bool) -> None:
         parse_block(name, method.block)
     if show:
         print(yaml_text(params.model_dump()), end="")
-    inputs = inputs_of_stages(params, of_methods=_of_methods(root, params))
+    link_files(root, params)
+    check_initial_weights(root, params)
+    inputs = inputs_of_stages(
+        params,
+        of_methods=_of_methods(root, params),
+        initial_weights={
+            name: digest_of_file(root, params, key) for name, key in networks_of_grid(params).items()
+        },
+    )
     with folder_written_whole(root / validated_folder(params.dataset)) as folder:
         write_json(folder / RESOLVED, tree)
         for file, content in inputs.items():

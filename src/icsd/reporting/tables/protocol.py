@@ -65,15 +65,13 @@ def _described(run: Run) -> dict[str, str]:
 
 def _trained(training: TrainRecord) -> dict[str, str]:
     network = training.network
-    initial = {True: "ImageNet weights", False: "from scratch"}
-    pretrained = training.pretrained
     epoch = "" if training.selected_epoch is None else f" (epoch {training.selected_epoch})"
     return {
         "Training images": str(training.num_train_images),
         "Validation images": str(training.num_validation_images),
         "Network": f"DeepLabV3+, {network_label(network.backbone)}, width {network.width:g}",
         "Output stride": str(network.output_stride),
-        "Initial weights": initial[pretrained] if isinstance(pretrained, bool) else f"file {pretrained}",
+        "Initial weights": _initial_weights(training),
         "Optimiser": f"{_optimiser(training)}, poly schedule per iteration",
         "Epochs": str(training.epochs),
         "Batch": str(training.batch),
@@ -82,6 +80,13 @@ def _trained(training: TrainRecord) -> dict[str, str]:
         "Weights reported": "last epoch" if training.selected == "last" else f"best on validation{epoch}",
         **({"Weights of loss terms": str(training.weights_source)} if has_terms(training) else {}),
     }
+
+
+def _initial_weights(training: TrainRecord) -> str:
+    if isinstance(training.pretrained, bool):
+        return "ImageNet weights" if training.pretrained else "from scratch"
+    digest = training.provenance.pretrained if training.provenance else None
+    return f"file {training.pretrained}" + (f", SHA-256 {digest[:12]}" if digest else "")
 
 
 def _optimiser(training: TrainRecord) -> str:

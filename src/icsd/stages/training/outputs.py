@@ -17,6 +17,7 @@ from icsd.models.weights import save_weights
 from icsd.records import CostRecord, GitRecord, MlflowRecord, NetworkRecord, TrainRecord, write_record
 from icsd.runs import main_root
 from icsd.stages.device import device_name
+from icsd.stages.initial_weights import name_of, source_of
 from icsd.stages.training.process import Run
 from icsd.stages.training.setup import Setup
 from icsd.training.loop import Progress, Row
@@ -62,7 +63,7 @@ def _train_record(run: Run, *, diverged: str | None, selected_epoch: int | None)
             backbone=key.network, width=job.width, output_stride=params.networks.output_stride
         ),
         seed=key.seed,
-        pretrained=params.networks.pretrained,
+        pretrained=name_of(source_of(params, key)),
         epochs=job.training.epochs,
         batch=job.training.batch,
         crop=(height, width),

@@ -20,6 +20,7 @@ from icsd.errors import UserError
 from icsd.methods import build_method
 from icsd.models.deeplab import DeepLabV3Plus, build_network
 from icsd.models.weights import load_network
+from icsd.stages.initial_weights import located, source_of
 from icsd.stages.training.job import Job
 from icsd.stages.training.process import Run
 from icsd.training.distiller import Distiller
@@ -96,7 +97,7 @@ def _build_distiller(run: Run) -> Distiller:
         width=job.width,
         output_stride=params.networks.output_stride,
         dropout=params.networks.dropout,
-        pretrained=params.networks.pretrained,
+        pretrained=located(run.root, source_of(params, key)),
     )
     if key.is_teacher:
         return Distiller(student, teacher=None, method=None)

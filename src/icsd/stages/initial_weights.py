@@ -1,0 +1,121 @@
+"""What each network starts from: published weights, a file of the user's, or nothing.
+
+A file may lie anywhere, and a replaced file is another input of its networks. DVC notices that through a
+folder of links to the named files, on which ``validate`` depends; their digests, which ``validate`` writes into
+the inputs of their networks, decide which of these are trained again.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from icsd.errors import UserError
+from icsd.files import sha256_of
+from icsd.params import Params
+from icsd.params.schema import Network
+from icsd.runs import TEACHER, RunKey, main_root
+from icsd.stages.grid import student_keys, teacher_key
+
+LINKS = Path("configs") / "initial_weights"
+"""The folder of links, from the root of the repository."""
+
+
+def network_of(params: Params, key: RunKey) -> Network:
+    """The block of a network's backbone."""
+    networks = params.networks
+    return networks.teacher if key.is_teacher else networks.students[cast(Any, key.network)]
+
+
+def source_of(params: Params, key: RunKey) -> bool | str:
+    """What a network starts from: its own ``pretrained``, or that of all networks."""
+    own = network_of(params, key).pretrained
+    return params.networks.pretrained if own is None else own
+
+
+def name_of(source: bool | str) -> bool | str:
+    """The source as results record it: of a file its name, as its place differs from machine to machine."""
+    return Path(source).name if isinstance(source, str) else source
+
+
+def located(root: Path, source: bool | str) -> bool | str:
+    """The source with a file's whole path; relative ones begin at ``root`` or else at the main repository.
+
+    DVC's temporary experiments run in a copy that has only what git and DVC track.
+    """
+    if not isinstance(source, str):
+        return source
+    path = Path(source).expanduser()
+    places = [path] if path.is_absolute() else [root / path, main_root(root) / path]
+    return str(next((place for place in places if is_file(str(place))), places[0]))
+
+
+def digest_of_file(root: Path, params: Params, key: RunKey) -> str | None:
+    """SHA-256 of the file that a network starts from; None where it starts from none, or there is none."""
+    source = located(root, source_of(params, key))
+    return sha256_of(Path(source)) if isinstance(source, str) and is_file(source) else None
+
+
+def is_file(path: str) -> bool:
+    """Whether there is a file of this name, which may be one that no system can have."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def networks_of_grid(params: Params) -> dict[str, RunKey]:
+    """``teacher`` and each student's backbone -> one of its runs, which all start from the same."""
+    students = {key.network: key for key in student_keys(params, params.grid.methods[:1])}
+    return {TEACHER: teacher_key(params), **students}
+
+
+def check_initial_weights(root: Path, params: Params) -> None:
+    """Whether every network of the grid can start from what params.yaml says, before the first is trained.
+
+    Raises:
+        UserError: One line per network that cannot.
+    """
+    problems = list(_problems(root, params))
+    if problems:
+        raise UserError("\n".join(dict.fromkeys(problems)))
+
+
+def _problems(root: Path, params: Params) -> Iterator[str]:
+    from icsd.models.imagenet import check_imagenet  # imports torch
+
+    for name, key in networks_of_grid(params).items():
+        network = network_of(params, key)
+        place = name if key.is_teacher else f"students.{name}"
+        setting = "networks.pretrained" if network.pretrained is None else f"networks.{place}.pretrained"
+        try:
+            check_imagenet(
+                key.network,
+                located(root, source_of(params, key)),
+                width=network.width,
+                output_stride=params.networks.output_stride,
+                setting=setting,
+            )
+        except UserError as error:
+            yield str(error)
+        except (OSError, ValueError) as error:  # a path that no system can have
+            yield f"{setting}: {error}"
+
+
+def link_files(root: Path, params: Params) -> None:
+    """Make the folder hold a link to every file that a network of the grid starts from, and to no other."""
+    folder = root / LINKS
+    sources = {located(root, source_of(params, key)) for key in networks_of_grid(params).values()}
+    files = [Path(source).resolve() for source in sources if isinstance(source, str) and is_file(source)]
+    wanted = {_link_name(file): file for file in files if file.parent != folder.resolve()}
+    for link in folder.glob("*"):
+        if link.is_symlink() and link.name not in wanted:
+            link.unlink()
+    for name, file in wanted.items():
+        if not (folder / name).is_symlink():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).symlink_to(file)
+
+
+def _link_name(file: Path) -> str:
+    return f"{hashlib.sha256(bytes(file)).hexdigest()[:8]}-{file.name}"
