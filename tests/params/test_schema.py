@@ -24,7 +24,7 @@ def parse(preset="shapes", **changes):
         for name in blocks:
             block = block[name]
         block[key] = value
-    return parse_params(merge(PRESETS[preset], written), source="params.yaml")
+    return parse_params(merge(PRESETS[preset], written), "params.yaml")
 
 
 @pytest.mark.parametrize("preset", PRESETS)

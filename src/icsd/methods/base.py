@@ -12,7 +12,7 @@ from icsd.core.logits import upsample, valid_positions
 
 Taps = Mapping[str, Tensor]
 Terms = dict[str, Tensor]
-Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Temperature = Annotated[float, Field(ge=1e-3, le=1e3, allow_inf_nan=False)]
 Ignored = Literal["exclude", "include"]
 Resolution = Literal["logits", "input"]
 

@@ -16,8 +16,10 @@ _OPEN_ENDED = (
     inspect.Parameter.VAR_POSITIONAL,
     inspect.Parameter.VAR_KEYWORD,
 )  # a class without a constructor
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
+Weight = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+LARGEST = 1_000_000
+"""Of an option: queues, pools and patches beyond it are slips of the finger that no memory holds."""
+_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,8 @@ def check_block(path: str, block: Mapping[str, Any], *, method: type[Method] | N
             for item in error.errors()
         ]
         raise UserError("\n".join(lines)) from error
+    if large := [name for name, value in checked.items() if isinstance(value, int) and value > LARGEST]:
+        raise UserError("\n".join(f"{path}.{name}: must be at most {LARGEST:,}" for name in large))
     alw, weights = checked.pop("alw"), checked.pop("weights")
     given = {term: weight for term, weight in weights.items() if weight is not None}
     return CheckedBlock(alw=alw, weights=given, options=checked)

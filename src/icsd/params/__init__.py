@@ -1,9 +1,19 @@
 """params.yaml and the dataset's preset as one frozen, strict tree."""
 
 from icsd.params.block import Block, Count, Name, Natural, NonNegative, Positive
-from icsd.params.reading import PARAMS, PRESET_ONLY, load_params, merge, parse_params, preset_name, read_tree
+from icsd.params.reading import (
+    PARAMS,
+    PRESET_ONLY,
+    load_params,
+    merge,
+    parse_params,
+    read_tree,
+    refuse_endless,
+)
 from icsd.params.schema import (
+    Data,
     MethodBlock,
+    Network,
     Params,
     Runtime,
     StudentTraining,
@@ -17,9 +27,11 @@ __all__ = [
     "PRESET_ONLY",
     "Block",
     "Count",
+    "Data",
     "MethodBlock",
     "Name",
     "Natural",
+    "Network",
     "NonNegative",
     "Params",
     "Positive",
@@ -31,6 +43,6 @@ __all__ = [
     "load_params",
     "merge",
     "parse_params",
-    "preset_name",
     "read_tree",
+    "refuse_endless",
 ]

@@ -1,16 +1,27 @@
-"""What the blocks of the parameters are made of: strict, frozen models, and numbers with limits."""
+"""What the blocks of the parameters are made of: strict, frozen models, and numbers with limits.
+
+Every number has an upper limit, far above what anybody trains with: what lies beyond is a slip of the finger,
+and would end hours later as a full memory, an overflow or a traceback of a library.
+"""
 
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
-Natural = Annotated[int, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+LARGEST = 1_000_000
+"""Of whatever is counted."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$", max_length=80)]
+Natural = Annotated[int, Field(ge=0, le=LARGEST)]
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST)]
+NonNegative = Annotated[float, Field(ge=0, le=LARGEST)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Size = Annotated[list[Annotated[int, Field(ge=16)]], Field(min_length=2, max_length=2)]
+Side = Annotated[int, Field(ge=16, le=8192)]
+"""Of a crop, pixels."""
+Size = Annotated[list[Side], Field(min_length=2, max_length=2)]
+Processes = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Block(BaseModel):

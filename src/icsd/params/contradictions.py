@@ -5,10 +5,18 @@ from collections.abc import Iterator
 from icsd.errors import did_you_mean
 from icsd.params.schema import Params, has_validation
 
+LARGEST_STEP = 2**30
+"""Pixels of a batch."""
+SMALLEST_IMAGE = 8
+"""Pixels of a side."""
+RESERVED = "teacher"
+"""The name that stands where a student has its method."""
+
 
 def contradictions(params: Params) -> Iterator[str]:
     """One line per mistake, with the key to change."""
     yield from _grid(params)
+    yield from _sizes(params)
     yield from _weighting(params)
     yield from _data(params)
     yield from _optimiser(params)
@@ -28,6 +36,8 @@ def _grid(params: Params) -> Iterator[str]:
                     f"methods.{name}.alw: is {'false' if wants_alw else 'on'}, so {name} belongs in "
                     f"grid.{other}, not grid.{role} (only stages of grid.distilled depend on alw)"
                 )
+    if RESERVED in params.methods:
+        yield f"methods.{RESERVED}: the teacher's results have this name; choose another, with `method:`"
     for role in ("students", "baselines", "distilled", "seeds"):
         values = getattr(params.grid, role)
         if len(set(values)) < len(values):
@@ -40,6 +50,23 @@ def _grid(params: Params) -> Iterator[str]:
                 f"grid.students: there is no block networks.students.{name}"
                 f"{did_you_mean(name, sorted(params.networks.students))}"
             )
+
+
+def _sizes(params: Params) -> Iterator[str]:
+    height, width = params.images.crop
+    for role in ("teacher", "train"):
+        batch = getattr(params, role).batch
+        if (pixels := batch * height * width) > LARGEST_STEP:
+            yield (
+                f"{role}.batch: {batch} crops of {height} × {width} are {12 * pixels / 1e9:.0f} GB before "
+                "the first layer; lower it, or images.crop"
+            )
+    generated, scale = params.data.generated, params.images.input_scale
+    if generated and generated.size * scale < SMALLEST_IMAGE:
+        yield (
+            f"images.input_scale: {scale:g} leaves {generated.size * scale:.2g} of {generated.size} pixels; "
+            f"at least {SMALLEST_IMAGE} are needed"
+        )
 
 
 def _weighting(params: Params) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """What pydantic finds wrong with a block, as one line that a user can act on."""
 
+import datetime
 import re
+import reprlib
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -12,6 +14,18 @@ MOVED = {
     f"train.{name}": f"monitor.{name}" for name in ("health_steps", "similarity_every", "similarity_images")
 }
 """Keys of earlier versions -> where they are now."""
+_HINTS = {
+    ("bool_type", str): "; write true or false",
+    ("string_type", datetime.date): "; put it in quotes",
+    ("string_type", int): "; put it in quotes",
+    ("int_type", str): "; a number has no quotes",
+    ("float_type", str): "; a number has no quotes, and 1e-3 is one",
+}
+"""What people meant who wrote a value of this type."""
+QUOTES = "'\""
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxlevel, _SHORT.maxlong = 3, 40
 
 
 def explain(
@@ -26,7 +40,7 @@ def explain(
         missing: What to say of a missing key; ``{keys}`` stands for those of its block.
         null: What to say of a null; None says pydantic's message.
     """
-    location = _without_union_tags([str(part) for part in error["loc"]])
+    location = _without_union_tags([str(part)[:80] for part in error["loc"]])
     path = ".".join(([prefix] if prefix else []) + location)
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":
@@ -37,10 +51,20 @@ def explain(
         return f"{path}: {missing.format(keys=', '.join(_keys_at(schema, location[:-1])))}"
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'|(\b\d+\b)", error["ctx"]["expected"])
-        return f"{path}: {value!r} is not a choice{did_you_mean(str(value), [a or b for a, b in choices])}"
+        known = [a or b for a, b in choices]
+        return f"{path}: {shown(value)} is not a choice{did_you_mean(shown(value).strip(QUOTES), known)}"
     if value is None and null is not None:
         return f"{path}: {null} ({error['msg'].lower()})"
-    return f"{path}: {error['msg'].removeprefix('Value error, ')}, got {value!r}"
+    hint = _HINTS.get((kind, type(value)), "")
+    return f"{path}: {error['msg'].removeprefix('Value error, ')}, got {shown(value)}{hint}"
+
+
+def shown(value: object) -> str:
+    """A value as a message names it: at most a line, whatever it is."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # a number of thousands of digits
+        return f"a {type(value).__name__} that is too long to print"
 
 
 def _without_union_tags(location: list[str]) -> list[str]:

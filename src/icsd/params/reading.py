@@ -1,6 +1,6 @@
 """params.yaml and the preset of its dataset, read, merged and checked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from icsd.errors import UserError, did_you_mean
 from icsd.params.contradictions import contradictions
-from icsd.params.messages import explain
+from icsd.params.messages import explain, shown
 from icsd.params.schema import Params
 from icsd.yaml_files import read_yaml
 
@@ -24,29 +24,37 @@ def load_params(root: Path) -> Params:
     Raises:
         UserError: Any mistake, all of them at once, each with its full path and what is allowed.
     """
-    tree = read_tree(root)
-    return parse_params(tree, source=f"{PARAMS} (with {preset_name(tree['dataset'])})")
+    return parse_params(*read_tree(root))
 
 
-def read_tree(root: Path) -> dict[str, Any]:
-    """``root/params.yaml`` over the preset that it names: every value as it is used, not yet checked.
+def read_tree(root: Path) -> tuple[dict[str, Any], str]:
+    """``root/params.yaml`` over the preset that it names, not yet checked, and what messages call the two.
 
     Raises:
         UserError: A file is missing or is not YAML, there is no such preset, or a key belongs into it.
     """
     written = read_yaml(root / PARAMS)
     dataset = written.get("dataset")
-    presets = root / "configs" / "datasets"
-    if not isinstance(dataset, str) or not (presets / f"{dataset}.yaml").is_file():
-        known = sorted(path.stem for path in presets.glob("*.yaml"))
-        raise UserError(f"{PARAMS}: dataset: no preset {dataset!r}{did_you_mean(str(dataset), known)}")
+    known = sorted(path.stem for path in (root / "configs" / "datasets").glob("*.yaml"))
+    if dataset not in known:
+        quotes = "" if isinstance(dataset, str) else " (which is not text; put it in quotes)"
+        hint = did_you_mean(shown(dataset).strip("'"), known)
+        raise UserError(f"{PARAMS}: dataset: no preset {shown(dataset)}{quotes}{hint}")
     preset = preset_name(dataset)
-    for key in sorted(PRESET_ONLY & set(written.get("data") or {})):
+    data = written.get("data")
+    misplaced = sorted(PRESET_ONLY & data.keys()) if isinstance(data, Mapping) else []
+    if misplaced:
         raise UserError(
-            f"{PARAMS}: data.{key}: says what the dataset is, so it belongs in {preset}: change it "
-            f"there, or give -S '{preset}:data.{key}=...' (params.yaml may override the rest)"
+            "\n".join(
+                f"{PARAMS}: data.{key}: says what the dataset is, so it belongs in {preset}: change it "
+                f"there, or give -S '{preset}:data.{key}=...' (params.yaml may override the rest)"
+                for key in misplaced
+            )
         )
-    return merge(read_yaml(root / preset), written)
+    tree = merge(read_yaml(root / preset), written)
+    source = f"{PARAMS} (with {preset})"
+    refuse_endless(tree, source)
+    return tree, source
 
 
 def preset_name(dataset: str) -> str:
@@ -54,17 +62,24 @@ def preset_name(dataset: str) -> str:
     return f"configs/datasets/{dataset}.yaml"
 
 
-def parse_params(tree: Mapping[str, Any], *, source: str) -> Params:
-    """Check a merged tree; ``source`` is only named in messages."""
+def parse_params(tree: Mapping[str, Any], source: str) -> Params:
+    """Check a merged tree; ``source`` is only named in messages.
+
+    Raises:
+        UserError: See ``load_params``.
+    """
     try:
         params = Params.model_validate(tree)
     except ValidationError as error:
-        lines = sorted({_explain(item) for item in error.errors()})
-        raise UserError(f"{source}:\n" + "\n".join(f"  {line}" for line in lines)) from None
-    problems = list(contradictions(params))
-    if problems:
-        raise UserError(f"{source}:\n" + "\n".join(f"  {line}" for line in problems))
+        raise listed(source, sorted({_explain(item) for item in error.errors()})) from None
+    if problems := list(contradictions(params)):
+        raise listed(source, problems)
     return params
+
+
+def listed(source: str, problems: Sequence[str]) -> UserError:
+    """The error that reports all of them."""
+    return UserError("\n".join([f"{source}:", *(f"  {line}" for line in problems)]))
 
 
 def merge(preset: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,6 +91,26 @@ def merge(preset: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, An
         elif value is not None or key not in merged:
             merged[key] = value
     return merged
+
+
+def refuse_endless(tree: object, source: str, *, budget: int = 100_000) -> None:
+    """Refuse a tree with more values than parameters can have, each counted as often as aliases repeat it.
+
+    Raises:
+        UserError: It is larger, or deeper, or has no end.
+    """
+    waiting = [(tree, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        budget -= 1
+        if budget < 0 or depth > 30:
+            raise UserError(
+                f"{source}: nested too deeply, or too large; do its aliases (*) name one another?"
+            )
+        if isinstance(value, Mapping):
+            waiting += [(part, depth + 1) for part in value.values()]
+        elif isinstance(value, list | tuple | set):
+            waiting += [(part, depth + 1) for part in value]
 
 
 def _explain(error: ErrorDetails) -> str:

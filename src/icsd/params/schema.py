@@ -15,7 +15,18 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from icsd.models.catalogue import BACKBONES
 from icsd.params.alw import AlwChanges, AlwParams
-from icsd.params.block import Block, Count, Fraction, Name, Natural, NonNegative, Positive, Size
+from icsd.params.block import (
+    LARGEST,
+    Block,
+    Count,
+    Fraction,
+    Name,
+    Natural,
+    NonNegative,
+    Processes,
+    Seed,
+    Size,
+)
 
 if TYPE_CHECKING:
     Backbone = str
@@ -29,7 +40,7 @@ class Grid(Block):
     students: Annotated[list[Backbone], Field(min_length=1)]
     baselines: list[Name]
     distilled: list[Name]
-    seeds: Annotated[list[Natural], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
 
     @property
     def methods(self) -> list[str]:
@@ -58,8 +69,8 @@ class Generated(Block):
     train: Count
     val: Count
     test: Count
-    size: Annotated[int, Field(ge=32)]
-    seed: Natural
+    size: Annotated[int, Field(ge=32, le=4096)]
+    seed: Seed
 
 
 class Data(Block):
@@ -74,12 +85,16 @@ class Data(Block):
     generated: Generated | None
 
 
+Scale = Annotated[float, Field(ge=0.02, le=16)]
+"""Of an image's sides; less leaves pixels, not an image."""
+
+
 class Images(Block):
     """How an image reaches a network, in training (crop and augmentation) and in evaluation."""
 
-    input_scale: Annotated[float, Field(gt=0, le=4)]
+    input_scale: Scale
     crop: Size
-    scale: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    scale: Annotated[list[Scale], Field(min_length=2, max_length=2)]
     flip: Fraction
     blur: Fraction
     colour: Fraction
@@ -99,7 +114,7 @@ class Network(Block):
         pretrained: What it starts from; None for that of all networks.
     """
 
-    width: Annotated[float, Field(gt=0, le=2)]
+    width: Annotated[float, Field(ge=0.01, le=2)]
     pretrained: bool | str | None = None
 
 
@@ -124,14 +139,14 @@ class Training(Block):
 
     subset: Count | Literal["all"]
     epochs: Count
-    batch: Count
+    batch: Annotated[int, Field(ge=1, le=65_536)]
     optimizer: Literal["sgd", "adamw"]
-    lr: Positive
-    head_lr_factor: Positive
+    lr: Annotated[float, Field(gt=0, le=1000)]
+    head_lr_factor: Annotated[float, Field(gt=0, le=1000)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     nesterov: bool
-    weight_decay: NonNegative
-    poly_power: NonNegative
+    weight_decay: Annotated[float, Field(ge=0, le=1000)]
+    poly_power: Annotated[float, Field(ge=0, le=1000)]
     warmup_epochs: NonNegative
     clip_norm: NonNegative
     validate_every: Count
@@ -141,7 +156,7 @@ class Training(Block):
 class TeacherTraining(Training):
     """The teacher's own training, from its own seed."""
 
-    seed: Natural
+    seed: Seed
 
 
 class StudentTraining(Training):
@@ -166,7 +181,7 @@ class MethodBlock(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", allow_inf_nan=False)
 
     alw: bool | AlwChanges
-    weights: dict[Name, NonNegative]
+    weights: dict[Name, Annotated[float, Field(ge=0, le=1e12)]]
 
     @property
     def block(self) -> dict[str, Any]:
@@ -184,24 +199,24 @@ class MethodBlock(BaseModel):
 class Tuning(Block):
     """The search of ``python -m pipeline tune``, the same for every method; no stage depends on it."""
 
-    trials: Count
-    factor: Annotated[float, Field(gt=1)]
+    trials: Annotated[int, Field(ge=1, le=10_000)]
+    factor: Annotated[float, Field(gt=1, le=LARGEST)]
     epochs: Count | None
-    seed: Natural
+    seed: Seed
 
 
 class Evaluation(Block):
     """What evaluation keeps alongside the numbers."""
 
-    temperature: Positive
-    panels: Natural
+    temperature: Annotated[float, Field(ge=1e-3, le=1e3)]
+    panels: Annotated[int, Field(ge=0, le=100)]
 
 
 class Report(Block):
     """Resampling behind the intervals of the report."""
 
-    resamples: Annotated[int, Field(ge=100)]
-    seed: Natural
+    resamples: Annotated[int, Field(ge=100, le=100_000)]
+    seed: Seed
     clips: str
 
     @property
@@ -214,8 +229,8 @@ class Report(Block):
     def _is_a_pattern(cls, pattern: str) -> str:
         try:
             re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"no regular expression: {str(error)[:80]}") from error
         return pattern
 
 
@@ -223,11 +238,11 @@ class Runtime(Block):
     """Where and how fast it runs; no stage depends on it."""
 
     accelerator: Literal["auto", "cpu", "cuda"]
-    devices: Annotated[int, Field(ge=1)] | Literal["auto"]
-    num_nodes: Count
+    devices: Processes | Literal["auto"]
+    num_nodes: Processes
     precision: Literal["32-true", "bf16-mixed"]
-    workers: Natural
-    threads: Count
+    workers: Annotated[int, Field(ge=0, le=1024)]
+    threads: Processes
     channels_last: bool
     compile: bool
     max_batch_per_device: Count | None
@@ -244,7 +259,7 @@ class Tracking(Block):
 class Params(Block):
     """The whole tree; see params.yaml for what each number means."""
 
-    dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=80)]
     grid: Grid
     data: Data
     images: Images

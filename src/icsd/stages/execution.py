@@ -31,7 +31,7 @@ def params_of_execution(root: Path) -> Params | None:
         return None
     file = validated_folder(str(read_yaml(root / PARAMS).get("dataset"))) / RESOLVED
     try:
-        params = parse_params(json.loads((root / file).read_bytes()), source=file.as_posix())
+        params = parse_params(json.loads((root / file).read_bytes()), file.as_posix())
     except (OSError, ValueError):
         raise UserError(f"{file}: not as `validate` writes it; run `dvc repro -f validate`") from None
     if _differs(root, params):

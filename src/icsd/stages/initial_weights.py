@@ -1,8 +1,8 @@
 """What each network starts from: published weights, a file of the user's, or nothing.
 
 A file may lie anywhere, and a replaced file is another input of its networks. DVC notices that through a
-folder of links to the named files, on which ``validate`` depends; their digests, which ``validate`` writes into
-the inputs of their networks, decide which of these are trained again.
+folder of links to the named files, on which ``validate`` depends; their digests, which ``validate`` writes
+into the inputs of their networks, decide which of these are trained again.
 """
 
 import hashlib
@@ -12,8 +12,7 @@ from typing import Any, cast
 
 from icsd.errors import UserError
 from icsd.files import sha256_of
-from icsd.params import Params
-from icsd.params.schema import Network
+from icsd.params import Network, Params
 from icsd.runs import TEACHER, RunKey, main_root
 from icsd.stages.grid import student_keys, teacher_key
 

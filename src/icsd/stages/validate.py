@@ -1,5 +1,7 @@
 """Stage ``validate``: mistakes in the parameters are found here, in seconds, before any work."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ from icsd.datasets import DATASETS
 from icsd.datasets.fetch.choosing import check_addresses
 from icsd.errors import UserError, did_you_mean
 from icsd.files import folder_written_whole, write_json
-from icsd.params import PARAMS, Params, load_params, parse_params, preset_name, read_tree
+from icsd.params import Data, Params, load_params, parse_params, read_tree, refuse_endless
 from icsd.runs import validated_folder
 from icsd.stages.chosen_weights import chosen_params, tuned_methods
 from icsd.stages.code import code_of_method
@@ -39,24 +41,42 @@ def checked_params(root: Path, *, use_tuned: bool = True) -> Params:
 
 
 def _checked(params: Params) -> Params:
-    if params.data.reader not in DATASETS:
+    data = params.data
+    if data.reader not in DATASETS:
         raise UserError(
-            f"data.reader: there is no dataset {params.data.reader!r}"
-            f"{did_you_mean(params.data.reader, sorted(DATASETS))}"
+            f"data.reader: there is no dataset {data.reader!r}{did_you_mean(data.reader, sorted(DATASETS))}"
         )
-    classes = DATASETS[params.data.reader].classes
-    if params.data.classes != len(classes):
+    _together(partial(_check_dataset, data), partial(_check_addresses, data))
+    return params
+
+
+def _check_dataset(data: Data) -> None:
+    classes = DATASETS[data.reader].classes
+    if data.classes != len(classes):
         raise UserError(
-            f"data.classes: is {params.data.classes}, but {params.data.reader} has {len(classes)} classes "
+            f"data.classes: is {data.classes}, but {data.reader} has {len(classes)} classes "
             f"({', '.join(classes)}); set it to {len(classes)}"
         )
-    if (params.data.reader == "shapes") != (params.data.generated is not None):
+    if (data.reader == "shapes") != (data.generated is not None):
         raise UserError("data.generated: the reader `shapes` needs it, and no other reader takes it")
-    # Here already, as DVC writes the parameters of a stage that ended well to dvc.lock, passwords and all.
-    check_addresses(
-        params.data.source, [source.model_dump(exclude_none=True) for source in params.data.sources]
-    )
-    return params
+
+
+def _check_addresses(data: Data) -> None:
+    # Here already, as DVC keeps what a stage that ended well depended on, passwords and all.
+    check_addresses(data.source, [source.model_dump(exclude_none=True) for source in data.sources])
+
+
+def _together(*checks: Callable[[], object]) -> None:
+    """Make all checks, and raise one error with every line that any of them had to say."""
+    lines: dict[str, str] = {}
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            for line in str(error).splitlines():
+                lines.setdefault(line.strip(), line)
+    if lines:
+        raise UserError("\n".join(lines.values()))
 
 
 def validate(root: Path, *, show: bool) -> None:
@@ -74,17 +94,10 @@ def validate(root: Path, *, show: bool) -> None:
     Raises:
         UserError: A mistake in the parameters.
     """
-    tree = read_tree(root)
-    own = _checked(parse_params(tree, source=f"{PARAMS} (with {preset_name(tree['dataset'])})"))
-    params = chosen_params(root, own)
-    from icsd.methods import parse_block  # imports torch, which simpler mistakes need not wait for
-
-    for name, method in params.methods.items():
-        parse_block(name, method.block)
+    tree, source = read_tree(root)
+    params = check_tree(root, tree, source)
     if show:
         print(yaml_text(params.model_dump()), end="")
-    link_files(root, params)
-    check_initial_weights(root, params)
     inputs = inputs_of_stages(
         params,
         of_methods=_of_methods(root, params),
@@ -96,6 +109,37 @@ def validate(root: Path, *, show: bool) -> None:
         write_json(folder / RESOLVED, tree)
         for file, content in inputs.items():
             write_json(folder / file, content)
+
+
+def check_tree(root: Path, tree: Mapping[str, Any], source: str) -> Params:
+    """All checks of a tree from ``read_tree``.
+
+    Raises:
+        UserError: Every mistake; of values that other checks need, the others are not made.
+    """
+    refuse_endless(tree, source)
+    _together(lambda: parse_params(tree, source), partial(_check_methods, tree.get("methods")))
+    params = parse_params(tree, source)
+    link_files(root, params)
+    _together(
+        partial(_checked, params),
+        partial(chosen_params, root, params),
+        partial(check_initial_weights, root, params),
+    )
+    return chosen_params(root, params)
+
+
+def _check_methods(blocks: object) -> None:
+    from icsd.methods import parse_block  # imports torch, which the commands of every day need not wait for
+
+    blocks = blocks if isinstance(blocks, Mapping) else {}
+    _together(
+        *(
+            partial(parse_block, str(name), block)
+            for name, block in blocks.items()
+            if isinstance(block, Mapping)
+        )
+    )
 
 
 def _of_methods(root: Path, params: Params) -> dict[str, dict[str, Any]]:

@@ -60,9 +60,9 @@ def _scores(metrics: MetricsRecord, row: Row, *, num_seeds: int) -> list[str]:
 
 
 def _protocol(training: TrainRecord) -> str:
-    start = {False: "from scratch", True: "from ImageNet weights"}.get(
-        training.pretrained, f"from the weights in {training.pretrained}"
-    )
+    start = "from ImageNet weights" if training.pretrained else "from scratch"
+    if isinstance(training.pretrained, str):
+        start = f"from the weights in {training.pretrained}"
     return (
         f"{training.num_train_images} training images, {training.num_validation_images} for validation; "
         f"{training.epochs} epochs, batch {training.batch}, "
