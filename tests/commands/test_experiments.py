@@ -3,9 +3,13 @@ import json
 import subprocess
 
 import pytest
+from tests.imports import ROOT
 
+from icsd.commands.experiments import reading
+from icsd.commands.experiments.elsewhere import read_dependencies, trained_elsewhere
 from icsd.commands.experiments.run import show_experiments
 from icsd.errors import UserError
+from icsd.yaml_files import read_yaml
 
 
 def entry(rev, name, alw, metrics, *, error=None, **more):
@@ -125,3 +129,69 @@ def test_all_commits_are_asked_of_dvc(listed, tmp_path):
 def test_outside_a_repository_the_message_is_dvcs(tmp_path):
     with pytest.raises(UserError, match="`dvc exp show` failed"):
         show_experiments(tmp_path)
+
+
+def with_hashes(deps, outs):
+    return {
+        "rev": "a" * 40,
+        "name": "main",
+        "data": {
+            kind: {path: {"hash": value} for path, value in values.items()}
+            for kind, values in (("deps", deps), ("outs", outs))
+        },
+    }
+
+
+DEPENDENCIES = {
+    True: ["src/code", "data/${dataset}/teacher.json"],
+    False: ["src/code", "data/${dataset}/${item.method}/${item.student}.json", "runs/${dataset}/teacher"],
+}
+DEPS = {
+    "src/code": "1",
+    "data/shapes/teacher.json": "2",
+    "data/shapes/kd/resnet18.json": "3",
+    "runs/shapes/teacher": "4",
+}
+OUTS = {"runs/shapes/teacher": "4", "runs/shapes/kd/resnet18-0": "5", "data/shapes/raw": "6"}
+
+
+@pytest.mark.parametrize(
+    ("deps", "outs", "named"),
+    [
+        ({}, {}, []),
+        ({}, {"runs/shapes/kd/resnet18-0": "9"}, ["kd/resnet18-0"]),
+        ({"data/shapes/kd/resnet18.json": "9"}, {"runs/shapes/kd/resnet18-0": "9"}, []),
+        ({"src/code": "9"}, {"runs/shapes/kd/resnet18-0": "9", "runs/shapes/teacher": "9"}, []),
+        # Its students have another teacher, which is a reason.
+        (
+            {"runs/shapes/teacher": "9"},
+            {"runs/shapes/kd/resnet18-0": "9", "runs/shapes/teacher": "9"},
+            ["teacher"],
+        ),
+        ({"src/code": None}, {"runs/shapes/kd/resnet18-0": "9"}, []),  # it is not known
+        ({}, {"data/shapes/raw": "9"}, []),
+    ],
+)
+def test_a_network_that_differs_for_no_reason_was_trained_elsewhere(deps, outs, named):
+    own, base = with_hashes(DEPS | deps, OUTS | outs), with_hashes(DEPS, OUTS)
+    assert list(trained_elsewhere(own, base, DEPENDENCIES)) == named
+
+
+def test_both_kinds_of_students_have_the_dependencies_of_the_stage_that_is_asked():
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
+    assert read_dependencies(ROOT) == {
+        True: stages["train_teacher"]["deps"],
+        False: stages["distill"]["deps"],
+    }
+
+
+def test_rows_that_were_trained_elsewhere_are_marked_and_explained(listed, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        reading, "trained_elsewhere", lambda own, base, _: ["teacher"] if own["name"] == "wave" else []
+    )
+    text = show_experiments(tmp_path)
+    assert row(text, "wave").split()[:2] == ["wave", "≠"]
+    assert "≠ wave: trained with another machine, torch or runtime than main: teacher\n" in text
+    assert text.count("≠") == 2
+    rows = list(csv.DictReader(show_experiments(tmp_path, as_csv=True).splitlines()))
+    assert {each["experiment"] for each in rows if each["elsewhere"] == "teacher"} == {"wave"}

@@ -16,7 +16,7 @@ _OPEN_ENDED = (
     inspect.Parameter.VAR_POSITIONAL,
     inspect.Parameter.VAR_KEYWORD,
 )  # a class without a constructor
-Weight = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
 LARGEST = 1_000_000
 """Of an option: queues, pools and patches beyond it are slips of the finger that no memory holds."""
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)

@@ -141,7 +141,7 @@ class Training(Block):
     epochs: Count
     batch: Annotated[int, Field(ge=1, le=65_536)]
     optimizer: Literal["sgd", "adamw"]
-    lr: Annotated[float, Field(gt=0, le=1000)]
+    lr: Annotated[float, Field(gt=0, le=1e30)]  # times the factor below, still a float32
     head_lr_factor: Annotated[float, Field(gt=0, le=1000)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     nesterov: bool
@@ -181,7 +181,7 @@ class MethodBlock(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", allow_inf_nan=False)
 
     alw: bool | AlwChanges
-    weights: dict[Name, Annotated[float, Field(ge=0, le=1e12)]]
+    weights: dict[Name, Annotated[float, Field(ge=0, le=1e30)]]
 
     @property
     def block(self) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from icsd.commands.experiments.elsewhere import read_dependencies, trained_elsewhere
 from icsd.errors import UserError
 
 PARAMS, METRICS = "params.yaml", "reports/metrics.json"
 Tree = dict[str, Any]
+Dependencies = Mapping[bool, list[str]]
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Experiment:
         changed: Dotted keys of params.yaml that differ from the baseline -> value.
         metrics: Content of reports/metrics.json; empty if there is none.
         error: DVC's message for one that failed; None otherwise.
+        base: Name of the commit that it started from.
+        elsewhere: Networks that differ from the baseline's although nothing that they depend on does.
     """
 
     name: str
@@ -31,6 +35,8 @@ class Experiment:
     changed: dict[str, Any]
     metrics: Tree
     error: str | None
+    base: str
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> str | None:
@@ -71,22 +77,35 @@ def read_experiments(root: Path, *, all_commits: bool = False) -> list[Experimen
     baselines: list[Tree] = json.loads(done.stdout)
     # The workspace comes first; its changes are relative to the commit that it is based on, the next.
     commit = next((baseline for baseline in baselines if baseline["rev"] != "workspace"), None)
-    return [each for baseline in baselines for each in _with_experiments(baseline, commit)]
+    dependencies = read_dependencies(root)
+    return [each for baseline in baselines for each in _with_experiments(baseline, commit, dependencies)]
 
 
-def _with_experiments(baseline: Tree, commit: Tree | None) -> Iterator[Experiment]:
+def _with_experiments(
+    baseline: Tree, commit: Tree | None, dependencies: Dependencies
+) -> Iterator[Experiment]:
     """A commit, or the workspace, and the experiments that started from it."""
     is_workspace = baseline["rev"] == "workspace"
-    own = _flat_params(baseline)
-    base = _flat_params(commit) if is_workspace and commit else own
-    name = "workspace" if is_workspace else baseline.get("name") or baseline["rev"][:7]
-    state = "workspace" if is_workspace else "commit"
-    yield Experiment(name, state, _changed(own, base), _metrics(baseline), _error(baseline))
+    base = commit if is_workspace and commit else baseline
+    yield Experiment(
+        name="workspace" if is_workspace else _name(baseline),
+        state="workspace" if is_workspace else "commit",
+        changed=_changed(_flat_params(baseline), _flat_params(base)),
+        metrics=_metrics(baseline),
+        error=_error(baseline),
+        base=_name(base),
+        elsewhere=tuple(trained_elsewhere(baseline, base, dependencies)),
+    )
     for experiment in baseline.get("experiments") or []:
-        yield _experiment(experiment, base=own)
+        yield _experiment(experiment, baseline, dependencies)
 
 
-def _experiment(experiment: Tree, *, base: Tree) -> Experiment:
+def _name(commit: Tree) -> str:
+    name: str = commit.get("name") or commit["rev"][:7]
+    return name
+
+
+def _experiment(experiment: Tree, base: Tree, dependencies: Dependencies) -> Experiment:
     last = experiment["revs"][0]
     error = _error(last)
     executor = experiment.get("executor") or {}
@@ -94,10 +113,12 @@ def _experiment(experiment: Tree, *, base: Tree) -> Experiment:
     return Experiment(
         name=experiment.get("name") or last["rev"][:7],
         state=state,
-        changed=_changed(_flat_params(last), base),
+        changed=_changed(_flat_params(last), _flat_params(base)),
         # Until it has run, DVC lists the metrics that it started from.
         metrics=_metrics(last) if state == "success" else {},
         error=error,
+        base=_name(base),
+        elsewhere=tuple(trained_elsewhere(last, base, dependencies)) if state == "success" else (),
     )
 
 

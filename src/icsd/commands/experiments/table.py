@@ -10,8 +10,12 @@ from icsd.reporting.results import ALONE
 from icsd.reporting.style import method_label, network_label
 
 GAP = "–"
+MARK = "≠"
+"""Of a row whose networks differ from the baseline's for no reason that it shows."""
+SHOWN = 4
+"""Networks that a note names."""
 _CSV_COLUMNS = (
-    *("experiment", "state", "changed", "dataset", "student", "method"),
+    *("experiment", "state", "changed", "elsewhere", "dataset", "student", "method"),
     *("miou", "std", "delta", "low", "high"),
 )
 _LEGEND = (
@@ -35,8 +39,20 @@ def to_text(experiments: Sequence[Experiment], methods: Collection[str] | None) 
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     lines.insert(1, "  ".join("─" * width for width in widths))
+    notes = [f"{MARK} {_note(experiment)}" for experiment in experiments if experiment.elsewhere]
     errors = [f"{experiment.name}: {experiment.error}" for experiment in experiments if experiment.error]
-    return "\n".join([*lines, "", _LEGEND, *errors]) + "\n"
+    return "\n".join([*lines, "", _LEGEND, *notes, *errors]) + "\n"
+
+
+def _note(experiment: Experiment) -> str:
+    listed = ", ".join(experiment.elsewhere[:SHOWN])
+    more = len(experiment.elsewhere) - SHOWN
+    networks = listed + (f" and {more} more" if more > 0 else "")
+    return (
+        f"{experiment.name}: trained with another machine, torch or runtime than {experiment.base}: "
+        f"{networks}\n  differ, and nothing that they depend on does. No parameter made that difference: commit\n"
+        f"  the results of `dvc repro` at {experiment.base} on this machine, and compare with these."
+    )
 
 
 def _columns(experiments: Sequence[Experiment], methods: Collection[str] | None) -> list[tuple[str, str]]:
@@ -48,7 +64,7 @@ def _columns(experiments: Sequence[Experiment], methods: Collection[str] | None)
 
 def _row(experiment: Experiment, columns: Sequence[tuple[str, str]]) -> list[str]:
     return [
-        experiment.name,
+        f"{experiment.name} {MARK}" if experiment.elsewhere else experiment.name,
         experiment.state,
         ", ".join(_changes(experiment)) or GAP,
         experiment.dataset or GAP,
@@ -86,6 +102,7 @@ def to_csv(experiments: Sequence[Experiment], methods: Collection[str] | None) -
             "experiment": experiment.name,
             "state": experiment.state,
             "changed": "; ".join(_changes(experiment)),
+            "elsewhere": "; ".join(experiment.elsewhere),
             "dataset": experiment.dataset or "",
         }
         rows = [
