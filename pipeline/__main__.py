@@ -11,6 +11,8 @@ if __name__ == "__main__":
     if command := former_command(__spec__.name):
         sys.argv.insert(1, command)
 
-    from pipeline.cli import main
-
+    try:
+        from pipeline.cli import main
+    except KeyboardInterrupt:  # nothing has begun
+        sys.exit(130)
     main()

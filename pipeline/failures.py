@@ -18,8 +18,8 @@ USER, DIVERGED, UNFORESEEN, SYSTEM, INTERRUPTED, TERMINATED = 2, 1, 70, 74, 130,
 """Exit codes; 70 and 74 are those of sysexits.h for an internal error and for one of input or output."""
 
 _KEPT = (
-    "interrupted. Finished epochs, trials and downloads are kept in .state/; the same command, or "
-    "`dvc repro`, resumes from there"
+    "Finished epochs, trials and downloads are kept in .state/; the same command, or `dvc repro`, "
+    "resumes from there"
 )
 _NO_MEMORY = "can't allocate memory"
 """What torch says on the CPU, in a RuntimeError."""
@@ -43,7 +43,11 @@ def failures_as_messages() -> Iterator[None]:
     try:
         yield
     except (click.Abort, KeyboardInterrupt):
-        _end(_KEPT, INTERRUPTED)
+        _end(f"interrupted. {_KEPT}", INTERRUPTED)
+    except SystemExit as end:
+        if end.code == TERMINATED:
+            _end(f"terminated. {_KEPT}", TERMINATED)
+        raise
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

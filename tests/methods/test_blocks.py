@@ -58,8 +58,8 @@ def test_the_baseline_has_no_method() -> None:
             {"temprature": 1.0},
             r"^methods\.aicsd\.temprature: unknown key; did you mean 'temperature'\? Allowed: alw, ",
         ),
-        ({"temperature": 0.0}, r"^methods\.aicsd\.temperature: .*greater than 0, got 0\.0$"),
-        ({"temperature": "1"}, r"^methods\.aicsd\.temperature: .*number, got '1'$"),
+        ({"temperature": 0.0}, r"^methods\.aicsd\.temperature: .*greater than or equal to 0.001, got 0\.0$"),
+        ({"temperature": "1"}, r"^methods\.aicsd\.temperature: .*number, got '1'; a number has no quotes.*$"),
         ({"temperature": True}, r"^methods\.aicsd\.temperature: .*number, got True$"),
         ({"temperature": float("inf")}, r"^methods\.aicsd\.temperature: .*finite number"),
         (
@@ -67,7 +67,7 @@ def test_the_baseline_has_no_method() -> None:
             r"^methods\.aicsd\.variant: 'papre' is not a choice; did you mean 'paper'\? .*released",
         ),
         ({"rows": None}, r"^methods\.aicsd\.rows: None is not a choice; Allowed: raw, l2$"),
-        ({"alw": "yes"}, r"^methods\.aicsd\.alw: .*boolean, got 'yes'$"),
+        ({"alw": "yes"}, r"^methods\.aicsd\.alw: .*boolean, got 'yes'; write true or false$"),
         ({"weights": {"icsd": 0.1}}, r"^methods\.aicsd\.weights\.kd: missing; there must be: icsd, kd$"),
         (
             {"weights": {"icsd": -1.0, "kd": 1.0}},

@@ -22,7 +22,7 @@ from icsd.stages.initial_weights import network_of, networks_of_grid
 from icsd.stages.inputs import inputs_of_stages, schedule_of
 from icsd.stages.training.job import student_job, teacher_job
 from icsd.stages.validate import check_tree
-from icsd.training.optim import build_sgd
+from icsd.training.optim import build_optimizer
 from icsd.yaml_files import parse_yaml, read_yaml, yaml_text
 
 PRESET = read_yaml(ROOT / "configs/datasets/shapes.yaml")
@@ -128,7 +128,12 @@ def build(params):
                     num_classes=params.data.classes,
                 )
         names = ("lr", "head_lr_factor", "momentum", "nesterov", "weight_decay")
-        build_sgd(student, method, **{name: getattr(job.training, name) for name in names})
+        build_optimizer(
+            student,
+            method,
+            name=job.training.optimizer,
+            **{name: getattr(job.training, name) for name in names},
+        )
         epochs = job.training.epochs
         for epoch in {0, epochs // 2, epochs - 1}:
             weights = term_weights(
@@ -257,7 +262,7 @@ def draw_line(line):
         ),
         ("images: {input_scale: 0.001}", r"images\.input_scale: .*greater than or equal to 0\.02"),
         ("images: {input_scale: 0.1}", r"images\.input_scale: 0\.1 leaves 6\.4 of 64 pixels"),
-        ("train: {lr: 1e308}", r"train\.lr: .*less than or equal to 1e\+30"),
+        ("train: {lr: 1e308}", r"train\.lr: .*less than or equal to 10+, got 1e\+308"),
         ("train: {lr: .inf}", r"train\.lr: .*finite"),
         ("train: {lr: .nan}", r"train\.lr: "),
         ("train: {lr: '0.1'}", r"train\.lr: .*a number has no quotes"),

@@ -140,7 +140,10 @@ def ended(code: str) -> subprocess.CompletedProcess[str]:
         ("raise MemoryError", 70, "not enough memory"),
         ('raise RuntimeError("DefaultCPUAllocator: can\'t allocate memory")', 70, "not enough memory"),
         ("{}['key']", 70, "unforeseen KeyError: 'key'"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143, ""),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", 130, "interrupted. Finished epochs"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143, "terminated. Finished epochs"),
+        ("raise OSError(30, 'Read-only file system', 'y/z')", 74, "y/z: Read-only file system; the file"),
+        ("raise PermissionError(13, 'Permission denied', 'y')", 74, "y: Permission denied; no permission:"),
     ],
 )
 def test_every_failure_is_a_message_and_an_exit_code(code, exit_code, words, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import time
 
 import mlflow
 import pytest
+from tests.docs.blocks import block
 from tests.project import run, stage
 
 pytestmark = [
@@ -67,25 +68,47 @@ def test_several_changes_in_the_workspace_and_back(project):
     assert "keep-both" in run(project, "git", "branch", "--list").stdout
 
 
+def test_results_of_another_machine_are_not_taken_for_a_parameters_doing(project):
+    """The committed results are another machine's: their weights are in no cache here."""
+    lock, before = project / "dvc.lock", (project / "dvc.lock").read_text(encoding="utf-8")
+    at = before.index("- path: runs/shapes/none/resnet18-0\n", before.index("baselines@none"))
+    at = before.index("md5: ", at) + len("md5: ")
+    lock.write_text(before[:at] + "0" * 8 + before[at + 8 :], encoding="utf-8")
+    run(project, "git", "commit", "-q", "-a", "-m", "results of another machine")
+    run(project, "dvc", "exp", "run", "-n", "here", "-S", "alw.decay=cosine")
+    rows = table(project)
+    assert rows["here", "aicsd"]["elsewhere"] == "none/resnet18-0"
+    assert "here ≠" in stage(project, "experiments").stdout
+    # There is nothing to check out; what these parameters gave here comes from the run cache.
+    run(project, "git", "restore", "params.yaml")
+    done = run(project, "dvc", "repro").stdout
+    assert "Running stage 'baselines" not in done
+    assert "Running stage 'distill" not in done
+    assert "up to date" in run(project, "dvc", "status").stdout
+    run(project, "git", "commit", "-q", "-a", "-m", "the baseline of this machine")
+    run(project, "dvc", "exp", "run", "-n", "again", "-S", "alw.decay=cosine")
+    assert table(project)["again", "aicsd"]["elsewhere"] == ""
+    run(project, "git", "restore", "params.yaml", "dvc.lock", "reports")
+    run(project, "dvc", "checkout", "-q")
+    assert "up to date" in run(project, "dvc", "status").stdout
+
+
 def test_a_queue_runs_lists_and_ranges_side_by_side_into_one_store(project):
     before = (project / "params.yaml").read_bytes()
-    queued = run(
-        project,
-        "dvc",
-        "exp",
-        "run",
-        "--queue",
-        "-S",
-        "alw.decay=step,constant",
-        "-S",
-        "train.epochs=range(1,3)",
-    )
+    queue, start, status = block("docs/experiments.md", "$ dvc exp run --queue").commands
+    queued = run(project, "bash", "-c", queue)
     names = [
         line.split("'")[1] for line in queued.stdout.splitlines() if line.startswith("Queued experiment")
     ]
     assert len(names) == 4
     run(project, "dvc", "exp", "run", "--queue", "-n", "wrong", "-S", "alw.decay=cosin")
-    run(project, "dvc", "queue", "start", "-j", "2")
+    run(project, "bash", "-c", start)
+    assert run(project, "bash", "-c", status).stdout.split("\n")[0].split() == [
+        "Task",
+        "Name",
+        "Created",
+        "Status",
+    ]
     states = finished(project, [*names, "wrong"])
     assert {name: states[name] for name in names} == dict.fromkeys(names, "Success"), logs(project, names)
     assert states["wrong"] == "Failed"
@@ -93,8 +116,8 @@ def test_a_queue_runs_lists_and_ranges_side_by_side_into_one_store(project):
     assert (project / "params.yaml").read_bytes() == before
     rows = table(project)
     assert {rows[name, "aicsd"]["changed"] for name in names} == {
-        *('alw.decay="step"; train.epochs=1', 'alw.decay="step"; train.epochs=2'),
-        *('alw.decay="constant"; train.epochs=1', 'alw.decay="constant"; train.epochs=2'),
+        *('alw.decay="step"; train.epochs=2', 'alw.decay="step"; train.epochs=3'),
+        *('alw.decay="exponential"; train.epochs=2', 'alw.decay="exponential"; train.epochs=3'),
     }
     found = groups(project)
     for name in names:

@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from icsd.models.catalogue import BACKBONES
 from icsd.params.alw import AlwChanges, AlwParams
 from icsd.params.block import (
-    LARGEST,
     Block,
     Count,
     Fraction,
@@ -200,7 +199,7 @@ class Tuning(Block):
     """The search of ``python -m pipeline tune``, the same for every method; no stage depends on it."""
 
     trials: Annotated[int, Field(ge=1, le=10_000)]
-    factor: Annotated[float, Field(gt=1, le=LARGEST)]
+    factor: Annotated[float, Field(gt=1, le=1e60)]
     epochs: Count | None
     seed: Seed
 

@@ -135,9 +135,9 @@ def _check_methods(blocks: object) -> None:
     blocks = blocks if isinstance(blocks, Mapping) else {}
     _together(
         *(
-            partial(parse_block, str(name), block)
+            partial(parse_block, name, block)
             for name, block in blocks.items()
-            if isinstance(block, Mapping)
+            if isinstance(block, Mapping) and all(isinstance(key, str) for key in (name, *block))
         )
     )
 

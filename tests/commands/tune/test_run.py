@@ -155,7 +155,7 @@ def test_another_setup_begins_anew(project, monkeypatch, changes):
 
 
 def test_a_trial_that_diverges_counts_and_is_not_chosen(project):
-    change(project, tuning={"factor": 1e6}, methods={"kd": {"weights": {"kd": 1e30}}})
+    change(project, tuning={"factor": 1e60}, methods={"kd": {"weights": {"kd": 1e30}}})
     tune(project, methods=["kd"], trials=2, student=None)
     assert [row["miou"] == "" for row in trials_of(project)["kd"]] == [True, False]
     entry = read_tuned(project, "shapes")["kd"]

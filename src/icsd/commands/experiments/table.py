@@ -50,8 +50,8 @@ def _note(experiment: Experiment) -> str:
     networks = listed + (f" and {more} more" if more > 0 else "")
     return (
         f"{experiment.name}: trained with another machine, torch or runtime than {experiment.base}: "
-        f"{networks}\n  differ, and nothing that they depend on does. No parameter made that difference: commit\n"
-        f"  the results of `dvc repro` at {experiment.base} on this machine, and compare with these."
+        f"{networks}\n  differ, and nothing that they depend on does. No parameter made that difference:\n"
+        f"  commit the results of `dvc repro` at {experiment.base} on this machine, and compare with these."
     )
 
 

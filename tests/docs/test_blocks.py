@@ -1,0 +1,176 @@
+"""Every code block of the documentation is run, checked by the schema, or compared with what the code prints.
+
+What needs processes is in ``test_transcripts.py``.
+"""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
+from tests.docs.blocks import block, code_blocks, experiments, overrides
+from tests.imports import ROOT
+
+from icsd.commands.experiments.reading import Experiment
+from icsd.commands.experiments.table import to_text
+from icsd.commands.tune.run import _summary
+from icsd.errors import UserError
+from icsd.methods import METHODS
+from icsd.params import merge
+from icsd.params.reading import read_tree
+from icsd.stages.tuned_weights import Search
+from icsd.stages.validate import check_tree
+from icsd.yaml_files import parse_yaml, read_yaml
+
+TRIED = {
+    ("CONTRIBUTING.md", "pipeline"): "tests/docs/test_contributing.py",
+    ("README.md", "$ dvc exp run"): "tests/docs/test_transcripts.py",
+    ("README.md", "params.yaml"): "here",
+    ("docs/datasets.md", "dvc exp run"): "here",
+    ("docs/experiments.md", "$ dvc exp run -n"): "tests/docs/test_transcripts.py",
+    ("docs/experiments.md", "git restore"): "tests/docs/test_transcripts.py",
+    ("docs/experiments.md", "$ dvc exp run --queue"): "tests/pipeline/test_experiments.py",
+    ("docs/experiments.md", "$ python -m pipeline experiments"): "here",
+    ("docs/experiments.md", "dvc exp run"): "here",
+    ("docs/extending.md", '"""Regression'): "tests/docs/test_examples.py",
+    ("docs/extending.md", "methods:\n  mimic"): "here",
+    ("docs/extending.md", "methods:\n  cwd"): "here",
+    ("docs/methods.md", "dvc exp run"): "here",
+    ("docs/mlflow.md", "mlflow ui"): "tests/docs/test_transcripts.py",
+    ("docs/mlflow.md", "sudo"): "tests/docs/test_transcripts.py",
+    ("docs/mlflow.md", "export"): "tests/docs/test_transcripts.py",
+    ("docs/models.md", "import mlflow"): "tests/docs/test_transcripts.py",
+    ("docs/running.md", "flowchart"): "here",
+    ("docs/running.md", "$ python -m pipeline verify"): "tests/docs/test_transcripts.py",
+    ("docs/running.md", "dvc repro train_teacher"): "tests/pipeline/test_tune.py",
+    ("docs/running.md", "kd: factor"): "here",
+    ("docs/running.md", "dvc remote add"): "tests/docs/test_transcripts.py",
+    ("docs/running.md", "dvc config"): "tests/docs/test_transcripts.py",
+}
+"""Page and beginning of every block -> where it is tried."""
+
+
+def test_every_block_is_tried_somewhere():
+    for page, beginning in TRIED:
+        block(page, beginning)
+    untried = [
+        f"{each.page}: {each.lines[0]}"
+        for each in code_blocks()
+        if not any(each.page == page and each.content.startswith(start) for page, start in TRIED)
+    ]
+    assert not untried
+
+
+def test_every_block_for_a_shell_is_one():
+    blocks = [
+        each
+        for each in code_blocks()
+        if each.language == "" and ("dvc " in each.content or "mlflow " in each.content)
+    ]
+    program = "\n".join(command for each in blocks for command in each.commands)
+    done = subprocess.run(["bash", "-n"], input=program, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", experiments())
+def test_an_experiment_of_the_documentation_is_accepted(command, checkout):
+    """By DVC, whose code sets the values, and by validate; or it is refused as the documentation says."""
+    files: dict[str, list[str]] = {}
+    for override in overrides(command):
+        file, _, rest = override.rpartition(":")
+        files.setdefault(file or "params.yaml", []).append(rest)
+    for sweep in get_hydra_sweeps(files):
+        for file, values in sweep.items():
+            shutil.copy(ROOT / file, checkout / file)
+            apply_overrides(checkout / file, values)
+        tree, source = read_tree(checkout)
+        if "cosin" in [value.partition("=")[2] for value in files["params.yaml"]]:
+            with pytest.raises(UserError) as caught:
+                check_tree(checkout, tree, source)
+            assert [f"error: {caught.value}".splitlines()] == [block("README.md", "$ dvc").printed[1:]]
+        elif "weights=tuned" in files["params.yaml"]:
+            with pytest.raises(UserError, match="not tuned yet"):
+                check_tree(checkout, tree, source)
+        else:
+            check_tree(checkout, tree, source)
+
+
+def test_a_block_of_parameters_is_accepted(checkout, monkeypatch):
+    monkeypatch.setitem(METHODS, "mimic", METHODS["kd"])
+    monkeypatch.setattr(METHODS["kd"], "terms", ("kd", "mimic"))
+    blocks = [each for each in code_blocks() if each.language == "yaml"]
+    assert len(blocks) == 2
+    for each in blocks:
+        written = parse_yaml(each.content.encode(), Path(each.page))
+        method = next(iter(written["methods"]))
+        if method == "mimic":
+            written["methods"]["mimic"]["weights"]["kd"] = 1.0  # of the stand-in
+        tree, source = read_tree(checkout)
+        tree = merge(tree, {**written, "grid": {"baselines": ["none", method]}})
+        tree["methods"] = {name: tree["methods"][name] for name in ("none", "aicsd", method)}
+        if method == "cwd_features":
+            monkeypatch.undo()
+        check_tree(checkout, tree, source)
+
+
+def test_the_table_of_experiments_is_printed_so():
+    shown = block("docs/experiments.md", "$ python -m pipeline experiments")
+    header, _, *rows = shown.printed[: shown.printed.index("")]
+    assert header.split()[:5] == ["Experiment", "State", "Changed", "Dataset", "Teacher"]
+    experiments = []
+    for row in rows:
+        name, state, changed, dataset, teacher, *cells = re.split(r"  +", row.replace("−", "-"))
+        scores = dict(zip(("none", "aicsd", "icsd"), map(numbers, cells), strict=True))
+        key, _, value = changed.partition("=")
+        metrics = {"dataset": dataset, "teacher": {"miou": float(teacher) / 100}, "resnet18": scores}
+        was = {key: value.strip('"')} if value else {}
+        experiments.append(Experiment(name, state, was, metrics, None, base="main"))
+    assert to_text(experiments, None).splitlines() == shown.printed
+
+
+def numbers(cell):
+    """The numbers of a cell, as fractions."""
+    found = [float(number) / 100 for number in re.findall(r"[+-]?\d+\.\d+", cell)]
+    return dict(zip(("miou", "std", "delta", "low", "high"), found, strict=False))
+
+
+SUMMARY = (
+    r"(\w+): factor ([\d.]+) of (\d) trials, "
+    r"val mIoU ([\d.]+) \(its own weights ([\d.]+), student alone ([\d.]+)\)"
+)
+
+
+def test_the_lines_of_tuning_are_printed_so():
+    for line in block("docs/running.md", "kd: factor").lines:
+        method, factor, trials, *values = re.fullmatch(SUMMARY, line).groups()
+        miou, untuned, alone = (float(value) / 100 for value in values)
+        search = Search.model_construct(
+            factor=float(factor), trials=int(trials), miou=miou, miou_untuned=untuned, miou_alone=alone
+        )
+        assert _summary(method, search) == line
+
+
+def test_the_graph_has_the_stages_of_dvc_yaml():
+    drawn = block("docs/running.md", "flowchart").content
+    stages = set(read_yaml(ROOT / "dvc.yaml")["stages"])
+    assert {word for word in re.findall(r"\b[a-z_]+\b", drawn) if word in stages} == stages
+
+
+def test_the_map_of_the_readme_names_what_there_is():
+    inside, named = "", []
+    for line in block("README.md", "params.yaml").lines:
+        words = re.split(r" {2,}", line.strip())[0].replace(",", " ").split()
+        inside = inside if line.startswith("  ") else ""
+        named += [inside + word for word in words]
+        inside = inside or (words[0] if words == ["src/icsd/"] else "")
+    assert len(named) > 15
+    assert not [path for path in named if not (ROOT / path).exists()]
