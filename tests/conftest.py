@@ -1,5 +1,14 @@
+import sys
+
 import pytest
 from tests.project import commit, make_project, run
+
+
+@pytest.fixture(autouse=True)
+def _patient_process():
+    """Every test waits for MLflow as a new process would."""
+    if module := sys.modules.get("icsd.tracking.patience"):
+        module.PATIENCE.__init__()
 
 
 @pytest.fixture(scope="session")

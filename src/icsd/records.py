@@ -177,6 +177,8 @@ class MlflowRecord(Record):
     experiment: str
     run_id: str | None
     uri: str | None = None
+    key: str | None = None
+    """The run's tag ``icsd.key``, which leads to it where the id was not known yet."""
 
 
 class GitRecord(Record):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from icsd.tracking import Tracker, mirror, open_tracker
+from icsd.tracking import Tracker, delivery, open_tracker
 
 HERE = Path(__file__).parent
 # MLflow 3.17's own queries use a loader that SQLAlchemy 2.1 deprecates.
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_STAGE", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(mirror, "PUSH_EVERY", 0.0)
+    monkeypatch.setattr(delivery, "PUSH_EVERY", 0.0)
 
 
 @pytest.fixture

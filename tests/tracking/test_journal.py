@@ -19,7 +19,7 @@ def journal(tmp_path: Path) -> Journal:
 
 
 def steps(journal: Journal) -> list[int]:
-    return [record["step"] for record, _ in journal.waiting()]
+    return [line.record["step"] for line in journal.take() if line.record]
 
 
 def test_a_second_process_finds_what_the_first_recorded(journal: Journal) -> None:
@@ -27,7 +27,7 @@ def test_a_second_process_finds_what_the_first_recorded(journal: Journal) -> Non
 
 
 def test_delivered_records_do_not_wait_any_more_not_even_after_a_restart(journal: Journal) -> None:
-    journal.deliver(journal.waiting()[1][1])
+    journal.deliver(journal.take()[1].end)
     assert steps(journal) == [3]
     assert steps(Journal(journal.folder)) == [3]
 
@@ -63,24 +63,30 @@ def test_rewinding_forgets_what_was_never_on_its_way(journal: Journal) -> None:
 
 
 def test_rewinding_keeps_what_the_server_may_have(journal: Journal) -> None:
-    journal.attempt(journal.waiting()[1][1])
+    journal.deliver(0)
+    assert len(journal.take()) == 3
+    journal.append(point(4, loss=0.25))
     journal.rewind(1)
-    assert steps(journal) == [1, 2]
+    assert steps(journal) == [1, 2, 3]
 
 
-def test_the_journal_continues_after_rewinding(journal: Journal) -> None:
-    journal.deliver(journal.waiting()[0][1])
+def test_the_journal_continues_after_rewinding(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.append(point(1, loss=1.0))
+    journal.deliver(journal.take()[0].end)
+    journal.append(point(2, loss=0.5))
     journal.rewind(1)
     journal.append(point(2, loss=0.4))
     assert steps(Journal(journal.folder)) == [2]
 
 
 def test_restarting_sends_everything_again(journal: Journal) -> None:
-    journal.deliver(journal.waiting()[-1][1])
-    journal.restart()
+    journal.deliver(journal.take()[-1].end)
+    journal.attach("new", ["old"], lost=True)
     assert steps(journal) == [1, 2, 3]
 
 
 def test_every_line_is_readable_json(journal: Journal) -> None:
     lines = (journal.folder / "journal.jsonl").read_text().splitlines()
-    assert [json.loads(line)["values"] for line in lines] == [{"loss": 1.0}, {"loss": 0.5}, {"loss": 1 / 3}]
+    values = [json.loads(line)[1]["values"] for line in lines]
+    assert values == [{"loss": 1.0}, {"loss": 0.5}, {"loss": 1 / 3}]

@@ -31,59 +31,63 @@ POINTS = [
 TRAINING = """
 import os, signal, sys, warnings
 from pathlib import Path
-from icsd.tracking import mirror, run as runs, open_tracker
+from icsd.tracking import delivery, run as runs, open_tracker
 from icsd.tracking.journal import Journal
 
 warnings.simplefilter("ignore")
-mirror.PUSH_EVERY = 0.0
+delivery.PUSH_EVERY = 0.0
 EPOCHS = int(sys.argv[2])
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def is_epoch_2(record):
-    return record.get("step") == 2 or any(point["step"] == 2 for point in record.get("points", ()))
+    items = record.get("items", ())
+    return record.get("step") == 2 or any(kind == "metric" and value["step"] == 2 for kind, value in items)
 
 def arm(point):
-    append, attempt, deliver, send, save = (
-        Journal.append, Journal.attempt, Journal.deliver, mirror.send, runs.RunDescription.save
+    append, attach, take, deliver, send = (
+        Journal.append, Journal.attach, Journal.take, Journal.deliver, delivery.send
     )
-    seen = {"epoch": 0}
+    seen = {"sent": False}
 
     def dying_append(journal, record):
         if is_epoch_2(record) and point == "half a line":
             with (journal.folder / "journal.jsonl").open("ab") as file:
-                file.write(b'{"kind": "metr')
+                file.write(b'[123, {"kind": "metr')
             die()
         append(journal, record)
-        seen["epoch"] = record.get("step", 0)
-        if point == "journal written" and seen["epoch"] == 2:
+        if is_epoch_2(record) and point == "journal written":
             die()
         if point == "end recorded" and record["kind"] == "end":
             die()
 
-    def dying_attempt(journal, position):
-        attempt(journal, position)
-        if seen["epoch"] == 2 and point == "sending announced":
+    def dying_attach(journal, *arguments, **options):
+        if point == "run made":
+            die()
+        attach(journal, *arguments, **options)
+
+    def dying_take(journal):
+        lines = take(journal)
+        if point == "sending announced" and any(is_epoch_2(line.record) for line in lines):
+            die()
+        return lines
+
+    def dying_send(client, run_id, record, folder):
+        send(client, run_id, record, folder)
+        seen["sent"] = seen["sent"] or is_epoch_2(record)
+        if seen["sent"] and point == "sent":
             die()
 
-    def dying_send(*arguments):
-        send(*arguments)
-        if seen["epoch"] == 2 and point == "sent":
+    def dying_deliver(journal, *arguments, **options):
+        deliver(journal, *arguments, **options)
+        if seen["sent"] and point == "delivery noted":
             die()
 
-    def dying_deliver(journal, position):
-        deliver(journal, position)
-        if seen["epoch"] == 2 and point == "delivery noted":
-            die()
-
-    def dying_save(run, folder):
-        if run.run_id is not None and point == "run made":
-            die()
-        save(run, folder)
-
-    Journal.append, Journal.attempt, Journal.deliver = dying_append, dying_attempt, dying_deliver
-    mirror.send, runs.RunDescription.save = dying_send, dying_save
+    Journal.append, Journal.attach, Journal.take, Journal.deliver = (
+        dying_append, dying_attach, dying_take, dying_deliver
+    )
+    delivery.send = dying_send
 
 def train(root, point, checkpoint):
     done, run_id = checkpoint.read_text().split() if checkpoint.exists() else (0, None)

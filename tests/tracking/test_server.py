@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 
-from icsd.tracking import Tracker, deliver_pending, mirror
+from icsd.tracking import Tracker, deliver_pending, delivery
 from icsd.tracking.store import open_client
 
 pytestmark = pytest.mark.slow  # a server takes seconds to start
@@ -79,7 +79,7 @@ def test_a_lost_server_stops_nothing_and_loses_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    monkeypatch.setattr(mirror, "RETRY_AFTER", 0.0)
+    monkeypatch.setattr(delivery, "RETRY_AFTER", 0.2)
     slowest = 0.0
 
     def log(tracker: Tracker, steps: range) -> None:
@@ -93,16 +93,19 @@ def test_a_lost_server_stops_nothing_and_loses_nothing(
     server.start()
     with track(system_metrics=True) as tracker:
         log(tracker, range(1, 6))
+        assert tracker.run_id is not None
         server.kill()
         tracker.params({"added": "while the server is away"})
         log(tracker, range(6, 11))
-        assert tracker.run_id is not None
         server.start()
         log(tracker, range(11, 16))
+        deadline = time.monotonic() + 60
+        while tracker._journal.waiting and time.monotonic() < deadline:  # type: ignore[attr-defined]
+            time.sleep(0.1)
         server.kill()
         log(tracker, range(16, 21))
     assert caplog.text.count("cannot be reached") == 2, "one warning for each time the server goes away"
-    assert slowest < 10, "MLflow's own settings would have blocked for minutes"
+    assert slowest < 1, "nothing waits for the server"
     assert deliver_pending(root) == 1
 
     server.start()

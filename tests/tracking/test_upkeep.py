@@ -30,6 +30,14 @@ def children(root: Path) -> dict[str, str]:
     return {str(run.info.run_name): run.info.status for run in runs}
 
 
+def die(tracker: Tracker) -> None:
+    """What the system does for a killed process."""
+    delivery = tracker._delivery  # type: ignore[attr-defined]
+    delivery._finishing.set()
+    delivery.wake()
+    assert delivery._ended.wait(30)
+
+
 def test_a_run_recorded_without_a_server_is_made_later_as_it_was(
     track: Track, root: Path, closed_port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,8 +70,9 @@ def test_the_journal_of_a_live_process_is_left_alone(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", closed_port)
     with track() as tracker:
         tracker.log({"loss": 1.0}, 1)
+        assert tracker.run_id is None
         monkeypatch.delenv("MLFLOW_TRACKING_URI")
-        deliver_pending(root)
+        assert deliver_pending(root) == 1
         assert open_client(root).get_experiment_by_name("icsd-shapes") is None
 
 
@@ -76,7 +85,10 @@ def test_runs_of_dead_processes_are_closed_those_of_live_ones_and_other_groups_a
     track: Track, root: Path
 ) -> None:
     dead, _alive, _other = track("dead"), track("alive"), track("other", group="workspace-2")
-    dead._lock.release()  # type: ignore[attr-defined]  # what the system does for a killed process
+    assert dead.run_id
+    assert _alive.run_id
+    assert _other.run_id
+    die(dead)
     assert close_stale(root, experiment="icsd-shapes", group="workspace-1") == [dead.run_id]
     assert children(root) == {"dead": "KILLED", "alive": "RUNNING", "other": "RUNNING"}
 
@@ -85,7 +97,7 @@ def test_a_reused_run_names_the_executions_that_use_it(track: Track, root: Path)
     with track() as tracker:
         pass
     for group in ("cosine", "cosine", "step", "workspace-1"):
-        tag_reused(root, [str(tracker.run_id)], group=group)
+        tag_reused(root, [(tracker.run_id, None)], experiment="icsd-shapes", group=group)
     assert open_client(root).get_run(str(tracker.run_id)).data.tags["icsd.reused_by"] == "cosine, step"
 
 
@@ -94,5 +106,5 @@ def test_upkeep_without_a_server_changes_nothing_and_does_not_fail(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", closed_port)
     assert close_stale(root, experiment="icsd-shapes", group="workspace-1") == []
-    tag_reused(root, ["0" * 32], group="cosine")
-    assert caplog.text.count("cannot be reached") == 2
+    tag_reused(root, [("0" * 32, None)], experiment="icsd-shapes", group="cosine")
+    assert caplog.text.count("cannot be reached") == 1

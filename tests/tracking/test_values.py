@@ -2,7 +2,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from icsd.tracking.values import PARAM_LENGTH, chunks, flatten, safe_key, thumbnail, to_image
+from icsd.tracking.values import PARAM_LENGTH, flatten, safe_key, thumbnail, to_image
 
 matplotlib.use("Agg")
 
@@ -30,13 +30,6 @@ def test_a_long_value_is_cut_to_what_mlflow_stores() -> None:
 
 def test_names_lose_the_characters_that_mlflow_refuses() -> None:
     assert safe_key("loss/α(t) = 50%") == "loss/α_t_ _ 50_"
-
-
-def test_chunks_hold_everything_once_and_no_more_than_the_size() -> None:
-    values = {str(number): "" for number in range(250)}
-    parts = list(chunks(values, 100))
-    assert [len(part) for part in parts] == [100, 100, 50]
-    assert {key for part in parts for key in part} == set(values)
 
 
 def test_pixels_and_figures_become_images() -> None:

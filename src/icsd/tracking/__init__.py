@@ -10,7 +10,7 @@ from icsd.tracking.identity import group_id
 from icsd.tracking.names import CHAMPION, Tag, experiment_name, registered_model_name, tuning_experiment_name
 from icsd.tracking.opening import open_parent, open_tracker
 from icsd.tracking.registry import Registry, Version
-from icsd.tracking.run import run_id_in
+from icsd.tracking.run import run_id_in, run_id_of_key
 from icsd.tracking.store import public_uri, store_location
 from icsd.tracking.upkeep import close_stale, deliver_pending, tag_reused, when_reachable
 
@@ -32,6 +32,7 @@ __all__ = [
     "public_uri",
     "registered_model_name",
     "run_id_in",
+    "run_id_of_key",
     "store_location",
     "tag_reused",
     "tuning_experiment_name",

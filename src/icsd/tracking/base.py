@@ -38,14 +38,21 @@ class ModelSpec:
 
 
 class Tracker(Protocol):
-    """The record of one run. No call fails because the tracking server does.
+    """The record of one run. No call fails or waits because the tracking server or the disk does.
 
     As a context manager it ends the run: FINISHED, FAILED after an exception, KILLED after Ctrl-C or SIGTERM.
     """
 
     @property
     def run_id(self) -> str | None:
-        """The run's id in MLflow; None while there is none (tracking off, or the server not reached yet)."""
+        """The run's id in MLflow; None while there is none (tracking off, or the server not reached yet).
+
+        It waits a little for a server that has not said it yet.
+        """
+
+    @property
+    def key(self) -> str | None:
+        """What leads to the run as long as its id is unknown; None with tracking off."""
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record parameters; nested mappings become dotted names, long values are cut."""
@@ -69,6 +76,9 @@ class Tracker(Protocol):
     def artifact(self, path: Path, *, folder: str = "") -> None:
         """Store a copy of a file or a folder among the run's artifacts, under ``folder``."""
 
+    def text(self, content: str, name: str) -> None:
+        """Store a text among the run's artifacts."""
+
     def model(self, network: "nn.Module", spec: ModelSpec) -> None:
         """Store a network as a program from RGB images, uint8 [B, H, W, 3], to logits [B, C, H, W].
 
@@ -81,7 +91,7 @@ class Tracker(Protocol):
         """Training resumes after ``step`` epochs: drop later points that were not sent yet."""
 
     def close(self, status: Status = "FINISHED") -> None:
-        """End the run and send all records that were not sent yet."""
+        """End the run. What does not reach the server soon is sent by a later process."""
 
     def __enter__(self) -> Self: ...
 
@@ -93,12 +103,12 @@ class Tracker(Protocol):
 class NullTracker:
     """A ``Tracker`` that records nothing: tracking is off, or another rank records."""
 
-    run_id = None
+    run_id = key = None
 
     def _ignore(self, *_: object, **__: object) -> None:
         pass
 
-    params = log = tags = dataset = image = artifact = model = rewind = close = __exit__ = _ignore
+    params = log = tags = dataset = image = artifact = text = model = rewind = close = __exit__ = _ignore
 
     def __enter__(self) -> Self:
         return self

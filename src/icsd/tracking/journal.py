@@ -1,60 +1,115 @@
 """The journal of a run: every record reaches the disk first, and the tracking server when it answers.
 
-``journal.jsonl`` holds one JSON record per line; ``delivered.json`` says how far the server has it, in
-bytes. A record is written before anything is sent, so a killed process loses nothing that it had logged. (A
-power failure may lose the last records: the outputs of a stage are the truth, not its tracking.)
+``journal.jsonl`` holds one line per record, ``[checksum, record]``; the first describes the run.
+``delivered.json`` says how far the server has them, in bytes. A record is written before anything is sent, so
+a killed process loses nothing that it had logged. (A power failure may lose the last records: the outputs of
+a stage are the truth, not its tracking.) Whatever these files hold, what is readable in them is delivered.
 """
 
-import json
-from collections.abc import Mapping
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
+from pydantic import NonNegativeInt, TypeAdapter
 
 from icsd.files import write_bytes
 from icsd.runs import main_root
+from icsd.tracking.lines import Line, Record, decoded, encoded, free_name, read_lines, say_kept, set_aside
+from icsd.tracking.messages import log
 
-Record = dict[str, Any]
+FILE = "journal.jsonl"
 # Measurements of the machine: a repeated epoch cannot reproduce them, so the first point stands.
 _VOLATILE = "system/"
+_LINES_PER_BATCH = 100
+
+
+@dataclass
+class Progress:
+    """How far a journal has been delivered, and to which run.
+
+    Attributes:
+        delivered: The store has the records before this byte, but for those that are ``postponed``.
+        attempted: The store may have the records before this byte.
+        postponed: Where records begin that the store did not take although it answered.
+        run_id: None until the store has made the run.
+        former: Ids that the run had in stores which have lost it since.
+    """
+
+    delivered: NonNegativeInt = 0
+    attempted: NonNegativeInt = 0
+    postponed: list[NonNegativeInt] = field(default_factory=list)
+    run_id: str | None = None
+    former: list[str] = field(default_factory=list)
 
 
 def journal_folders(root: Path) -> list[Path]:
     """The folders of all journals below the ignored ``.state``."""
-    return sorted(path.parent for path in (main_root(root) / ".state").rglob("journal.jsonl"))
+    return sorted(path.parent for path in (main_root(root) / ".state").rglob(FILE))
 
 
 def journal_lock(folder: Path) -> FileLock:
     """Held by the process that records into the journal in ``folder``, or delivers it."""
+    for path, is_right in ((folder, Path.is_dir), (folder / "lock", Path.is_file)):
+        if not is_right(path) or path.is_symlink():
+            set_aside(path)
     folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / "lock")
+    return FileLock(folder / "lock", thread_local=False)
+
+
+def is_waiting(folder: Path) -> bool:
+    """Whether records in ``folder`` wait for delivery; a look that changes nothing, also without the lock."""
+    try:
+        size = (folder / FILE).stat().st_size
+    except OSError:
+        return (folder / FILE).is_symlink()  # one that leads nowhere
+    try:
+        progress = read_progress(folder)
+    except (OSError, ValueError):
+        return True
+    return progress.delivered != size or bool(progress.postponed)
 
 
 class Journal:
-    """The records of one run in ``folder``, and how many of them have been delivered.
+    """The records of one run in ``folder``, and how many of them have been delivered. Threads may share it.
 
     Args:
-        folder: Created when missing; an existing journal is continued.
+        folder: Created when missing; an existing journal is continued. The caller holds its lock.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / "journal.jsonl"
-        self._progress = folder / "delivered.json"
-        self._delivered = self._attempted = self._size = 0
+        self._path = folder / FILE
+        self._lock = threading.RLock()
         self._values: dict[tuple[str, int], float] = {}
         self._images: dict[tuple[str, int], Record] = {}
-        self._waiting: list[tuple[Record, int]] = []
+        self._size = 0
+        self._torn = self._complained = False
+        self.run: Record | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self.progress = self._load_progress()
         self._load()
 
     def append(self, record: Record) -> None:
-        """Write a record to the disk."""
-        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
-        with self._path.open("ab") as file:
-            file.write(line)
-        self._notice(record, self._size + len(line))
+        """Write a record to the disk; one that cannot be written is a warning."""
+        with self._lock:
+            line = encoded(record)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with self._path.open("ab") as file:
+                    if (start := file.tell()) < self.progress.delivered:  # somebody emptied the file
+                        self._deliver_again()
+                    file.write(b"\n" + line if self._torn else line)
+            except OSError as error:
+                self._torn = True  # half a line may be there
+                self._complain(error)
+                return
+            self._size = start + len(line) + self._torn
+            self._torn = False
+            self._notice(record)
 
     def unknown(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
         """The points that the journal does not hold yet; a point with a new value counts as unknown."""
@@ -64,58 +119,159 @@ class Journal:
         """The record of the picture that this key and step already have."""
         return self._images.get((key, step))
 
-    def waiting(self) -> list[tuple[Record, int]]:
-        """The records to deliver, in order, each with the position that marks it as delivered."""
-        return list(self._waiting)
+    @property
+    def waiting(self) -> int:
+        """How many records wait for delivery."""
+        with self._lock:
+            later = sum(bool(line.record) for line in self._lines(self.progress.delivered))
+            return len(self.progress.postponed) + later
 
-    def attempt(self, position: int) -> None:
-        """Note that the records up to ``position`` are on their way: from now on the server may have them."""
-        if position > self._attempted:
-            self._attempted = position
+    def take(self) -> list[Line]:
+        """The next records to send, which the store may have from now on."""
+        with self._lock:
+            lines: list[Line] = []
+            end = self.progress.delivered
+            for line in self._lines(end):
+                end = line.end
+                lines += [line] if line.record else []
+                if len(lines) == _LINES_PER_BATCH:
+                    break
+            if not lines and end > self.progress.delivered:  # what is left cannot be read
+                self.deliver(end)
+            if lines and end > self.progress.attempted:
+                self.progress.attempted = end
+                self._save_progress()
+            return lines
+
+    def postponed(self) -> Iterator[Line]:
+        """The records that the store did not take although it answered."""
+        for start in list(self.progress.postponed):
+            line = next(self._lines(start), None)
+            if line and line.record:
+                yield line
+            else:
+                self.settle(start)
+
+    def deliver(self, end: int, *, postponed: list[int] | None = None) -> None:
+        """Note that the store has the records before ``end``, but for some."""
+        with self._lock:
+            self.progress.delivered = end
+            self.progress.postponed += postponed or []
             self._save_progress()
 
-    def deliver(self, position: int) -> None:
-        """Note that the server has the records up to ``position``."""
-        self._delivered = position
-        self._waiting = [(record, end) for record, end in self._waiting if end > position]
-        self._save_progress()
+    def settle(self, start: int) -> None:
+        """Note that a postponed record waits no longer."""
+        with self._lock:
+            self.progress.postponed.remove(start)
+            self._save_progress()
 
-    def restart(self) -> None:
-        """Deliver everything again: the store that had it is gone."""
-        self._delivered = self._attempted = 0
-        self._save_progress()
-        self._load()
+    def attach(self, run_id: str | None, former: list[str], *, lost: bool) -> None:
+        """Note which run the records belong to; one that was ``lost`` gets everything again."""
+        with self._lock:
+            self.progress.run_id, self.progress.former = run_id, former
+            if lost:
+                self._deliver_again()
+            self._save_progress()
 
     def rewind(self, step: int) -> None:
         """Drop points and pictures after ``step`` that no server can have: they will be logged again."""
-        kept = [
-            line
-            for line, record, end in _lines(self._path)
-            if end <= self._attempted or record.get("step", step) <= step
-        ]
-        write_bytes(self._path, b"".join(kept))
-        self._load()
+        with self._lock:
+            lines = list(self._lines(0))
+            content = self._path.read_bytes() if lines else b""
+            kept = [
+                content[line.start : line.end]
+                for line in lines
+                if line.start < self.progress.attempted
+                or (line.record and line.record.get("step", step) <= step)
+            ]
+            write_bytes(self._path, b"".join(kept))
+            self._load()
+
+    def _save_progress(self) -> None:
+        """Where that fails, the next process sends some records again."""
+        try:
+            write_bytes(self.folder / "delivered.json", encoded(asdict(self.progress)))
+        except OSError as error:
+            self._complain(error)
+
+    def _load_progress(self) -> Progress:
+        try:
+            return read_progress(self.folder)
+        except (OSError, ValueError):
+            self._try_to_set_aside(self.folder / "delivered.json")
+            return Progress(attempted=self._path.stat().st_size if self._path.is_file() else 0)
 
     def _load(self) -> None:
-        progress = json.loads(self._progress.read_bytes()) if self._progress.exists() else {}
-        self._delivered, self._attempted = progress.get("delivered", 0), progress.get("attempted", 0)
-        self._values, self._images, self._waiting = {}, {}, []
-        self._size = 0
-        for _, record, end in _lines(self._path):
-            self._notice(record, end)
-        if self._path.exists() and self._path.stat().st_size > self._size:
-            with self._path.open("rb+") as file:  # the process was killed while it wrote its last line
-                file.truncate(self._size)
+        self._values, self._images, self.run, self._size = {}, {}, None, 0
+        try:
+            lines = list(read_lines(self._path, 0)) if os.path.lexists(self._path) else []
+        except OSError:
+            self._try_to_set_aside(self._path)
+            lines = []
+        readable = [line.record for line in lines if line.record and self._notice(line.record)]
+        self._size = lines[-1].end if lines else 0
+        if len(readable) < len(lines):
+            self._mend(readable)
+        elif self._path.is_file() and self._path.stat().st_size > self._size:
+            self._truncate()
+        if self.progress.delivered > self._size:  # not of this journal
+            self._deliver_again()
+            self.progress.attempted = self._size
 
-    def _notice(self, record: Record, end: int) -> None:
-        self._size = end
-        match record["kind"]:
-            case "metrics":
-                self._values |= {(key, record["step"]): value for key, value in record["values"].items()}
-            case "image":
-                self._images[record["key"], record["step"]] = record
-        if end > self._delivered:
-            self._waiting.append((record, end))
+    def _lines(self, position: int) -> Iterator[Line]:
+        """As ``read_lines``; nothing where the file cannot be read."""
+        try:
+            yield from read_lines(self._path, position) if self._path.is_file() else ()
+        except OSError as error:
+            self._complain(error)
+
+    def _mend(self, readable: list[Record]) -> None:
+        """Keep the damaged journal under another name, and go on with what is readable in it."""
+        copy, content = free_name(self._path), b"".join(map(encoded, readable))
+        try:
+            shutil.copyfile(self._path, copy)
+            self._deliver_again()  # what is sent twice is there once
+            self.progress.attempted = len(content)
+            self._save_progress()
+            write_bytes(self._path, content)
+        except OSError as error:
+            self._complain(error)
+        else:
+            self._size = len(content)
+            say_kept(self._path, copy)
+
+    def _truncate(self) -> None:
+        """Remove half a line: the process was killed while it wrote it."""
+        try:
+            with self._path.open("rb+") as file:
+                file.truncate(self._size)
+        except OSError:
+            self._torn = True
+
+    def _try_to_set_aside(self, path: Path) -> None:
+        try:
+            set_aside(path)
+        except OSError as error:
+            self._complain(error)
+
+    def _deliver_again(self) -> None:
+        self.progress.delivered = self.progress.attempted = 0
+        self.progress.postponed = []
+
+    def _notice(self, record: Record) -> bool:
+        """Remember what a record says. False if it is none."""
+        try:
+            match record["kind"]:
+                case "run":
+                    self.run = self.run or record
+                case "metrics":
+                    step = int(record["step"])
+                    self._values |= {(key, step): float(value) for key, value in record["values"].items()}
+                case "image":
+                    self._images[record["key"], record["step"]] = record
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return False
+        return True
 
     def _knows(self, key: str, step: int, value: float) -> bool:
         known = self._values.get((key, step))
@@ -124,18 +280,16 @@ class Journal:
         both_nan = known != known and value != value
         return known == value or both_nan or key.startswith(_VOLATILE)
 
-    def _save_progress(self) -> None:
-        progress = {"delivered": self._delivered, "attempted": self._attempted}
-        write_bytes(self._progress, json.dumps(progress).encode())
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:
+            log.warning("the records for MLflow in %s cannot be kept on disk: %s", self.folder, error)
+        self._complained = True
 
 
-def _lines(path: Path) -> list[tuple[bytes, Record, int]]:
-    """The complete lines of a journal: the bytes, the record, and the position after it."""
-    lines: list[tuple[bytes, Record, int]] = []
-    end = 0
-    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
-        if not line.endswith(b"\n"):
-            break
-        end += len(line)
-        lines.append((line, json.loads(line), end))
-    return lines
+_PROGRESS = TypeAdapter(Progress)
+
+
+def read_progress(folder: Path) -> Progress:
+    """How far a journal has been delivered; ValueError or OSError where that cannot be read."""
+    path = folder / "delivered.json"
+    return _PROGRESS.validate_python(decoded(path.read_bytes())) if os.path.lexists(path) else Progress()

@@ -4,17 +4,19 @@ import os
 import re
 import shutil
 import socket
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from icsd.errors import UserError
 from icsd.runs import main_root
 from icsd.tracking.base import NullTracker, Tracker
 from icsd.tracking.git import GitState, git_state
-from icsd.tracking.journal import journal_lock
-from icsd.tracking.messages import without_secrets
+from icsd.tracking.journal import Journal, is_waiting, journal_lock
+from icsd.tracking.lines import free_name
+from icsd.tracking.messages import log, without_secrets
 from icsd.tracking.names import CHILD, PARENT, Tag
 from icsd.tracking.run import RunDescription
 from icsd.tracking.tracker import MlflowTracker
@@ -31,6 +33,7 @@ def open_tracker(
     tags: Mapping[str, str],
     state: Path,
     run_id: str | None = None,
+    key: str | None = None,
     amend: bool = False,
     enabled: bool = True,
     system_metrics: bool = True,
@@ -47,13 +50,11 @@ def open_tracker(
         name: What a person reads in the list of runs, ``aicsd · resnet18 · seed 1``.
         tags: Coordinates of the run, such as ``Tag.METHOD``.
         state: Folder of this run's journal, below ``<root>/.state``.
-        run_id: The run to continue, for a ``state`` without journal; a journal of another run is dropped.
+        run_id: The run to continue, for a ``state`` without journal; a journal of another run makes room.
+        key: The same, by the run's key: for one whose id was not known yet.
         amend: Only add to a run that has ended (as the evaluation does): its status and times stay.
         enabled: False gives a tracker that does nothing and imports nothing.
         system_metrics: Sample processor and memory with each ``log``.
-
-    Raises:
-        UserError: Another process is recording into ``state``.
     """
     if not enabled:
         return NullTracker()
@@ -61,11 +62,11 @@ def open_tracker(
     described = {**_where(root, state, git), **tags}
     given = {key: value for key, value in described.items() if value}
     run = RunDescription(experiment, group, CHILD, name, given, run_id)
-    tracker = _open(root, run, state, amend=amend, system_metrics=system_metrics)
+    if key is not None:
+        run.key = key
+    tracker = _open(root, run, state, key=key, amend=amend, system_metrics=system_metrics)
     if git.diff and not amend:
-        path = state / "git.diff"
-        path.write_text(without_secrets(git.diff), encoding="utf-8")
-        tracker.artifact(path)
+        tracker.text(without_secrets(git.diff), "git.diff")
     return tracker
 
 
@@ -79,7 +80,7 @@ def open_parent(*, root: Path, experiment: str, group: str, enabled: bool = True
     folder = re.sub(r"[^\w\-.]", "_", f"{experiment}-{group}")
     state = main_root(root) / ".state" / "tracking-parents" / folder
     run = RunDescription(experiment, group, PARENT, group, {})
-    return _open(root, run, state, amend=False, system_metrics=False)
+    return _open(root, run, state)
 
 
 def _where(root: Path, state: Path, git: GitState) -> dict[str, str]:
@@ -98,27 +99,53 @@ def _where(root: Path, state: Path, git: GitState) -> dict[str, str]:
 
 
 def _open(
-    root: Path, run: RunDescription, state: Path, *, amend: bool, system_metrics: bool
-) -> MlflowTracker:
-    lock = _acquired(state)
-    earlier = RunDescription.load(state)
-    if earlier and run.run_id not in (None, earlier.run_id, *earlier.former):
-        lock.release()
-        shutil.rmtree(state)
-        lock, earlier = _acquired(state), None
-    current = earlier or run
-    current.save(state)
-    tracker = MlflowTracker(root, current, state=state, lock=lock, amend=amend, system_metrics=system_metrics)
-    tracker.begin(resumed=earlier is not None or run.run_id is not None)
-    return tracker
-
-
-def _acquired(state: Path) -> FileLock:
-    lock = journal_lock(state)
+    root: Path,
+    run: RunDescription,
+    state: Path,
+    *,
+    key: str | None = None,
+    amend: bool = False,
+    system_metrics: bool = False,
+) -> Tracker:
+    """The tracker of a run; one that records nothing where its files cannot be used."""
+    lock = None
     try:
+        lock = journal_lock(state)
         lock.acquire(timeout=_LOCK_SECONDS)
+        journal = Journal(state)
+        earlier = RunDescription.of(journal)
+        if earlier and (run.run_id or key) and not _is_same(earlier, run):
+            _step_aside(state)
+            lock.release()
+            lock = journal_lock(state)
+            lock.acquire(timeout=_LOCK_SECONDS)
+            journal, earlier = Journal(state), None
+        current = earlier or run
+        if not current.experiment:  # its description cannot be read any more
+            current = replace(run, run_id=current.run_id, former=current.former)
+        if journal.run is None:
+            journal.append(current.record())
+        if (earlier or run.run_id) and not amend:
+            journal.append({"kind": "resume", "time": int(time.time() * 1000)})
+        return MlflowTracker(root, current, journal, lock, amend=amend, system_metrics=system_metrics)
     except Timeout:
-        raise UserError(
-            f"another process records a run in {state}; wait until it has ended, or end it"
-        ) from None
-    return lock
+        log.warning("another process records a run in %s; this one's records are left out", state)
+    except Exception as error:  # whatever the disk holds, the work that is to be recorded goes on
+        log.warning("nothing is recorded for MLflow, because %s cannot be used: %s", state, error)
+        if lock is not None:
+            lock.release()
+    return NullTracker()
+
+
+def _is_same(earlier: RunDescription, run: RunDescription) -> bool:
+    return run.key == earlier.key or (
+        run.run_id is not None and run.run_id in (earlier.run_id, *earlier.former)
+    )
+
+
+def _step_aside(state: Path) -> None:
+    """Make room for another run's journal; one that waits for delivery keeps waiting under another name."""
+    if is_waiting(state):
+        state.rename(free_name(state, "earlier"))
+    else:
+        shutil.rmtree(state)

@@ -3,13 +3,16 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 from uuid import uuid4
 
-from icsd.files import write_json
+from pydantic import TypeAdapter
+
+from icsd.tracking.journal import Journal, read_progress
+from icsd.tracking.lines import Record
 from icsd.tracking.names import CHILD, PARENT, Tag
 from icsd.tracking.store import open_client, store_location, store_lock
 
@@ -32,7 +35,7 @@ _PARENT_NOTE = (
 
 @dataclass
 class RunDescription:
-    """What the store needs to make a run, now or later; kept in ``run.json`` next to the journal.
+    """What the store needs to make a run, now or later; the first record of its journal.
 
     Attributes:
         experiment: MLflow's experiment.
@@ -56,21 +59,40 @@ class RunDescription:
     key: str = field(default_factory=lambda: uuid4().hex)
     started: int = field(default_factory=lambda: int(time.time() * 1000))
 
-    def save(self, folder: Path) -> None:
-        """Write ``run.json``."""
-        write_json(folder / "run.json", asdict(self))
+    def record(self) -> Record:
+        """What the journal keeps; the ids are in its progress, since they change."""
+        return {"kind": "run", **asdict(replace(self, run_id=None, former=[]))}
 
     @staticmethod
-    def load(folder: Path) -> "RunDescription | None":
-        """Read ``run.json``; None where there is none."""
-        path = folder / "run.json"
-        return RunDescription(**json.loads(path.read_bytes())) if path.exists() else None
+    def of(journal: Journal) -> "RunDescription | None":
+        """The run of a journal; None where nothing says which one it is."""
+        progress = journal.progress
+        run_id, former = progress.run_id, progress.former
+        ids = {"run_id": run_id, "former": former} if run_id else {}
+        try:
+            return _DESCRIPTION.validate_python({**(journal.run or _earlier(journal.folder)), **ids})
+        except ValueError:  # its id alone still leads to a run that exists
+            return RunDescription("", "", CHILD, "", {}, run_id, former) if run_id else None
+
+
+_DESCRIPTION = TypeAdapter(RunDescription)
+
+
+def _earlier(folder: Path) -> Record:
+    """The description where earlier versions kept it."""
+    try:
+        content = json.loads((folder / "run.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def run_id_in(state: Path) -> str | None:
     """The id of the MLflow run whose records lie in ``state``; None without records, or before it has one."""
-    run = RunDescription.load(state)
-    return run.run_id if run else None
+    try:
+        return read_progress(state).run_id
+    except (OSError, ValueError):
+        return None
 
 
 def attach(root: Path, run: RunDescription) -> tuple["MlflowClient", bool]:
@@ -80,10 +102,9 @@ def attach(root: Path, run: RunDescription) -> tuple["MlflowClient", bool]:
         The client, and whether the store has lost an earlier run, so that everything must be sent again.
     """
     with store_lock(root):
-        client = open_client(root)
-        experiment_id = _experiment(client, run.experiment, store_location(root)[1])
-        before = run.run_id
-        if before is None or not _is_there(client, before):
+        client, before = open_client(root), run.run_id
+        if before is None or not is_there(client, before):
+            experiment_id = _experiment(client, run.experiment, store_location(root)[1])
             run.run_id = _find_or_create(client, experiment_id, run)
     lost = before is not None and before != run.run_id
     run.former += [before] if before is not None and lost else []
@@ -94,6 +115,13 @@ def find_runs(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str
     """The runs that carry all these tags, oldest first."""
     wanted = " and ".join(f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items())
     return list(client.search_runs([experiment_id], wanted, order_by=["attributes.start_time ASC"]))
+
+
+def run_id_of_key(client: "MlflowClient", experiment: str, key: str | None) -> str | None:
+    """The run that a process recorded under ``key`` while it did not know the id."""
+    holder = client.get_experiment_by_name(experiment) if key else None
+    runs = find_runs(client, holder.experiment_id, {Tag.KEY: str(key)}) if holder else []
+    return str(runs[0].info.run_id) if runs else None
 
 
 def _quoted(value: str) -> str:
@@ -113,7 +141,8 @@ def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str
     return experiment.experiment_id
 
 
-def _is_there(client: "MlflowClient", run_id: str) -> bool:
+def is_there(client: "MlflowClient", run_id: str) -> bool:
+    """Whether the store has the run, and it has not been deleted."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -125,10 +154,15 @@ def _is_there(client: "MlflowClient", run_id: str) -> bool:
 
 
 def _find_or_create(client: "MlflowClient", experiment_id: str, run: RunDescription) -> str:
+    from mlflow.entities import RunTag
+
     if run.role == PARENT:
         return _parent(client, experiment_id, run)
     if twins := find_runs(client, experiment_id, {Tag.KEY: run.key}):
-        return str(twins[0].info.run_id)
+        twin = twins[0]
+        if new := {key: value for key, value in run.tags.items() if twin.data.tags.get(key) != value}:
+            client.log_batch(twin.info.run_id, tags=[RunTag(*tag) for tag in new.items()], synchronous=True)
+        return str(twin.info.run_id)
     place = {Tag.GROUP: run.group, Tag.ROLE: CHILD, "mlflow.parentRunId": _parent(client, experiment_id, run)}
     created = client.create_run(experiment_id, run.started, {**run.tags, Tag.KEY: run.key, **place}, run.name)
     return str(created.info.run_id)

@@ -1,20 +1,56 @@
 """One record of the journal, sent to MLflow: what each kind means there."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from icsd.tracking.journal import Record
+from icsd.tracking.lines import Line, Record
 from icsd.tracking.messages import log
 from icsd.tracking.names import Tag
+from icsd.tracking.run import is_there
 from icsd.tracking.values import DIGEST_LENGTH
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-# Answers that may be different tomorrow: no login yet, run not there, too slow, too many requests.
-_PASSING_REFUSALS = (401, 403, 404, 408, 429)
+# Answers of web servers to a file that they will not take tomorrow either: too large, of a wrong type, …
+_REFUSED_UPLOADS = (400, 411, 413, 414, 415, 422)
+
+
+def batched(lines: Iterable[Line]) -> Iterator[tuple[list[Line], Record]]:
+    """What to send in order, each with its lines: records that one request can take are joined."""
+    joined: list[Line] = []
+    items: list[tuple[str, Any]] = []
+    for line in lines:
+        record = line.record or {"kind": "run"}
+        if (new := _items(record)) is not None:
+            joined.append(line)
+            items += new
+            continue
+        if joined:
+            yield joined, {"kind": "batch", "items": items}
+            joined, items = [], []
+        yield [line], record
+    if joined:
+        yield joined, {"kind": "batch", "items": items}
+
+
+def _items(record: Record) -> list[tuple[str, Any]] | None:
+    """The values of a record that a batch may hold; None for others."""
+    try:
+        match record["kind"]:
+            case "metrics":
+                place = {"timestamp": record["time"], "step": record["step"]}
+                return [
+                    ("metric", {"key": key, "value": value, **place})
+                    for key, value in record["values"].items()
+                ]
+            case "params" | "tags" as kind:
+                return [(kind, pair) for pair in record["values"].items()]
+    except (KeyError, AttributeError):
+        pass  # sent as it is, it is refused and said so
+    return None
 
 
 def send(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> None:
@@ -23,59 +59,53 @@ def send(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> N
     Args:
         client: Client of the store.
         run_id: The run.
-        record: A record of the journal, or joined ``points``.
+        record: A record of the journal, or a joined ``batch``.
         folder: The journal's folder; the paths in records are relative to it.
     """
     try:
         _SENDERS[record["kind"]](client, run_id, record, folder)
     except Exception as error:
-        if not _is_final(error):
+        if not _is_final(error, folder):
             raise
-        parts = list(_singles(record))
-        if len(parts) < 2:
+        if not is_there(client, run_id):
+            raise RuntimeError(f"run {run_id} was deleted") from error
+        items = record.get("items", ())
+        if len(items) < 2:
             log.warning("MLflow refuses %s: %s", json.dumps(record, default=str)[:200], error)
-        for part in parts if len(parts) > 1 else ():
-            send(client, run_id, part, folder)
+            return
+        for half in (items[: len(items) // 2], items[len(items) // 2 :]):
+            send(client, run_id, {**record, "items": half}, folder)
 
 
-def _is_final(error: Exception) -> bool:
+def _is_final(error: Exception, folder: Path) -> bool:
+    """Whether the same request can never succeed, whatever becomes of the store and the way to it.
+
+    A damaged database, for one, answers 400: of MLflow's codes only the one of its validation counts.
+    """
     from mlflow.exceptions import MlflowException
 
-    if isinstance(error, MlflowException):
-        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
-        return 400 <= status < 500 and status not in _PASSING_REFUSALS
-    if isinstance(error, OSError):
-        return isinstance(error, FileNotFoundError)
-    return isinstance(error, ValueError | TypeError)
+    match error:
+        case MlflowException():
+            return bool(error.error_code == "INVALID_PARAMETER_VALUE")
+        case FileNotFoundError():  # our own copy; one in the store's folder would be the store's failure
+            return Path(error.filename or "/").is_relative_to(folder)
+        case OSError():
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            return status in _REFUSED_UPLOADS
+    return isinstance(error, ValueError | TypeError | KeyError | AttributeError)
 
 
-def _singles(record: Record) -> Iterator[Record]:
-    """A record with many values as records with one, to find the one that is refused."""
-    match record.get("values"):
-        case dict() as values:
-            yield from ({**record, "values": {key: value}} for key, value in values.items())
-        case list() as values:
-            yield from ({**record, "values": [value]} for value in values)
+def _send_batch(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> None:
+    from mlflow.entities import Metric, Param, RunTag
 
-
-def _send_points(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> None:
-    from mlflow.entities import Metric
-
-    client.log_batch(run_id, metrics=[Metric(**point) for point in record["values"]], synchronous=True)
-
-
-def _send_params(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> None:
-    from mlflow.entities import Param
-
-    values = [Param(key, value) for key, value in record["values"].items()]
-    client.log_batch(run_id, params=values, synchronous=True)
-
-
-def _send_tags(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> None:
-    from mlflow.entities import RunTag
-
-    values = [RunTag(key, value) for key, value in record["values"].items()]
-    client.log_batch(run_id, tags=values, synchronous=True)
+    items = record["items"]
+    client.log_batch(
+        run_id,
+        metrics=[Metric(**value) for kind, value in items if kind == "metric"],
+        params=[Param(*value) for kind, value in items if kind == "params"],
+        tags=[RunTag(*value) for kind, value in items if kind == "tags"],
+        synchronous=True,
+    )
 
 
 def _send_dataset(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> None:
@@ -97,7 +127,6 @@ def _send_artifact(client: "MlflowClient", run_id: str, record: Record, folder: 
 def _send_image(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> None:
     for file in record["files"]:
         client.log_artifact(run_id, str(folder / file), "images")
-    client.set_tag(run_id, "mlflow.loggedImages", True, synchronous=True)
 
 
 def _send_model(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> None:
@@ -122,6 +151,10 @@ def _send_model(client: "MlflowClient", run_id: str, record: Record, folder: Pat
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
 
 
+def _send_nothing(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> None:
+    """The description of the run: it made the run."""
+
+
 def _send_resume(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> None:
     client.update_run(run_id, status="RUNNING")
 
@@ -138,9 +171,8 @@ def _send_settle(client: "MlflowClient", run_id: str, record: Record, folder: Pa
 
 _Sender = Callable[["MlflowClient", str, Record, Path], None]
 _SENDERS: Mapping[str, _Sender] = {
-    "points": _send_points,
-    "params": _send_params,
-    "tags": _send_tags,
+    "run": _send_nothing,
+    "batch": _send_batch,
     "dataset": _send_dataset,
     "artifact": _send_artifact,
     "image": _send_image,

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 from filelock import FileLock
 
 from icsd.runs import main_root
+from icsd.tracking.creation import ensure_whole
 from icsd.tracking.messages import without_secrets
 from icsd.tracking.settling import ARTIFACTS, settle
 
@@ -22,7 +23,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "PGCONNECT_TIMEOUT": "5",  # of PostgreSQL's client; without it a lost host costs two minutes
 }
 _SQLITE = "sqlite:///"
@@ -75,6 +76,10 @@ def open_client(root: Path) -> "MlflowClient":
         os.environ.setdefault(name, value)
     from mlflow.tracking import MlflowClient
 
+    # They announce every migration of a new database, every retry, and a traceback for each failed query.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     uri, database = store_location(root)[0], local_database(root)
     if not uri.startswith(("http:", "https:", "file:")):
         from mlflow.store.db import utils
@@ -85,9 +90,7 @@ def open_client(root: Path) -> "MlflowClient":
     if database is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
         settle(database)
-    # One announces every migration of a new database, the other logs a traceback for each failed query.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+        ensure_whole(database, str(store_location(root)[1]))
     return MlflowClient(uri)
 
 

@@ -1,47 +1,74 @@
 """The tracker that writes a journal and mirrors it to MLflow."""
 
+import importlib
+import os
 import re
 import shutil
 import signal
+import sys
 import threading
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
 from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from icsd.files import copy_file
 from icsd.tracking.base import ModelSpec, Status
+from icsd.tracking.delivery import Delivery
 from icsd.tracking.journal import Journal
 from icsd.tracking.messages import log
-from icsd.tracking.mirror import Mirror
+from icsd.tracking.patience import PATIENCE
 from icsd.tracking.run import RunDescription
 from icsd.tracking.system import SystemSampler
-from icsd.tracking.values import TAG_LENGTH, chunks, flatten, safe_key, shortened, thumbnail, to_image
+from icsd.tracking.values import TAG_LENGTH, flatten, safe_key, shortened, thumbnail, to_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-# Weights are written once and replaced whole: a second name is as good as a copy, and costs no space.
-_LINK_FROM = 16_000_000
 _SIGTERM_EXIT = 128 + signal.SIGTERM
+_SECONDS_TO_END_WHEN_KILLED = 2.0
+_SECONDS_FOR_OTHERS = 5.0  # a delivery that uses MLflow may be under way
+_MODELS = "mlflow.pytorch"
+
+Arguments = ParamSpec("Arguments")
+
+
+def _harmless(
+    method: Callable[Concatenate["MlflowTracker", Arguments], None],
+) -> Callable[Concatenate["MlflowTracker", Arguments], None]:
+    """The method, whose errors are warnings: no record is worth a result. A fork's calls do nothing."""
+
+    @wraps(method)
+    def guarded(self: "MlflowTracker", /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        if self.process != os.getpid():  # its threads and locks stayed behind
+            return
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:  # a full disk, a file that is gone, a picture that cannot be drawn
+            log.warning("tracking: %s is left out: %s", method.__name__.strip("_"), error)
+
+    return guarded
 
 
 class MlflowTracker:
-    """A ``Tracker`` that records one run in ``state`` and mirrors it to MLflow.
+    """A ``Tracker`` that records one run in a journal, from which a thread mirrors it to MLflow.
 
     Made by ``open_tracker`` and ``open_parent``.
 
     Args:
         root: The repository.
         run: The run.
-        state: Folder of the journal.
-        lock: The journal's, already held; released when the run is closed.
+        journal: Its journal, which has the description of the run.
+        lock: The journal's, already held; released when the run is closed and delivered.
         amend: Only add to a run that has ended.
         system_metrics: Sample processor and memory with each ``log``.
     """
@@ -50,38 +77,34 @@ class MlflowTracker:
         self,
         root: Path,
         run: RunDescription,
-        *,
-        state: Path,
+        journal: Journal,
         lock: FileLock,
+        *,
         amend: bool,
         system_metrics: bool,
     ) -> None:
-        self._state = state
+        self.process = os.getpid()
+        self.key = run.key
+        self._state = journal.folder
         self._amend = amend
-        self._closed = False
-        self._lock = lock
-        self._journal = Journal(state)
-        self._mirror = Mirror(root, run, self._journal)
+        self._closed = self._has_images = False
+        self._journal = journal
+        self._delivery = Delivery(root, run, journal, lock)
         self._system = SystemSampler() if system_metrics else None
         self._last_step = 0
         self._previous_handler: Any = None
 
-    def begin(self, *, resumed: bool) -> None:
-        """Make the run, or set the one that was interrupted to RUNNING again."""
-        if resumed and not self._amend:
-            self._journal.append({"kind": "resume", "time": _now()})
-        self._mirror.push(now=True)
-
     @property
     def run_id(self) -> str | None:
-        """The run's id in MLflow; None until the server has been reached."""
-        return self._mirror.run.run_id
+        """The run's id in MLflow; None if the server does not say it soon."""
+        return self._delivery.run_id()
 
+    @_harmless
     def params(self, values: Mapping[str, Any]) -> None:
         """Record parameters under dotted names."""
-        for part in chunks(flatten(values)):
-            self._record("params", values=part)
+        self._record("params", values=flatten(values))
 
+    @_harmless
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Record metrics after ``step`` epochs, with a sample of the machine's load."""
         self._last_step = step
@@ -90,15 +113,18 @@ class MlflowTracker:
         if new := self._journal.unknown(points, step):
             self._record("metrics", time=_now(), step=step, values=new)
 
+    @_harmless
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        for part in chunks({safe_key(key): shortened(value, TAG_LENGTH) for key, value in values.items()}):
-            self._record("tags", values=part)
+        cut = {safe_key(key): shortened(value, TAG_LENGTH) for key, value in values.items()}
+        self._record("tags", values=cut)
 
+    @_harmless
     def dataset(self, name: str, *, digest: str, source: str, context: str) -> None:
         """Record which data the run used."""
         self._record("dataset", name=name, digest=digest, source=source, context=context)
 
+    @_harmless
     def image(self, picture: "Figure | npt.NDArray[np.uint8]", *, key: str, step: int) -> None:
         """Record a picture; one logged again replaces the first."""
         key = re.sub(r"[^\w\-./ ]", "_", key)
@@ -109,47 +135,55 @@ class MlflowTracker:
         image.save(self._state / full)
         thumbnail(image).save(self._state / small)
         self._record("image", key=key, step=step, files=[full, small])
+        if not self._has_images:
+            self._has_images = True
+            self._record("tags", values={"mlflow.loggedImages": "True"})
 
+    @_harmless
     def artifact(self, path: Path, *, folder: str = "") -> None:
         """Store a copy of a file or folder."""
         copy = self._place_for(Path(folder) / path.name)
         if path.is_dir():
             shutil.copytree(path, copy, dirs_exist_ok=True)
-        elif path.stat().st_size > _LINK_FROM:
-            copy.unlink(missing_ok=True)
-            copy.hardlink_to(path)
         else:
-            shutil.copy(path, copy)
+            copy_file(path, copy)
         self._record("artifact", path=self._relative(copy), folder=folder)
 
+    @_harmless
+    def text(self, content: str, name: str) -> None:
+        """Store a text among the run's artifacts."""
+        path = self._place_for(Path(name))
+        path.write_text(content, encoding="utf-8", errors="replace")
+        self._record("artifact", path=self._relative(path), folder="")
+
+    @_harmless
     def model(self, network: "nn.Module", spec: ModelSpec) -> None:
         """Store a network as a torch.export program; one that cannot be exported is a warning."""
+        _load_models()
         from icsd.tracking.models import save_model
 
         key = uuid4().hex
         path = self._place_for(Path("models") / key)
-        try:
-            save_model(network, path, spec)
-        except Exception as error:  # the stage writes the weights anyway; hours of training are not lost
-            log.warning("the network cannot be exported as an MLflow model: %s", error)
-            return
+        save_model(network, path, spec)
         self._record("model", name=spec.name, model_key=key, path=self._relative(path), step=self._last_step)
 
+    @_harmless
     def rewind(self, step: int) -> None:
         """Drop later points that have not been sent."""
         self._journal.rewind(step)
+        self._delivery.wake()
 
+    @_harmless
     def close(self, status: Status = "FINISHED") -> None:
-        """End the run; records that cannot be sent now stay on disk for ``deliver_pending``."""
+        """End the run; what does not arrive soon stays on disk for ``deliver_pending``."""
         if self._closed:
             return
         self._closed = True
         kind = "settle" if self._amend else "end"
         self._journal.append({"kind": kind, "status": status, "time": _now()})
-        if self._mirror.push(now=True):
-            shutil.rmtree(self._state / "files", ignore_errors=True)
-            shutil.rmtree(self._state / "images", ignore_errors=True)
-        self._lock.release()
+        at_most = _SECONDS_TO_END_WHEN_KILLED if status == "KILLED" else None
+        if not self._delivery.finish(at_most):
+            PATIENCE.left()
 
     def __enter__(self) -> Self:
         in_main_thread = threading.current_thread() is threading.main_thread()
@@ -166,7 +200,7 @@ class MlflowTracker:
 
     def _record(self, kind: str, **content: object) -> None:
         self._journal.append({"kind": kind, **content})
-        self._mirror.push()
+        self._delivery.wake()
 
     def _place_for(self, file: Path) -> Path:
         """Where the journal keeps its copy of a file until it is delivered."""
@@ -176,6 +210,19 @@ class MlflowTracker:
 
     def _relative(self, path: Path) -> str:
         return str(path.relative_to(self._state))
+
+
+def _load_models() -> None:
+    """Import what exports models: not while a delivery imports other parts of MLflow, which circle back."""
+    if _MODELS not in sys.modules:
+        free = PATIENCE.in_mlflow.acquire(timeout=_SECONDS_FOR_OTHERS)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about what MLflow imports, not about the network
+                importlib.import_module(_MODELS)
+        finally:
+            if free:
+                PATIENCE.in_mlflow.release()
 
 
 def _image_files(key: str, step: int) -> tuple[str, str]:

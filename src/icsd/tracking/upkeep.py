@@ -1,6 +1,7 @@
 """What later stages do for earlier runs: deliver pending records, end killed runs, tag reused ones."""
 
 import socket
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,30 +9,38 @@ from typing import TYPE_CHECKING
 from filelock import Timeout
 
 from icsd.runs import main_root
-from icsd.tracking.journal import Journal, journal_folders, journal_lock
+from icsd.tracking.delivery import IN_A_ROW, UNDER_WAY, Delivery
+from icsd.tracking.journal import FILE, Journal, is_waiting, journal_folders, journal_lock
+from icsd.tracking.lines import set_aside
 from icsd.tracking.messages import log
-from icsd.tracking.mirror import Mirror
 from icsd.tracking.names import CHILD, Tag
-from icsd.tracking.run import RunDescription, find_runs
+from icsd.tracking.patience import PATIENCE
+from icsd.tracking.run import RunDescription, find_runs, is_there, run_id_of_key
 from icsd.tracking.store import open_client, store_location, store_lock
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+_DELIVERING = threading.Lock()
+"""Held while this process delivers what earlier ones left."""
 
-def deliver_pending(root: Path) -> int:
-    """Send the records that earlier processes could not send; stops at the first failure.
 
-    Cheap when nothing waits: MLflow is not even imported.
+def deliver_pending(root: Path, *, patient: bool = False) -> int:
+    """Send the records that earlier processes could not send.
+
+    Cheap when nothing waits: MLflow is not even imported. A journal that cannot be delivered does not hold up
+    the others.
+
+    Args:
+        root: The repository.
+        patient: Wait as long as it takes. Otherwise a little: the rest is sent meanwhile, or later.
 
     Returns:
-        The number of journals that still wait; those of live processes are not counted.
+        The number of journals that still wait; those of other live processes are not counted.
     """
-    waiting = [folder for folder in journal_folders(root) if Journal(folder).waiting()]
-    for done, folder in enumerate(waiting):
-        if not _deliver(root, folder):
-            return len(waiting) - done
-    return 0
+    if any(map(is_waiting, journal_folders(root))) and _DELIVERING.acquire(blocking=False):
+        _in_background(lambda: _deliver_all(root), patient=patient)
+    return sum(is_waiting(folder) and not _is_anothers(folder) for folder in journal_folders(root))
 
 
 def close_stale(root: Path, *, experiment: str, group: str) -> list[str]:
@@ -62,11 +71,23 @@ def close_stale(root: Path, *, experiment: str, group: str) -> list[str]:
     return closed
 
 
-def tag_reused(root: Path, run_ids: Iterable[str], *, group: str) -> None:
-    """Tag the runs whose results came from DVC's cache with the group that uses them (``Tag.REUSED_BY``)."""
+def tag_reused(
+    root: Path, runs: Iterable[tuple[str | None, str | None]], *, experiment: str, group: str
+) -> None:
+    """Tag the runs whose results came from DVC's cache with the group that uses them (``Tag.REUSED_BY``).
+
+    Args:
+        root: The repository.
+        runs: The id or, where it is not known, the key of each. Those of another store are left alone.
+        experiment: MLflow's experiment.
+        group: ``group_id(...)`` of the group that uses them.
+    """
 
     def tag(client: "MlflowClient") -> None:
-        for run_id in run_ids:
+        for known, key in runs:
+            run_id = known or run_id_of_key(client, experiment, key)
+            if run_id is None or not is_there(client, run_id):
+                continue
             tags = client.get_run(run_id).data.tags
             users = [name for name in tags.get(Tag.REUSED_BY, "").split(", ") if name]
             if group not in (*users, tags.get(Tag.GROUP)):
@@ -75,33 +96,101 @@ def tag_reused(root: Path, run_ids: Iterable[str], *, group: str) -> None:
     when_reachable(root, tag)
 
 
-def when_reachable(root: Path, work: "Callable[[MlflowClient], None]") -> None:
+def when_reachable(root: Path, work: "Callable[[MlflowClient], None]", *, patient: bool = False) -> None:
     """Run ``work`` with the store's client; a store that cannot be reached, or refuses, is a warning.
 
     Args:
         root: The repository.
         work: Something that no stage depends on.
+        patient: Wait as long as it takes. Otherwise a little, while ``work`` goes on.
     """
+
+    def with_client() -> None:
+        try:
+            with PATIENCE.in_mlflow, store_lock(root):
+                client = open_client(root)
+                client.search_experiments(max_results=1)
+        except (
+            Exception
+        ) as error:  # upkeep is optional: the stage that asks for it has its own work to finish
+            PATIENCE.failed(error)
+            return
+        try:
+            work(client)
+        except Exception as error:
+            log.warning("MLflow's runs and models stay as they are: %s", error)
+
+    _in_background(with_client, patient=patient)
+
+
+def _in_background(work: Callable[[], None], *, patient: bool) -> None:
+    """Do something with MLflow in a thread, and wait for it, a little unless ``patient``."""
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:
+            log.warning("MLflow's records wait: %s", error)
+        finally:
+            done.set()
+
+    threading.Thread(target=run, name="mlflow-upkeep", daemon=True).start()
+    if patient:
+        done.wait()
+    elif not PATIENCE.wait(done):
+        PATIENCE.left()
+
+
+def _deliver_all(root: Path) -> None:
     try:
-        with store_lock(root):
-            client = open_client(root)
-            client.search_experiments(max_results=1)
-        work(client)
-    except Exception as error:  # upkeep is optional: the stage that asks for it has its own work to finish
-        log.warning("MLflow cannot be reached, its runs stay as they are: %s", error)
+        failures = 0
+        for folder in sorted(filter(is_waiting, journal_folders(root)), key=_age):
+            failures = 0 if _deliver(root, folder) else failures + 1
+            if failures == IN_A_ROW:
+                return
+    finally:
+        _DELIVERING.release()
 
 
 def _deliver(root: Path, folder: Path) -> bool:
-    lock = journal_lock(folder)
+    """False if the store did not take the records of a journal. One of a live process is left alone."""
+    lock = None
     try:
+        lock = journal_lock(folder)
         lock.acquire(timeout=0)
+        journal = Journal(folder)
+        if run := RunDescription.of(journal):
+            return Delivery(root, run, journal, lock).deliver_once()
+        set_aside(folder / FILE)  # nothing says which run it is
     except Timeout:
         return True
-    try:
-        run = RunDescription.load(folder)
-        return run is None or Mirror(root, run, Journal(folder)).push(now=True)
-    finally:
+    except OSError as error:
+        log.warning("the records for MLflow in %s wait: %s", folder, error)
+    if lock is not None:
         lock.release()
+    return True
+
+
+def _is_anothers(folder: Path) -> bool:
+    """Whether another process is recording into a journal."""
+    if folder in UNDER_WAY:
+        return False
+    try:
+        with journal_lock(folder).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
+
+
+def _age(folder: Path) -> float:
+    """Older journals go first: what an evaluation adds to a run comes after what the training recorded."""
+    try:
+        return (folder / FILE).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _is_live(root: Path, tags: Mapping[str, str]) -> bool:
@@ -109,12 +198,4 @@ def _is_live(root: Path, tags: Mapping[str, str]) -> bool:
     if not store_location(root)[0].startswith("sqlite:") and host != socket.gethostname():
         return True
     folder = main_root(root) / place
-    if not (folder / "lock").exists():
-        return False
-    lock = journal_lock(folder)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+    return folder in UNDER_WAY or ((folder / "lock").exists() and _is_anothers(folder))

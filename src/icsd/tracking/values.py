@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 250, 6000, 8000, 36
-PARAMS_PER_BATCH, METRICS_PER_BATCH = 100, 1000
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -36,13 +35,6 @@ def safe_key(name: str) -> str:
 def shortened(text: str, length: int) -> str:
     """The text, cut with an ellipsis where it is too long."""
     return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def chunks(values: Mapping[str, str], size: int = PARAMS_PER_BATCH) -> Iterator[dict[str, str]]:
-    """The mapping in pieces of at most ``size`` entries."""
-    items = list(values.items())
-    for start in range(0, len(items), size):
-        yield dict(items[start : start + size])
 
 
 def to_image(picture: "Figure | npt.NDArray[np.uint8]") -> "Image":

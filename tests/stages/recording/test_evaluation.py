@@ -3,7 +3,7 @@
 import pytest
 
 from icsd.records import Agreement, CostRecord, MetricsRecord, MlflowRecord, write_record
-from icsd.stages.recording.evaluation import run_id_of, scores
+from icsd.stages.recording.evaluation import run_of, scores
 
 METRICS = MetricsRecord(
     dataset="shapes",
@@ -44,11 +44,16 @@ def test_a_teacher_has_no_agreement():
 
 
 @pytest.mark.parametrize(
-    ("mlflow", "run_id"),
-    [(None, None), (MlflowRecord(experiment="icsd-shapes", run_id="abc"), "abc")],
-    ids=["tracking off", "recorded"],
+    ("mlflow", "is_found"),
+    [
+        (None, False),
+        (MlflowRecord(experiment="icsd-shapes", run_id="abc"), True),
+        (MlflowRecord(experiment="icsd-shapes", run_id=None, key="def"), True),
+        (MlflowRecord(experiment="icsd-shapes", run_id=None), False),
+    ],
+    ids=["tracking off", "recorded", "not delivered yet", "older file"],
 )
-def test_the_run_that_trained_a_network_is_in_its_cost_file(tmp_path, mlflow, run_id):
+def test_the_run_that_trained_a_network_is_in_its_cost_file(tmp_path, mlflow, is_found):
     cost = CostRecord(
         seconds_training=1.0,
         seconds_per_epoch=1.0,
@@ -66,5 +71,11 @@ def test_the_run_that_trained_a_network_is_in_its_cost_file(tmp_path, mlflow, ru
         state="",
     )
     write_record(tmp_path / "cost.json", cost)
-    assert run_id_of(tmp_path / "cost.json") == run_id
-    assert run_id_of(tmp_path / "gone.json") is None
+    assert run_of(tmp_path / "cost.json") == (mlflow if is_found else None)
+    assert run_of(tmp_path / "gone.json") is None
+
+
+def test_a_damaged_cost_file_costs_no_scores(tmp_path, capsys):
+    (tmp_path / "cost.json").write_text("{")
+    assert run_of(tmp_path / "cost.json") is None
+    assert "cost.json" in capsys.readouterr().out

@@ -95,6 +95,7 @@ def test_the_address_of_the_store_is_shared_without_credentials(project, monkeyp
         "experiment": "icsd-shapes",
         "run_id": None,
         "uri": "https://mlflow.example.org:5000",
+        "key": None,
     }
 
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from icsd import tracking
 from icsd.data.transforms import IMAGENET_MEAN, IMAGENET_STD
-from icsd.records import CostRecord, MetricsRecord, TrainRecord, read_record
+from icsd.errors import UserError
+from icsd.records import CostRecord, MetricsRecord, MlflowRecord, TrainRecord, read_record
 from icsd.runs import RunKey, main_root, state_root
+from icsd.stages.recording.training import coordinates
 
 if TYPE_CHECKING:
     from icsd.stages.evaluation.measurement import Evaluation, Measurement
@@ -21,17 +23,18 @@ def record_measurement(
     if not params.tracking.enabled:
         return
     tracking.deliver_pending(root)
-    run_id = run_id_of(root / key.cost)
-    if run_id is None:
+    trained = run_of(root / key.cost)
+    if trained is None:
         return
     tracker = tracking.open_tracker(
         root=root,
         experiment=tracking.experiment_name(params.dataset),
         group=tracking.group_id(root, params.digest()),
         name=key.title,
-        tags={},
+        tags=coordinates(params, key),  # for a run that the training could not make yet
         state=state_root() / "evaluations" / "-".join(key.path.parts),
-        run_id=run_id,
+        run_id=trained.run_id,
+        key=trained.key,
         amend=True,
         system_metrics=False,
     )
@@ -66,13 +69,17 @@ def scores(record: MetricsRecord) -> Iterator[tuple[str, float]]:
             yield f"report/iou/{name}", iou
 
 
-def run_id_of(cost: Path) -> str | None:
-    """The MLflow run that trained a network; None where tracking was off or the file is gone."""
+def run_of(cost: Path) -> MlflowRecord | None:
+    """The MLflow run that trained a network; None where tracking was off or the file cannot be read."""
     try:
         record = read_record(cost, CostRecord)
     except FileNotFoundError:
         return None
-    if record.mlflow is None:
+    except UserError as error:
+        print(f"warning: these scores do not reach MLflow: {error}", flush=True)
         return None
-    # A run that was trained while the server was down got its id when it was delivered, after the file.
-    return record.mlflow.run_id or tracking.run_id_in(main_root() / record.state / "tracking")
+    if record.mlflow is None or record.mlflow.run_id:
+        return record.mlflow
+    # A run that was trained while the server was away gets its id when it is delivered, after the file.
+    run_id = tracking.run_id_in(main_root() / record.state / "tracking")
+    return record.mlflow.model_copy(update={"run_id": run_id}) if run_id or record.mlflow.key else None

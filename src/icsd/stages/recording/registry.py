@@ -71,7 +71,7 @@ def _register(
     images = ""
     for method in results.methods:
         runs = results.of(student, method)
-        if not runs or (run_id := _run_id(runs[0])) is None:
+        if not runs or (run_id := _run_id(client, runs[0])) is None:
             continue
         images = _images(runs[0])
         own = {run.seed: run.metrics.miou for run in runs if run.metrics}
@@ -127,8 +127,11 @@ def _by_pair(table: pd.DataFrame, student: str) -> Differences:
     return found
 
 
-def _run_id(run: Run) -> str | None:
-    return run.cost.mlflow.run_id if run.cost and run.cost.mlflow else None
+def _run_id(client: "MlflowClient", run: Run) -> str | None:
+    mlflow = run.cost.mlflow if run.cost else None
+    if mlflow is None:
+        return None
+    return mlflow.run_id or tracking.run_id_of_key(client, mlflow.experiment, mlflow.key)
 
 
 def _images(run: Run) -> str:

@@ -31,8 +31,8 @@ def record_report(
             parent.artifact(report / f"comparison.{suffix}", folder="tables")
         for figure in sorted((report / "figures").glob("*.png")):
             parent.artifact(figure, folder="figures")
-    run_ids = [cost.mlflow.run_id for cost in costs if cost.mlflow and cost.mlflow.run_id]
-    tracking.tag_reused(root, run_ids, group=group)
+    runs = [(cost.mlflow.run_id, cost.mlflow.key) for cost in costs if cost.mlflow]
+    tracking.tag_reused(root, runs, experiment=experiment, group=group)
     tracking.close_stale(root, experiment=experiment, group=group)
 
 

@@ -30,25 +30,29 @@ def open_tracker(root: Path, params: Params, key: RunKey, *, state: Path, active
         state: The run's state folder, which takes the journal.
         active: Whether this process records, as the first rank does.
     """
-    under_alw = not key.is_teacher and params.methods[key.method].alw
-    stage = "train_teacher" if key.is_teacher else "distill" if under_alw else "baselines"
     return tracking.open_tracker(
         root=root,
         experiment=experiment_name(params.dataset),
         group=tracking.group_id(root, params.digest()),
         name=key.title,
-        tags={
-            Tag.KIND: "teacher" if key.is_teacher else "student",
-            Tag.METHOD: key.method,
-            Tag.STUDENT: key.network,
-            Tag.SEED: str(key.seed),
-            Tag.DATASET: params.dataset,
-            Tag.STAGE_NAME: stage,
-        },
+        tags=coordinates(params, key),
         state=state / "tracking",
         enabled=active and params.tracking.enabled,
         system_metrics=params.tracking.system_metrics,
     )
+
+
+def coordinates(params: Params, key: RunKey) -> dict[str, str]:
+    """Tags by which the run of a network is found."""
+    under_alw = not key.is_teacher and params.methods[key.method].alw
+    return {
+        Tag.KIND: "teacher" if key.is_teacher else "student",
+        Tag.METHOD: key.method,
+        Tag.STUDENT: key.network,
+        Tag.SEED: str(key.seed),
+        Tag.DATASET: params.dataset,
+        Tag.STAGE_NAME: "train_teacher" if key.is_teacher else "distill" if under_alw else "baselines",
+    }
 
 
 class TrainingRecorder:
@@ -129,7 +133,10 @@ def mlflow_record(root: Path, params: Params, tracker: Tracker) -> MlflowRecord 
     if not params.tracking.enabled:
         return None
     return MlflowRecord(
-        experiment=experiment_name(params.dataset), run_id=tracker.run_id, uri=tracking.public_uri(root)
+        experiment=experiment_name(params.dataset),
+        run_id=tracker.run_id,
+        uri=tracking.public_uri(root),
+        key=tracker.key,
     )
 
 

@@ -1,0 +1,170 @@
+"""The way from a journal to MLflow: in a thread of its own, in batches, each record once.
+
+MLflow's own asynchronous logging is not used: its queue is in memory, it drops what a lost server did not
+take, and it joins its threads at exit, so that a server which never answers keeps the process for ever
+(mlflow issue 20575).
+"""
+
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from icsd.tracking.journal import Journal
+from icsd.tracking.lines import Record
+from icsd.tracking.messages import log
+from icsd.tracking.patience import PATIENCE, WAIT_SECONDS_FOR_A_FILE
+from icsd.tracking.run import RunDescription, attach, is_there
+from icsd.tracking.sending import batched, send
+from icsd.tracking.store import local_database, open_client
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+PUSH_EVERY = 2.0
+"""Seconds between two deliveries at least."""
+RETRY_AFTER = 30.0
+"""Seconds without another attempt after a failed delivery."""
+IN_A_ROW = 3
+"""As many failures one after the other are the store's, and not those of the records or runs."""
+UNDER_WAY: set[Path] = set()
+"""Folders of the journals that this process records into, or delivers."""
+_REQUESTS_TO_MAKE_A_RUN = 4
+
+
+class Delivery:
+    """Sends a journal to the store, from a thread that starts with the first record.
+
+    Records carry their own time, so sending one again adds nothing. (That happens when the process is killed
+    before it has noted the delivery.)
+
+    Args:
+        root: The repository.
+        run: The run that the records belong to.
+        journal: The records.
+        lock: The journal's, already held; released when the thread ends.
+    """
+
+    def __init__(self, root: Path, run: RunDescription, journal: Journal, lock: FileLock) -> None:
+        self._root = root
+        self._run = run
+        self._journal = journal
+        self._lock = lock
+        self._client: MlflowClient | None = None
+        self._thread: threading.Thread | None = None
+        self._woken, self._finishing = threading.Event(), threading.Event()
+        self._tried, self._ended = threading.Event(), threading.Event()
+        self._retry_at = 0.0
+        self._said = False
+        if local_database(root) is not None:
+            PATIENCE.seconds = WAIT_SECONDS_FOR_A_FILE
+        UNDER_WAY.add(journal.folder)
+
+    def wake(self) -> None:
+        """Say that there are new records."""
+        if self._thread is None:
+            # A daemon: a server that never answers must not keep the process from ending.
+            self._thread = threading.Thread(target=self._work, name="mlflow-delivery", daemon=True)
+            self._thread.start()
+        self._woken.set()
+
+    def run_id(self) -> str | None:
+        """The run's id in MLflow, waited for while the thread is about to learn it."""
+        if self._run.run_id is None and not self._ended.is_set():
+            self.wake()
+            PATIENCE.wait(self._tried)
+        return self._run.run_id
+
+    def finish(self, at_most: float | None) -> bool:
+        """Let the thread send the rest and end; waits for it a little. True if nothing waits any more."""
+        self._finishing.set()
+        self.wake()
+        return PATIENCE.wait(self._ended, at_most) and self._journal.waiting == 0
+
+    def push(self) -> bool:
+        """Send the waiting records now. False if the store cannot be reached, or takes none."""
+        try:
+            with PATIENCE.in_mlflow:
+                self._client = self._client or self._attach()
+            self._tried.set()
+            self._deliver(self._client)
+        except Exception as error:  # whatever a server, a driver or a disk raises, the records stay
+            self._client = None
+            PATIENCE.failed(error)
+            return False
+        finally:
+            self._tried.set()
+        return True
+
+    def deliver_once(self) -> bool:
+        """As ``push``, in the caller's thread, and end."""
+        try:
+            sent = self.push()
+            if self._journal.waiting == 0:
+                for name in ("files", "images"):
+                    shutil.rmtree(self._journal.folder / name, ignore_errors=True)
+            return sent
+        finally:
+            UNDER_WAY.discard(self._journal.folder)
+            self._lock.release()
+            self._ended.set()
+
+    def _work(self) -> None:
+        while not self._finishing.is_set():
+            sent = self.push()
+            if not self._finishing.wait(PUSH_EVERY if sent else RETRY_AFTER) and sent:
+                self._woken.wait()
+            self._woken.clear()
+        self.deliver_once()
+
+    def _attach(self) -> "MlflowClient":
+        is_server = local_database(self._root) is None
+        if is_server:
+            open_client(self._root)  # so that the time below is the server's
+        begun, known = time.monotonic(), self._run.run_id is not None
+        client, lost = attach(self._root, self._run)
+        self._journal.attach(self._run.run_id, self._run.former, lost=lost)
+        seconds = time.monotonic() - begun if is_server else 0.0
+        PATIENCE.answered(seconds, requests=1 if known else _REQUESTS_TO_MAKE_A_RUN)
+        return client
+
+    def _deliver(self, client: "MlflowClient") -> None:
+        failures = 0
+        while lines := self._journal.take():
+            for group, record in batched(lines):
+                sent = self._send(client, record)
+                failures = 0 if sent else failures + 1
+                if failures == IN_A_ROW:
+                    raise RuntimeError(f"it answers, but took none of {IN_A_ROW} records")
+                self._journal.deliver(group[-1].end, postponed=[] if sent else [line.start for line in group])
+        if time.monotonic() < self._retry_at:
+            return
+        self._retry_at = time.monotonic() + RETRY_AFTER
+        for line in self._journal.postponed():
+            sent = all(self._send(client, record) for _, record in batched([line]))
+            failures = 0 if sent else failures + 1
+            if sent:
+                self._journal.settle(line.start)
+            elif failures == IN_A_ROW:
+                break
+
+    def _send(self, client: "MlflowClient", record: Record) -> bool:
+        """False if the store answers, but does not take the record now."""
+        run_id = str(self._run.run_id)
+        begun = time.monotonic()
+        with PATIENCE.in_mlflow:
+            try:
+                send(client, run_id, record, self._journal.folder)
+            except Exception as error:
+                if not is_there(client, run_id):
+                    raise
+                if not self._said:
+                    log.warning("MLflow does not take a record now; it is kept and tried again: %s", error)
+                self._said = True
+                return False
+        if record["kind"] == "batch" and client.tracking_uri.startswith("http"):
+            PATIENCE.answered(time.monotonic() - begun)
+        return True
