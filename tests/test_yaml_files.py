@@ -187,3 +187,11 @@ def test_what_is_written_has_dvcs_layout_and_comes_back(tmp_path):
     }
     assert yaml_text(tree) == dumps_yaml(tree)
     assert parse_yaml(yaml_text(tree).encode(), tmp_path) == tree
+
+
+@pytest.mark.parametrize("text", ["[[]]: 1", "? {a: 1}\n: 2", "a:\n  ? [[1], 2]\n  : 3"])
+def test_a_key_that_is_a_list_of_lists_is_refused(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"params\.yaml: "):
+        read_yaml(path)

@@ -55,6 +55,8 @@ def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: {_explain(error, text)}") from None
     except RecursionError:
         raise UserError(f"{path}: not YAML that anyone can read: nested too deeply") from None
+    except TypeError as error:  # ruamel completes a mapping after its node, out of the constructor's sight
+        raise UserError(f"{path}: not YAML: a key must be a word or a number ({error})") from None
     if not isinstance(value, dict):
         held = "nothing" if value is None else "a list" if isinstance(value, list) else "a single value"
         raise UserError(f"{path}: must hold key: value lines, but holds {held}")

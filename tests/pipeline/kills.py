@@ -186,10 +186,10 @@ def _output_of(process: _Started) -> str:
 
 
 def _wait_for(process: _Started, place: str) -> bool:
-    """Whether the stage came before the process ended."""
+    """Whether the stage, or a later one where it has finished already, came before the process ended."""
     while place != START:
         stage = _stage_of(process)
-        if stage and stage[0] == place:
+        if stage and STAGES.index(stage[0]) >= STAGES.index(place):
             return True
         if not _sleep(process, _POLL_SECONDS):
             return False

@@ -1,6 +1,5 @@
 """Initial weights of a backbone, from torchvision, from an installed package, or from a local file."""
 
-import pickle
 import re
 import sys
 from collections.abc import Mapping
@@ -9,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torchvision import models
@@ -154,7 +152,7 @@ def _read(path: Path, setting: str) -> Mapping[str, Tensor]:
         state = (
             load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
         )
-    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+    except Exception as error:  # given a damaged file, torch's reader raises whatever it stumbles over
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{setting}: {path} cannot be read ({reason}). {WAYS_OUT}") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):

@@ -70,7 +70,10 @@ def _elements(data: bytes, order: str) -> Iterator[_Element]:
 
 def _unpacked(data: bytes, order: str) -> _Element:
     unpacker = zlib.decompressobj()
-    content = unpacker.decompress(data, _MOST_BYTES)
+    try:
+        content = unpacker.decompress(data, _MOST_BYTES)
+    except zlib.error as error:
+        raise ValueError(f"its compressed data are damaged ({error})") from error
     if not unpacker.eof:
         raise ValueError("its compressed data are cut off, or too large")
     return next(_elements(content, order), (0, b""))

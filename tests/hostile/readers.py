@@ -1,0 +1,231 @@
+"""Every reader of this project, with a sound file for it."""
+
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tests.imports import ROOT
+from tests.stages.recording.test_evaluation import METRICS
+
+from icsd.arrays import read_arrays, write_arrays
+from icsd.data.manifest import MANIFEST, write_manifest
+from icsd.data.prepared import PreparedData
+from icsd.data.shards import write_shards
+from icsd.datasets.archives import is_archive, member_names, verify
+from icsd.datasets.fetch.listing import Listing
+from icsd.datasets.reading.images import read_image
+from icsd.datasets.reading.lists import names_in, read_list, without_number
+from icsd.datasets.reading.masks import read_ids
+from icsd.datasets.reading.mat import read_matrix
+from icsd.errors import UserError
+from icsd.models.deeplab import build_network
+from icsd.models.imagenet import _read as read_pretrained
+from icsd.models.weights import load_network, save_weights
+from icsd.params import load_params
+from icsd.records import CostRecord, MetricsRecord, TrainRecord, read_record, write_record
+from icsd.reporting.reading import _read_history as read_history
+from icsd.stages.tuned_weights import read_tuned
+from icsd.training.checkpoint import resume, save_state
+from icsd.yaml_files import read_yaml
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader, and what it is given.
+
+    Attributes:
+        write: Writes a sound file into a folder, with all that belongs to it, and returns it.
+        read: Reads that file.
+        refuses: What it raises, as its documentation says, on a file that is not sound.
+    """
+
+    write: Callable[[Path], Path]
+    read: Callable[[Path], object]
+    refuses: tuple[type[Exception], ...] = (UserError,)
+
+
+def _file(name: str, content: bytes) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def _copy(source: Path, *others: Path) -> Callable[[Path], Path]:
+    """A file of this repository, with others that are read beside it, in the same places."""
+
+    def write(folder: Path) -> Path:
+        for path in (*others, source):
+            copy = _file(path.relative_to(ROOT).as_posix(), path.read_bytes())(folder)
+        return copy
+
+    return write
+
+
+def _picture(mode: str, kind: str, **options: object) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 200, (24, 32, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+_MEMBERS = {"a/one.png": b"1" * 900, "a/two.txt": b"two\n" * 50}
+
+
+def _tar(mode: str) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode=f"w:{mode}", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
+        for name, content in _MEMBERS.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.pax_headers = len(content), {"comment": "x"}
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def _zip() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in _MEMBERS.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def _read_archive(path: Path) -> None:
+    if is_archive(path):
+        list(member_names(path))
+        verify(path, wanted=lambda name: name.endswith(".png"), max_bytes=1 << 20)
+
+
+def _mat() -> bytes:
+    from scipy.io import savemat
+
+    stream = io.BytesIO()
+    savemat(stream, {"GTcls": {"Segmentation": np.zeros((6, 8), np.uint8)}}, do_compression=True)
+    return stream.getvalue()
+
+
+def _write_prepared(folder: Path) -> Path:
+    image, label = np.zeros((4, 5, 3), np.uint8), np.zeros((4, 5), np.uint8)
+    split = write_shards(folder, "train", [("a", image, label), ("b", image, label)], num_classes=2)
+    write_manifest(folder, "made", ["sky", "road"], {"train": split})
+    return folder / MANIFEST
+
+
+def _read_prepared(path: Path) -> None:
+    data = PreparedData(path.parent)
+    for name in data.splits:
+        data.split(name)
+
+
+def _write_shard(folder: Path) -> Path:
+    _write_prepared(folder)
+    return next(folder.glob("*.images"))
+
+
+def _write_network(folder: Path) -> Path:
+    network = build_network("resnet18", num_classes=3, width=0.0625, output_stride=16)
+    save_weights(network, folder / "student.safetensors")
+    return folder / "student.safetensors"
+
+
+def _write_pretrained(folder: Path) -> Path:
+    torch.save({"conv1.weight": torch.zeros(2, 3, 3, 3)}, folder / "weights.pth")
+    return folder / "weights.pth"
+
+
+def _write_state(folder: Path) -> Path:
+    save_state({"epoch": 2, "student": {"weight": torch.zeros(3)}}, folder / "checkpoint.pt")
+    return folder / "checkpoint.pt"
+
+
+def _read_state(path: Path) -> None:
+    resume(path, lambda state: state["epoch"])
+
+
+def _write_metrics(folder: Path) -> Path:
+    write_record(folder / "metrics.json", METRICS)
+    return folder / "metrics.json"
+
+
+def _json(name: str, content: Mapping[str, object]) -> Callable[[Path], Path]:
+    return _file(name, json.dumps(content).encode())
+
+
+def _write_arrays(folder: Path) -> Path:
+    write_arrays(folder / "ics.npz", {"student": np.zeros((3, 3)), "ids": np.array(["a", "b"])})
+    return folder / "ics.npz"
+
+
+def _first(path: Path) -> list[str]:
+    return [name for line in read_list(path) for name in names_in(without_number(line))]
+
+
+_COST = {
+    **dict.fromkeys(("seconds_training", "seconds_per_epoch", "images_per_second"), 1.0),
+    **dict.fromkeys(("device", "machine", "torch", "started", "finished", "state"), "-"),
+    **{"schema": 1, "peak_memory_mb": None, "extra_parameters": 0, "resumed": 0, "git": None},
+    "mlflow": {"experiment": "icsd-shapes", "run_id": "0"},
+}
+_TRAINING = {
+    **{"schema": 2, "kind": "student", "dataset": "shapes", "method": "kd", "seed": 0, "pretrained": False},
+    **{"epochs": 3, "batch": 4, "crop": [32, 32], "num_train_images": 12, "num_validation_images": 0},
+    **{"selected": "last", "selected_epoch": 3, "params": {"method": {"weights": {"kd": 1.0}}}},
+    "network": {"backbone": "resnet18", "width": 0.5, "output_stride": 16},
+    "provenance": {"code": {"a.py": "0"}, "data": "0", "teacher": None, "pretrained": None},
+}
+_PRESETS = [*(ROOT / "configs/datasets").glob("*.yaml")]
+_TRAINED = ROOT / "configs/tuned/camvid.yaml"
+
+READERS = {
+    "params.yaml": Reader(_copy(ROOT / "params.yaml", *_PRESETS), lambda path: load_params(path.parent)),
+    "preset": Reader(
+        _copy(ROOT / "configs/datasets/shapes.yaml", ROOT / "params.yaml"),
+        lambda path: load_params(path.parents[2]),
+    ),
+    "yaml": Reader(_file("a.yaml", b"a: [1, 2.5, on]\nb: &x {c: '1'}\nd: *x\n"), read_yaml),
+    "tuned weights": Reader(_copy(_TRAINED), lambda path: read_tuned(path.parents[2], "camvid")),
+    "metrics.json": Reader(_write_metrics, lambda path: read_record(path, MetricsRecord)),
+    "train.json": Reader(_json("train.json", _TRAINING), lambda path: read_record(path, TrainRecord)),
+    "cost": Reader(_json("cost.json", _COST), lambda path: read_record(path, CostRecord)),
+    "listing": Reader(
+        _json("listing.json", {"schema": 1, "download": "0" * 64, "files": {"a": [1, 2]}}),
+        lambda path: read_record(path, Listing),
+    ),
+    "history.csv": Reader(_file("history.csv", b"epoch,lr,val/miou\n1,0.1,\n2,0.05,0.5\n"), read_history),
+    "arrays": Reader(
+        _write_arrays, lambda path: read_arrays(path, {"student": ("real", 2), "ids": ("text", 1)})
+    ),
+    "manifest": Reader(_write_prepared, _read_prepared),
+    "shard": Reader(_write_shard, _read_prepared),
+    "list": Reader(_file("train.txt", "0001TP_006690 1\nSeq 05/é.png labels/x.png\n".encode()), _first),
+    "list in UTF-16": Reader(_file("train.txt", "one\r\ntwo\r\n".encode("utf-16")), _first),
+    "tar": Reader(_file("a.tar", _tar("")), _read_archive),
+    "tar.gz": Reader(_file("a.tar.gz", _tar("gz")), _read_archive),
+    "tar.xz": Reader(_file("a.tar.xz", _tar("xz")), _read_archive),
+    "zip": Reader(_file("a.zip", _zip()), _read_archive),
+    "PNG": Reader(_file("a.png", _picture("RGB", "PNG")), read_image),
+    "JPEG": Reader(_file("a.jpg", _picture("RGB", "JPEG", quality=90)), read_image),
+    "TIFF": Reader(_file("a.tif", _picture("RGB", "TIFF")), read_image),
+    "WebP": Reader(_file("a.webp", _picture("RGB", "WEBP")), read_image),
+    "BMP": Reader(_file("a.bmp", _picture("RGB", "BMP")), read_image),
+    "mask": Reader(_file("m.png", _picture("L", "PNG")), read_ids),
+    "mask with a palette": Reader(_file("m.png", _picture("P", "PNG")), read_ids),
+    "mask of SBD": Reader(
+        _file("m.mat", _mat()),
+        lambda path: read_matrix(path.read_bytes(), "GTcls", "Segmentation"),
+        (ValueError,),
+    ),
+    "checkpoint": Reader(_write_state, _read_state),
+    "network": Reader(_write_network, load_network),
+    "pretrained": Reader(_write_pretrained, lambda path: read_pretrained(path, "networks.pretrained")),
+}
