@@ -96,7 +96,7 @@ def _replaced(path: Path, *, former: Path | None = None) -> Iterator[BinaryIO]:
             path.replace(former)
         unfinished.replace(path)
     except OSError as error:
-        if error.filename is None:  # a full disk
+        if error.errno and error.filename is None:  # a full disk
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:

@@ -163,6 +163,8 @@ class TrainRecord(Record):
     """None for a run that diverged."""
     diverged: str | None = None
     """Which loss was not finite, and when; None for a run that ended well."""
+    weights_sha256: Digest | None = None
+    """Of the weights; None in files of older versions."""
     weights_source: str | None = "set by hand"
     """Where the terms' weights come from: published, tuned (and how), set by hand; None without terms."""
     params: Annotated[dict[str, Any], AfterValidator(_checked_params)]

@@ -217,7 +217,9 @@ def test_arrays_of_another_kind_differ(project, check, confusion, said):
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [("12.3457", "12.3457 %"), ("", "no number")], ids=["another number", "a gap"]
+    ("number", "said"),
+    [("12.3457", "12.3457 %"), ("", "no number"), ("x", "nan %")],
+    ids=["another number", "a gap", "no number"],
 )
 def test_the_report_must_say_what_the_results_say(project, check, number, said):
     path = project / "reports/shapes/comparison.csv"
@@ -226,6 +228,17 @@ def test_the_report_must_say_what_the_results_say(project, check, number, said):
     _, checks, last = check()
     assert last == f"{ROW}: does not hold: report"
     assert checks["report"][1].startswith(f"reports/shapes/comparison.csv: {said}; the results of seed 0: ")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"student\n", b"\xff\xfe\0", b"student,method,seed\nresnet18,kd,0\n"]
+)
+def test_a_damaged_table_of_the_report_is_a_finding_and_not_a_crash(project, check, content):
+    for name in ("comparison", "provenance"):
+        (project / f"reports/shapes/{name}.csv").write_bytes(content)
+    _, checks, last = check()
+    assert "does not hold" in last
+    assert checks["report"][1].startswith("reports/shapes/comparison.csv: no number; the results of seed 0: ")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from safetensors.torch import save
 from icsd.errors import UserError
 from icsd.files import write_bytes
 from icsd.models.deeplab import Architecture, DeepLabV3Plus
+from icsd.runs import advice_for
 
 KEY = "architecture"
 
@@ -35,15 +36,13 @@ def load_network(path: Path) -> DeepLabV3Plus:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
     except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"{path} is not a readable safetensors file ({error}): train the network again."
-        ) from error
+        raise UserError(f"{path} is not a readable safetensors file ({error}); {advice_for(path)}") from error
     try:
         model = DeepLabV3Plus(Architecture(**json.loads(metadata[KEY])))
         model.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{path} does not hold a network of this project ({reason}): train it again."
+            f"{path} does not hold a network of this project ({reason}); {advice_for(path)}"
         ) from error
     return model

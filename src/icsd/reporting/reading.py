@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from icsd.arrays import Layout, read_arrays
 from icsd.errors import UserError
-from icsd.records import CostRecord, MetricsRecord, TrainRecord, read_record
+from icsd.records import CostRecord, DivergedRecord, MetricsRecord, TrainRecord, read_record
 from icsd.reporting.results import Panels, Results, Run, SimilarityHistory
 from icsd.runs import TEACHER, RunKey, advice_for
 
@@ -83,6 +83,7 @@ class _Reader:
         key = RunKey(self.dataset, method, student or TEACHER, 0 if seed is None else seed)
         results = self.root / key.results
         if (results / "diverged.json").exists():
+            read_record(results / "diverged.json", DivergedRecord)
             return self._diverged(key)
         metrics = self._part(results / "metrics.json", lambda path: read_record(path, MetricsRecord))
         if metrics is not None:

@@ -7,6 +7,7 @@ import torch
 from tests.project import change, outputs
 
 from icsd.errors import UserError
+from icsd.files import sha256_of
 from icsd.models.weights import load_network, save_weights
 
 
@@ -15,6 +16,8 @@ def set_first_weight(path, value):
     with torch.no_grad():
         next(network.parameters()).view(-1)[0] = value
     save_weights(network, path)
+    record = path.with_name("train.json")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"weights_sha256": sha256_of(path)}))
 
 
 def test_a_student_that_diverged_is_recorded_and_stops_nobody(project, capsys):
@@ -79,3 +82,22 @@ def test_results_stay_until_those_of_all_students_are_there(project, monkeypatch
     with pytest.raises(UserError, match="there is no network"):
         run.evaluate_students(project, method="none")
     assert outputs(project / "results") == before
+
+
+@pytest.mark.parametrize("whose", ["teacher/teacher", "none/resnet18-0/student"])
+def test_weights_with_a_changed_bit_are_not_measured(project, whose):
+    from icsd.stages.evaluation.run import evaluate_students
+    from icsd.stages.training.run import train_student, train_teacher
+
+    change(project, train={"epochs": 1}, teacher={"epochs": 1})
+    train_teacher(project)
+    train_student(project, method="none", student="resnet18", seed=0)
+    path = project / f"runs/shapes/{whose}.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"^runs/shapes/{whose}\.safetensors: damaged or replaced"):
+        evaluate_students(project, method="none")
+    if whose.startswith("teacher"):
+        with pytest.raises(UserError, match="`dvc repro -f -s train_teacher` makes it anew"):
+            train_student(project, method="kd", student="resnet18", seed=0)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -102,8 +103,10 @@ def recorded_weights(root: Path, key: RunKey, metrics: MetricsRecord) -> dict[st
     recorded: dict[str, str | None] = {"metrics.json": metrics.weights_sha256}
     table = Path("reports") / key.dataset / "provenance.csv"
     for row in _rows_of(root / table):
-        if (row["student"], row["method"], row["seed"]) == (key.network, key.method, str(key.seed)):
-            recorded[table.as_posix()] = row["weights_sha256"]
+        if [row.get(name) for name in ("student", "method", "seed")] == [
+            *(key.network, key.method, str(key.seed))
+        ]:
+            recorded[table.as_posix()] = row.get("weights_sha256")
     return recorded
 
 
@@ -117,11 +120,11 @@ def compare_report(root: Path, params: Params, key: RunKey) -> Check:
         return Check("report", State.MISSING, tuple(path.as_posix() for path in absent))
     mean = float(np.mean([100 * read_record(root / path, MetricsRecord).miou for path in results]))
     printed = [
-        row["miou_mean"]
+        row.get("miou_mean") or ""
         for row in _rows_of(root / table)
-        if (row["student"], row["method"]) == (key.network, key.method)
+        if (row.get("student"), row.get("method")) == (key.network, key.method)
     ]
-    reported = f"{float(printed[0]):.6g} %" if printed and printed[0] else "no number"
+    reported = f"{_number(printed[0]):.6g} %" if printed and printed[0] else "no number"
     over = f"of seed {seeds[0]}" if len(seeds) == 1 else f"over {len(seeds)} seeds"
     same = f"mIoU {reported} {over}, as in {table.as_posix()}"
     if reported == f"{mean:.6g} %":
@@ -129,8 +132,15 @@ def compare_report(root: Path, params: Params, key: RunKey) -> Check:
     return check_of("report", [f"{table}: {reported}; the results {over}: {mean:.6g} %"], same=same)
 
 
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
 def _rows_of(table: Path) -> list[dict[str, str]]:
     if not table.exists():
         return []
-    with table.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    with table.open(encoding="utf-8", errors="replace", newline="") as file:
+        return list(csv.DictReader(line.replace("\0", "") for line in file))

@@ -13,6 +13,7 @@ from icsd.stages.evaluation.outputs import write_result
 from icsd.stages.grid import student_keys, teacher_key
 from icsd.stages.guard import guarded
 from icsd.stages.recording.evaluation import record_measurement
+from icsd.stages.trained import check_trained
 from icsd.stages.validate import checked_params
 
 ADVICE = "lower {block}.lr, or set {block}.clip_norm, and train it again"
@@ -50,6 +51,8 @@ def evaluate_students(root: Path, *, method: str) -> None:
 def _evaluate(root: Path, params: Params, keys: list[RunKey], *, output: Path, with_teacher: bool) -> None:
     """Measure networks; ``output`` has the results of all of them or stays as it was."""
     with guarded(root, output), folder_written_whole(root / output) as unfinished:
+        for key in {*keys, teacher_key(params)}:
+            check_trained(root, key)
         evaluation = open_evaluation(root, params, with_teacher=with_teacher)
         for key in keys:
             _evaluate_one(evaluation, key, unfinished / key.results.relative_to(output))

@@ -12,7 +12,7 @@ import torch
 
 from icsd.arrays import write_arrays
 from icsd.data.prepared import TRAIN, VALIDATION
-from icsd.files import folder_written_whole, write_bytes
+from icsd.files import folder_written_whole, sha256_of, write_bytes
 from icsd.models.weights import save_weights
 from icsd.records import CostRecord, GitRecord, MlflowRecord, NetworkRecord, TrainRecord, write_record
 from icsd.runs import main_root
@@ -39,7 +39,10 @@ def write_result(run: Run, setup: Setup, progress: Progress, monitor: Monitor, d
         write_bytes(folder / "history.csv", history_csv(progress.history))
         if arrays := monitor.arrays():
             write_arrays(folder / "similarity.npz", arrays)
-        write_record(folder / "train.json", _train_record(run, diverged=diverged, selected_epoch=selected))
+        digest = sha256_of(folder / run.weights.name)
+        write_record(
+            folder / "train.json", _train_record(run, digest, diverged=diverged, selected_epoch=selected)
+        )
 
 
 def history_csv(history: list[Row]) -> bytes:
@@ -52,7 +55,9 @@ def history_csv(history: list[Row]) -> bytes:
     return text.getvalue().encode()
 
 
-def _train_record(run: Run, *, diverged: str | None, selected_epoch: int | None) -> TrainRecord:
+def _train_record(
+    run: Run, weights_sha256: str, *, diverged: str | None, selected_epoch: int | None
+) -> TrainRecord:
     job, key, params = run.job, run.job.key, run.job.params
     height, width = params.images.crop
     return TrainRecord(
@@ -72,6 +77,7 @@ def _train_record(run: Run, *, diverged: str | None, selected_epoch: int | None)
         selected=job.training.select,
         selected_epoch=selected_epoch,
         diverged=diverged,
+        weights_sha256=weights_sha256,
         weights_source=job.weights_source,
         params=job.numbers,
         provenance=run.provenance,

@@ -13,6 +13,7 @@ from icsd.runs import data_folder
 from icsd.stages.device import accelerator
 from icsd.stages.grid import teacher_key
 from icsd.stages.provenance import provenance_of
+from icsd.stages.trained import check_trained
 from icsd.stages.training.job import CHECKPOINT, Job, identity_of
 
 
@@ -66,11 +67,14 @@ def start_run(root: Path, job: Job) -> Run:
     """Start the devices and open the data.
 
     Raises:
-        UserError: There is no such device, the data are not prepared, or a student has no teacher yet.
+        UserError: There is no such device, the data are not prepared, or a student has no teacher, or one
+            that is damaged.
     """
     torch.set_num_threads(job.params.runtime.threads)
     fabric = _start_fabric(job.params.runtime)
     data = PreparedData(root / data_folder(job.params.dataset))
+    if not job.key.is_teacher:
+        check_trained(root, teacher_key(job.params))
     provenance = provenance_of(root, job.params, job.key, data=data)
     state = job.key.state(identity_of(job, provenance))
     return Run(root=root, job=job, fabric=fabric, data=data, provenance=provenance, state=state)

@@ -82,7 +82,8 @@ def train_trial(root: Path, job: Job, *, open_tracker: Callable[[Path], "Tracker
 def _train(root: Path, job: Job) -> None:
     run = start_run(root, job)
     if run.fabric.is_global_zero:
-        check_writable(run.cost)
+        for path in (run.cost, run.checkpoint):
+            check_writable(path)
         with guarded(root, job.key.folder), _alone(run):
             run.fabric.barrier()
             _train_and_write(run)
