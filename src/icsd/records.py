@@ -112,7 +112,8 @@ class MethodRecord(Record):
     """What is read of a method's block."""
 
     method: str = ""
-    alw: bool = False
+    alw: bool | dict[str, str | float] = False
+    """Or what differs from the block ``alw``."""
     weights: dict[str, float] = {}
 
 

@@ -5,7 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icsd.core.metrics import absent_classes, iou_per_class, mean_class_accuracy, mean_iou, pixel_accuracy
+from icsd.core.metrics import (
+    absent_classes,
+    iou_per_class,
+    mean_class_accuracy,
+    mean_iou,
+    mean_iou_of_seen,
+    pixel_accuracy,
+)
 
 # Truth in rows: 4 pixels of class 0, 6 of class 1, none of class 2, which is predicted once.
 CONFUSION = np.array([[3, 1, 0], [2, 3, 1], [0, 0, 0]])
@@ -52,3 +59,12 @@ def test_needs_no_torch() -> None:
     code = "import icsd.core.metrics, icsd.core.weighting, sys; sys.exit('torch' in sys.modules)"
     source = Path(__file__).parents[2] / "src"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=source).returncode == 0
+
+
+def test_a_class_that_is_only_predicted_counts_as_zero_where_other_tools_count_it():
+    confusion = np.array([[8, 0, 2, 0], [0, 5, 5, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    assert mean_iou(confusion) == pytest.approx((8 / 10 + 5 / 10) / 2)
+    assert mean_iou_of_seen(confusion) == pytest.approx((8 / 10 + 5 / 10 + 0) / 3)
+    full = np.random.default_rng(0).integers(1, 9, (4, 4))
+    assert mean_iou_of_seen(full) == mean_iou(full)
+    assert np.isnan(mean_iou_of_seen(np.zeros((3, 3), int)))

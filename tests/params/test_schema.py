@@ -32,6 +32,11 @@ def test_every_preset_is_valid(preset):
     assert isinstance(parse(preset), Params)
 
 
+@pytest.mark.parametrize("role", ["baselines", "distilled"])
+def test_a_grid_may_leave_one_list_of_methods_empty(role: str):
+    assert parse(**{f"grid__{role}": []}).grid.methods
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -1,12 +1,13 @@
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from tests.reporting.tree import CLASSES, PALETTE, Tree
+from tests.reporting.tree import CLASSES, PALETTE, Tree, write_json
 
 from icsd.reporting import differences
 from icsd.reporting.page.html import to_html
@@ -217,3 +218,33 @@ def test_names_are_escaped_in_the_page():
     )
     assert "&lt;b&gt;sky&lt;/b&gt;" in page
     assert not any(raw in page for raw in ("<b>sky", "<i>", "<x>", "a < b", '["</script>'))
+
+
+@pytest.mark.parametrize(
+    ("methods", "diverged"),
+    [(("kd",), ()), (("none", "aicsd"), ("none", "aicsd")), (("none", "kd", "aicsd"), ("aicsd",))],
+    ids=["one method, not the student alone", "all diverged", "the focus diverged"],
+)
+def test_incomplete_grids_have_sound_reports(
+    tmp_path: Path, methods: tuple[str, ...], diverged: tuple[str, ...]
+):
+    tree = Tree(tmp_path, methods=methods, seeds=(0,), classes=CLASSES[:3])
+    tree.quality["kd"] = 0.65
+    tree.write()
+    for method in diverged:
+        folder = tree.folder("results", method, "resnet18", 0)
+        shutil.rmtree(folder)
+        write_json(
+            folder / "diverged.json",
+            {"schema": 1, "weights_sha256": "0" * 64, "not_finite": ["a"], "loss": None},
+        )
+    found = write(tree, tmp_path / "out")["resnet18"]
+    assert {name: numbers["miou"] is None for name, numbers in found.items()} == {
+        name: name in diverged for name in methods
+    }
+    text = (tmp_path / "out/README.md").read_text()
+    assert ("Without any result" in text) == bool(diverged)
+    assert ("not in the grid: add none" in text) == ("none" not in methods)
+    assert " 0.00" not in text.split("## Comparison")[0]
+    assert not re.search(r"\bnan\b|\bNone\b|<NA>", text)
+    assert not re.search(r">\s*(nan|None|&lt;NA&gt;)\s*<", (tmp_path / "out/report.html").read_text())

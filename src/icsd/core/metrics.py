@@ -15,6 +15,15 @@ def mean_iou(confusion: NDArray[np.integer]) -> float:
     return _mean(iou_per_class(confusion))
 
 
+def mean_iou_of_seen(confusion: NDArray[np.integer]) -> float:
+    """The mean IoU where a class that is only predicted counts as 0, as torchmetrics and MMSegmentation do.
+
+    Equal to :func:`mean_iou` unless a class that the ground truth does not have was predicted.
+    """
+    hits, union = np.diag(confusion), confusion.sum(axis=1) + confusion.sum(axis=0) - np.diag(confusion)
+    return _mean(_ratio(hits, union, where=union > 0))
+
+
 def pixel_accuracy(confusion: NDArray[np.integer]) -> float:
     """The fraction of pixels with the right class; NaN without pixels."""
     total = confusion.sum()

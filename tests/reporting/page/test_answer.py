@@ -98,11 +98,58 @@ def test_gaps_are_admitted(tree: Tree):
     assert "1 expected file was missing" in sentences(tree)
 
 
-def test_without_the_student_alone_nothing_is_claimed(tree: Tree):
+NO_GAIN = "ResNet-18: no gain can be stated, since no method and the student alone were both evaluated."
+
+
+def test_without_the_student_alone_nothing_is_claimed_and_it_is_said_what_is_missing(tree: Tree):
     tree.methods = ("aicsd",)
-    assert sentences(tree) == (
-        "ResNet-18: no gain can be stated, since no method and the student alone were both evaluated."
-    )
+    assert sentences(tree).splitlines() == [
+        NO_GAIN,
+        "The student alone is not in the grid: add none to grid.baselines.",
+        "AICSD reaches 51.88 ± 0.13 % mIoU; the teacher reaches 75.12 %.",
+    ]
+
+
+def test_methods_without_the_student_alone_are_still_compared_with_each_other(tree: Tree):
+    tree.quality |= {"kd": 0.62}
+    tree.methods = ("kd", "aicsd")
+    for seed in tree.seeds:
+        tree.write_run("kd", "resnet18", seed)
+    text = sentences(tree)
+    assert "AICSD reaches 51.88 ± 0.13 % mIoU, the highest; the teacher reaches 75.12 %." in text
+    assert "Tested pair by pair" in text
+
+
+def test_the_student_alone_alone_is_no_comparison(tree: Tree):
+    tree.methods = ("none",)
+    text = sentences(tree, focus="none")
+    assert "No other method is in the grid: add one to grid.baselines or grid.distilled." in text
+    assert "Student alone reaches 42.57 ± 0.40 % mIoU; the teacher reaches 75.12 %." in text
+
+
+@pytest.mark.parametrize(
+    ("lost", "first", "second"),
+    [
+        (("none",), NO_GAIN, "Without any result, missing or diverged: Student alone."),
+        (("none", "aicsd"), NO_GAIN, "Without any result, missing or diverged: Student alone, AICSD."),
+    ],
+)
+def test_what_has_no_result_is_named(tree: Tree, lost: tuple[str, ...], first: str, second: str):
+    for method in lost:
+        for seed in tree.seeds:
+            (tree.root / f"results/shapes/{method}/resnet18-{seed}/metrics.json").unlink()
+    assert sentences(tree).splitlines()[:2] == [first, second]
+
+
+def test_a_focus_without_a_result_is_not_passed_over_in_silence(tree: Tree):
+    tree.quality |= {"kd": 0.62}
+    tree.methods = ("none", "kd", "aicsd")
+    for seed in tree.seeds:
+        tree.write_run("kd", "resnet18", seed)
+        (tree.root / f"results/shapes/aicsd/resnet18-{seed}/metrics.json").unlink()
+    first, *others = sentences(tree).splitlines()
+    assert first.startswith("ResNet-18: KD reaches")
+    assert "Without any result, missing or diverged: AICSD." in others
 
 
 def test_published_gains_are_quoted(tree: Tree):

@@ -53,7 +53,7 @@ def test_whole_clips_are_drawn_as_many_as_there_are():
         own = weights[:, [name == clip for name in clips]]
         assert (own == own[:, :1]).all()
     first = {clip: weights[:, clips.index(clip)] for clip in "abc"}
-    assert (sum(first.values()) == 3).all()
+    assert (np.sum(list(first.values()), axis=0) == 3).all()
 
 
 def test_a_clip_for_each_image_is_a_draw_of_images():

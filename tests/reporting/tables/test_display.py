@@ -127,3 +127,16 @@ def test_latex_is_a_booktabs_table_with_everything_escaped():
 def test_csv_has_all_columns_and_empty_gaps():
     table = pd.DataFrame({"method": ["kd"], "miou": [61.23456789], "p": [np.nan]})
     assert to_csv(table) == "method,miou,p\nkd,61.2346,\n"
+
+
+def test_what_other_tools_would_print_is_said_where_it_differs(tree: Tree):
+    results = tree.load()
+    table = comparison_table.rows(results, differences.resample(results, resamples=50, seed=0))
+    assert "this makes no difference" in comparison_table.display(table).notes[0]
+    table.loc[table["method"] == "aicsd", "miou_of_seen"] = 12.345
+    assert "count it as 0. With it: ResNet-18 AICSD 12.35 %." in comparison_table.display(table).notes[0]
+    for run in results.runs.values():
+        assert run.confusion is not None
+        run.confusion[:, 0, :], run.confusion[:, 1, 0] = 0, 7  # sky is only predicted
+    other = comparison_table.rows(results, differences.resample(results, resamples=50, seed=0))
+    assert (other["miou_of_seen"].iloc[1:] < 0.95 * other["miou_mean"].iloc[1:]).all()

@@ -83,7 +83,8 @@ def _about(student: str, rows: list[Row], differences: list[Row], teacher: Row, 
     known = [row for row in rows if row["method"] != ALONE and pd.notna(row["delta_mean"])]
     alone = next((row for row in rows if row["method"] == ALONE and pd.notna(row["miou_mean"])), None)
     if alone is None or not known:
-        return [f"{name}: no gain can be stated, since no method and the student alone were both evaluated."]
+        claim = f"{name}: no gain can be stated, since no method and the student alone were both evaluated."
+        return [claim, *_missing(rows), *_highest(rows, teacher), *_tied(rows)]
     best = max(known, key=lambda row: float(row["delta_mean"]))
     first = next((row for row in known if row["method"] == focus), best)
     reached = f"{_score(first)} mIoU against {_score(alone)} for the student alone"
@@ -103,7 +104,13 @@ def _about(student: str, rows: list[Row], differences: list[Row], teacher: Row, 
     others = [row for row in known if row is not first]
     if others:
         sentences.append(f"Other methods against the student alone: {_by_verdict(others)}.")
-    return [*sentences, *_tied(rows), *_context(first, alone, teacher), *_published(known, name)]
+    return [
+        *sentences,
+        *_missing(rows),
+        *_tied(rows),
+        *_context(first, alone, teacher),
+        *_published(known, name),
+    ]
 
 
 def _against_kd(row: Row) -> list[str]:
@@ -112,6 +119,28 @@ def _against_kd(row: Row) -> list[str]:
     own = {name.removeprefix("kd_"): value for name, value in row.items() if name.startswith("kd_")}
     own["n"] = own["n_pairs"]
     return [f"{method_label(row['method'])} − KD: {_difference(own)}, {verdict(own)}."]
+
+
+def _missing(rows: Sequence[Row]) -> list[str]:
+    """What a comparison needs and the grid or its results do not have."""
+    without = [row for row in rows if not row["n_seeds"]]
+    sentences = [f"Without any result, missing or diverged: {_names(without)}."] if without else []
+    if all(row["method"] != ALONE for row in rows):
+        sentences.append("The student alone is not in the grid: add none to grid.baselines.")
+    if all(row["method"] == ALONE for row in rows):
+        sentences.append("No other method is in the grid: add one to grid.baselines or grid.distilled.")
+    return sentences
+
+
+def _highest(rows: Sequence[Row], teacher: Row) -> list[str]:
+    """What there is to say without differences to the student alone."""
+    known = [row for row in rows if pd.notna(row["miou_mean"])]
+    if not known:
+        return []
+    best = max(known, key=lambda row: float(row["miou_mean"]))
+    context: str = "" if pd.isna(teacher["miou_mean"]) else f"; the teacher reaches {_score(teacher)}"
+    which = f"{method_label(best['method'])} reaches {_score(best)} mIoU"
+    return [f"{which}{', the highest' if len(known) > 1 else ''}{context}."]
 
 
 def _tied(rows: Sequence[Row]) -> list[str]:

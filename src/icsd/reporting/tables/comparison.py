@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from icsd.core.metrics import mean_iou_of_seen
 from icsd.reporting.differences import (
     Difference,
     Differences,
@@ -17,7 +18,7 @@ from icsd.reporting.literature.values import matching_value
 from icsd.reporting.results import ALONE, KD, Results, Run
 from icsd.reporting.statistics.estimates import estimate, mean
 from icsd.reporting.statistics.groups import tied_groups
-from icsd.reporting.style import method_label
+from icsd.reporting.style import method_label, network_label
 from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number, span, spread
 from icsd.reporting.tables.columns import (
     Column,
@@ -107,6 +108,9 @@ def _row(results: Results, resampled: Resampled, runs: list[Run], student: str, 
         "miou_std": score.std if score else None,
         "miou_low": score_span.low if score_span else None,
         "miou_high": score_span.high if score_span else None,
+        "miou_of_seen": mean(
+            [100 * mean_iou_of_seen(run.confusion.sum(axis=0)) for run in runs if run.confusion is not None]
+        ),
         "interval_over": score_span.over if score_span else None,
         "n_images": resampled.num_images if score_span else None,
         "n_clips": resampled.num_clips if score_span else None,
@@ -160,7 +164,8 @@ def _group(row: Row) -> Cell:
 
 def _notes(table: pd.DataFrame) -> list[str]:
     return [
-        "mIoU: mean ± standard deviation over n seeds; every seed is a training of its own.",
+        "mIoU: mean ± standard deviation over n seeds; every seed is a training of its own. "
+        + _of_seen(table),
         "Δ alone, Δ KD: difference to the same student trained alone or with KD, paired by seed, in "
         "percentage points.",
         "p: the level at which zero would lie on the edge of the interval, so of training noise and the "
@@ -175,6 +180,22 @@ def _notes(table: pd.DataFrame) -> list[str]:
         "KL(teacher ‖ student), and distance between their inter-class similarity matrices.",
         *_published_notes(table),
     ]
+
+
+def _of_seen(table: pd.DataFrame) -> str:
+    """How the mean treats classes that are only predicted, and what other tools would print."""
+    other = table[(table["miou_of_seen"] - table["miou_mean"]).abs() > 0.005]
+    rule = (
+        "It is over the classes that the labels have; a class that is only predicted is left out, where "
+        "torchmetrics and MMSegmentation count it as 0"
+    )
+    if other.empty:
+        return f"{rule}: here this makes no difference."
+    values = ", ".join(
+        f"{network_label(row['student'])} {method_label(row['method'])} {row['miou_of_seen']:.2f}"
+        for row in other.to_dict("records")
+    )
+    return f"{rule}. With it: {values} %."
 
 
 def _interval_notes(table: pd.DataFrame) -> list[str]:
