@@ -32,6 +32,8 @@ from icsd.params import load_params
 from icsd.records import CostRecord, MetricsRecord, TrainRecord, read_record, write_record
 from icsd.reporting.reading import _read_history as read_history
 from icsd.stages.tuned_weights import read_tuned
+from icsd.tracking.journal import Journal
+from icsd.tracking.run import RunDescription, run_id_in
 from icsd.training.checkpoint import resume, save_state
 from icsd.yaml_files import read_yaml
 
@@ -43,7 +45,7 @@ class Reader:
     Attributes:
         write: Writes a sound file into a folder, with all that belongs to it, and returns it.
         read: Reads that file.
-        refuses: What it raises, as its documentation says, on a file that is not sound.
+        refuses: What it raises, as documented, on a file that is not sound; empty where it goes on.
     """
 
     write: Callable[[Path], Path]
@@ -170,6 +172,30 @@ def _first(path: Path) -> list[str]:
     return [name for line in read_list(path) for name in names_in(without_number(line))]
 
 
+def _write_journal(folder: Path) -> Path:
+    journal = Journal(folder)
+    for step in (1, 2, 3):
+        journal.append({"kind": "metrics", "time": step, "step": step, "values": {"loss": 0.5}})
+    journal.append({"kind": "image", "key": "a", "step": 1, "file": "a.png", "time": 1})
+    journal.deliver(journal.take()[1].end, postponed=[0])
+    return folder / "journal.jsonl"
+
+
+def _write_progress(folder: Path) -> Path:
+    return _write_journal(folder).with_name("delivered.json")
+
+
+def _read_journal(path: Path) -> None:
+    journal = Journal(path.parent)
+    RunDescription.of(journal)
+    run_id_in(path.parent)
+    list(journal.postponed())
+    journal.take()
+    journal.rewind(1)
+    for aside in path.parent.glob("*.damaged-*"):  # what could not be read is kept
+        aside.unlink()
+
+
 _COST = {
     **dict.fromkeys(("seconds_training", "seconds_per_epoch", "images_per_second"), 1.0),
     **dict.fromkeys(("device", "machine", "torch", "started", "finished", "state"), "-"),
@@ -225,6 +251,8 @@ READERS = {
         lambda path: read_matrix(path.read_bytes(), "GTcls", "Segmentation"),
         (ValueError,),
     ),
+    "journal": Reader(_write_journal, _read_journal, ()),
+    "progress of a journal": Reader(_write_progress, _read_journal, ()),
     "checkpoint": Reader(_write_state, _read_state),
     "network": Reader(_write_network, load_network),
     "pretrained": Reader(_write_pretrained, lambda path: read_pretrained(path, "networks.pretrained")),
