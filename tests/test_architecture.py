@@ -33,7 +33,7 @@ ALLOWED = {
     "stages": {"core", "data", "datasets", "methods", "models", "params", *GROUND},
     "stages.recording": {
         *("core", "data", "datasets", "errors", "models", "monitoring", "params", "records", "reporting"),
-        *("runs", "stages", "tracking", "training"),
+        *("runs", "stages", "tracking", "training", "yaml_files"),
     },
     "stages.download": {"datasets", "files", "runs", "stages"},
     "stages.preprocess": {"datasets", "errors", "files", "params", "runs", "stages"},

@@ -14,19 +14,13 @@ from pydantic import TypeAdapter
 from icsd.tracking.journal import Journal, read_progress
 from icsd.tracking.lines import Record
 from icsd.tracking.names import CHILD, PARENT, Tag
+from icsd.tracking.pages import FORMER_NOTE, page_tags
 from icsd.tracking.store import open_client, store_location, store_lock
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-_EXPERIMENT_NOTE = (
-    "One row per execution of the pipeline (open it to see one run per trained network). "
-    "The parent carries the comparison: mean scores per method, tables and figures. "
-    "The same numbers are in the files of the pipeline: history.csv, metrics.json, reports/."
-)
-# MLflow's pages open an experiment of no kind as one of language models, where it has "no data".
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
 _PARENT_NOTE = (
     "One execution of the pipeline; its children are the trained networks. "
     "The report writes the summary and the figures."
@@ -132,13 +126,13 @@ def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         location = f"{artifacts}/{quote(name)}" if artifacts else None
-        return client.create_experiment(name, location, {"mlflow.note.content": _EXPERIMENT_NOTE, **_KIND})
-    if experiment.lifecycle_stage == "deleted":
+        experiment = client.get_experiment(client.create_experiment(name, location))
+    elif experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
-    for key, value in _KIND.items():
-        if key not in experiment.tags:
+    for key, value in page_tags(experiment.experiment_id).items():
+        if experiment.tags.get(key) in (None, FORMER_NOTE):
             client.set_experiment_tag(experiment.experiment_id, key, value)
-    return experiment.experiment_id
+    return str(experiment.experiment_id)
 
 
 def is_there(client: "MlflowClient", run_id: str) -> bool:

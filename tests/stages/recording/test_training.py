@@ -1,9 +1,9 @@
 from tests.project import change
 
 from icsd.runs import RunKey
-from icsd.stages.recording.training import TrainingRecorder, compared_parameters, mlflow_record
+from icsd.stages.recording.training import TrainingRecorder, mlflow_record, own_parameters
 from icsd.stages.training import run
-from icsd.stages.training.job import student_job
+from icsd.stages.training.job import student_job, teacher_job
 from icsd.stages.training.run import train_student
 from icsd.stages.validate import checked_params
 from icsd.tracking import NullTracker
@@ -13,15 +13,18 @@ def student(project, method="aicsd", seed=0):
     train_student(project, method=method, student="resnet18", seed=seed)
 
 
-def test_the_parameters_in_mlflow_are_those_that_people_compare(project):
+def test_the_parameters_in_mlflow_are_those_that_tell_a_network_from_its_siblings(project):
     params = checked_params(project)
-    numbers = student_job(params, RunKey("shapes", "aicsd", "resnet18", 0)).numbers
-    shown = compared_parameters(numbers)
-    assert shown["alw"] == {"decay": "linear", "scope": "paper"}
-    assert "data" not in shown
-    assert shown["training"]["lr"] == numbers["training"]["lr"]
-    assert shown["method"] == numbers["method"]
-    assert "monitor" not in numbers
+    key = RunKey("shapes", "aicsd", "resnet18", 0)
+    numbers = student_job(params, key).numbers
+    assert own_parameters(numbers, key) == {
+        "network": {"backbone": "resnet18"},
+        "seed": 0,
+        "method": {"name": "aicsd", **numbers["method"]},
+        "alw": {"decay": "linear", "scope": "paper"},
+    }
+    teacher = teacher_job(params)
+    assert own_parameters(teacher.numbers, teacher.key)["method"] == {"name": "teacher"}
 
 
 def test_the_similarity_is_a_picture_with_a_step_in_mlflow(taught, monkeypatch):

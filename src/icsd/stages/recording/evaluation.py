@@ -46,7 +46,7 @@ def record_measurement(
         tracker.artifact(folder / "metrics.json", folder="results")
         if params.tracking.models:
             spec = tracking.ModelSpec(
-                name="network",
+                name=model_name(key),
                 example=evaluation.split[0][0],
                 input_scale=params.images.input_scale,
                 mean=IMAGENET_MEAN,
@@ -54,6 +54,11 @@ def record_measurement(
                 metadata={"classes": list(record.classes), "weights_sha256": record.weights_sha256},
             )
             tracker.model(measurement.network, spec)
+
+
+def model_name(key: RunKey) -> str:
+    """What MLflow calls a network's model; it allows no punctuation that an address would need."""
+    return f"{key.method}-{key.network}-seed{key.seed}"
 
 
 def scores(record: MetricsRecord) -> Iterator[tuple[str, float]]:

@@ -7,6 +7,7 @@ from typing import Any
 from icsd import tracking
 from icsd.params import Params
 from icsd.records import CostRecord
+from icsd.yaml_files import yaml_text
 
 
 def record_report(
@@ -24,7 +25,9 @@ def record_report(
     experiment, group = tracking.experiment_name(params.dataset), tracking.group_id(root, params.digest())
     tracking.deliver_pending(root)
     with tracking.open_parent(root=root, experiment=experiment, group=group) as parent:
-        parent.params(params.model_dump(include={"dataset", "grid", "images", "train", "alw", "methods"}))
+        tree = params.model_dump(mode="json")
+        parent.params(tree)
+        parent.text(yaml_text(tree), "params.yaml")
         parent.log(dict(flat_numbers(summary)), step=0)
         parent.artifact(report / "report.html")
         for suffix in ("csv", "md"):

@@ -72,7 +72,7 @@ class TrainingRecorder:
     def start(self, numbers: dict[str, Any], data: PreparedData, progress: "Progress") -> None:
         """Record parameters, data, and the epochs that are trained already."""
         self._tracker.rewind(progress.epoch)
-        self._tracker.params(compared_parameters(numbers))
+        self._tracker.params(own_parameters(numbers, self._key))
         reader = self._params.data.reader
         self._tracker.dataset(
             self._params.dataset, digest=data.digest[:32], source=reader, context="training"
@@ -120,12 +120,15 @@ class TrainingRecorder:
             self._tracker.tags({Tag.LOSS_HEALTH: "; ".join(sentences)})
 
 
-def compared_parameters(numbers: dict[str, Any]) -> dict[str, Any]:
-    """The parameters by which people compare runs: MLflow prints all of a run's above each of its pictures.
+def own_parameters(numbers: dict[str, Any], key: RunKey) -> dict[str, Any]:
+    """The parameters that tell a network from the others of its execution.
 
-    They leave out what defines the dataset, whose digest is the run's input; train.json has all of them.
+    MLflow prints all of a run's above each of its pictures. The others are the parent run's, and train.json
+    has all of them.
     """
-    return {name: block for name, block in numbers.items() if name != "data"}
+    own: dict[str, Any] = {"network": {"backbone": key.network}, "seed": key.seed}
+    own["method"] = {"name": key.method, **numbers.get("method", {})}
+    return own | ({"alw": numbers["alw"]} if "alw" in numbers else {})
 
 
 def mlflow_record(root: Path, params: Params, tracker: Tracker) -> MlflowRecord | None:
