@@ -16,7 +16,7 @@ import torch._functorch.config
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from icsd.core.health import DOMINANT_SHARE, NEGLIGIBLE_SHARE
+from icsd.core.health import DOMINANT_SHARE, NEGLIGIBLE_SHARE, in_percent
 
 Gradient = Sequence[Tensor | None]
 
@@ -129,9 +129,8 @@ def health_warnings(history: Sequence[Mapping[str, float]], *, method: str) -> l
 
 
 def _sentence(method: str, term: str, verdict: str, share: float, todo: str) -> str:
-    percent = f"{100 * share:.0f}" if share > 0.1 else f"{100 * share:.2g}"
     return (
-        f"{method}: the loss term {term} does {verdict}: its share of the gradients is {percent} % "
+        f"{method}: the loss term {term} does {verdict}: its share of the gradients is {in_percent(share)} "
         f"(mean over the run); {todo} in params.yaml, or tune it: python -m pipeline tune"
     )
 

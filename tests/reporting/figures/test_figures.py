@@ -2,13 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tests.reporting.tree import CLASSES, PALETTE, Tree
 
 from icsd.reporting import differences, histories
 from icsd.reporting.figures.canvas import to_png
 from icsd.reporting.figures.confusion import confusion as confusion_figure
-from icsd.reporting.figures.curves import training_curves, validation_by_method
+from icsd.reporting.figures.curves import similarity_distance, training_curves, validation_by_method
 from icsd.reporting.figures.panels import coloured
 from icsd.reporting.figures.panels import panels as panels_figure
 from icsd.reporting.figures.per_class import per_class_iou
@@ -69,7 +70,7 @@ def test_miou_by_method_shows_seeds_means_and_the_teacher(results: Results):
     seeds = histories.seed_scores(results)
     figure = miou_by_method(table, seeds)
     axis = figure.axes[0]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["Student alone", "AICSD"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["AICSD", "Student alone"]
     drawn = [line.get_xdata() for line in axis.lines]
     own = seeds.loc[seeds["method"] == "aicsd", "miou"].tolist()
     assert any(np.asarray(data).tolist() == own for data in drawn)
@@ -199,3 +200,34 @@ def test_classes_of_many_methods_leave_the_others_pale(many: Results):
 )
 def test_a_cell_of_a_similarity_matrix_holds_four_characters(value, text):
     assert short_number(value) == text
+
+
+def test_intervals_and_spreads_stay_within_a_hundred_percent(results: Results):
+    table = comparison_table.rows(results, differences.resample(results, resamples=50, seed=0))
+    table.loc[table["method"] == "aicsd", ["miou_low", "miou_high"]] = [-40.0, 140.0]
+    axis = miou_by_method(table, histories.seed_scores(results)).axes[0]
+    assert any(np.asarray(line.get_xdata()).tolist() == [0, 100] for line in axis.lines)
+    per_class = per_class_table.rows(results)
+    per_class["iou_std"] = 90.0
+    axis = per_class_iou(per_class, student="resnet18").axes[0]
+    paths = [path for bars in axis.collections for path in bars.get_paths()]
+    ends = np.concatenate([np.asarray(path.vertices)[:, 0] for path in paths])
+    assert (ends.min(), ends.max()) == (pytest.approx(0), pytest.approx(100))
+
+
+@pytest.mark.parametrize("epochs", [2, 5])
+def test_ticks_are_at_whole_epochs(tmp_path: Path, epochs: int):
+    tree = Tree(tmp_path, epochs=epochs, seeds=(0,), classes=CLASSES[:3]).write()
+    history = histories.histories(tree.load(), "resnet18")
+    for make in (training_curves, similarity_distance):
+        for axis in make(history, student="resnet18").axes:
+            assert all(float(tick).is_integer() for tick in axis.get_xticks())
+
+
+def test_the_title_of_the_confusion_is_within_the_figure():
+    """Of two small matrices and a long name."""
+    counts = dict.fromkeys(("Teacher", "KD"), np.eye(3))
+    figure = confusion_figure(counts, ["a", "b", "c"], student="MobileNetV2 (width 0.25)")
+    FigureCanvasAgg(figure).draw()
+    title = next(text for text in figure.texts if text.get_text().startswith("Confusion"))
+    assert title.get_window_extent().x1 <= figure.bbox.x1

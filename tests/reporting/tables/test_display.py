@@ -1,12 +1,13 @@
 import numpy as np
 import pandas as pd
+import pytest
 from tests.reporting.tree import Tree
 
 from icsd.reporting import differences
 from icsd.reporting.tables import ablation as ablation_table
 from icsd.reporting.tables import comparison as comparison_table
 from icsd.reporting.tables import per_class as per_class_table
-from icsd.reporting.tables.cells import Cell, Display
+from icsd.reporting.tables.cells import Cell, Display, p_value
 from icsd.reporting.tables.writers import escape_latex, to_csv, to_latex, to_markdown
 
 
@@ -140,3 +141,21 @@ def test_what_other_tools_would_print_is_said_where_it_differs(tree: Tree):
         run.confusion[:, 0, :], run.confusion[:, 1, 0] = 0, 7  # sky is only predicted
     other = comparison_table.rows(results, differences.resample(results, resamples=50, seed=0))
     assert (other["miou_of_seen"].iloc[1:] < 0.95 * other["miou_mean"].iloc[1:]).all()
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (1.0, "1.000"),
+        (0.4321, "0.432"),
+        (0.0501, "0.050"),
+        (0.05, "0.050"),
+        (0.04996, "0.0499"),
+        (0.0494, "0.049"),
+        (0.001, "0.001"),
+        (0.00099, "< 0.001"),
+        (0.0, "< 0.001"),
+    ],
+)
+def test_a_p_is_never_rounded_to_the_other_side_of_the_level(p: float, text: str):
+    assert p_value(p) == text

@@ -108,7 +108,7 @@ def test_its_worth_in_words(tmp_path):
     (text,) = rows(results).query("method == 'ICSD'")["worth"]
     assert (
         text
-        == "ICSD (released) − ICSD: −1.00 ± 2.00 points, ResNet-18 on shapes (3 seeds, corrected p = 0.48)"
+        == "ICSD (released) − ICSD: −1.00 ± 2.00 points, ResNet-18 on shapes (3 seeds, corrected p 0.478)"
     )
 
 

@@ -87,7 +87,7 @@ def test_remarks_are_sentences(tree: Tree):
     assert health_table.sentences(health_table.rows(tree.load())) == [
         "AICSD, ResNet-18: the term ce does everything (share of the gradients 100 %).",
         "AICSD, ResNet-18: the term kd does nothing and opposes cross-entropy"
-        " (share of the gradients 0.5 %, cosine −0.25).",
+        " (share of the gradients 0.46 %, cosine −0.25).",
     ]
 
 

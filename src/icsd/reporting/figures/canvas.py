@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 P = ParamSpec("P")
 
@@ -75,6 +76,12 @@ def grid(num_panels: int, *, columns: int, width: float, height: float) -> tuple
 def set_title(figure: Figure, text: str) -> None:
     """Says what the figure shows, at its top left."""
     figure.suptitle(text, x=0.01, ha="left", fontweight="bold")
+
+
+def label_epochs(axis: Axes) -> None:
+    """Epochs along the x axis, with ticks at whole ones."""
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axis.set_xlabel("epoch")
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], *, columns: int) -> None:

@@ -38,7 +38,7 @@ def confusion(matrices: Mapping[str, Matrix], classes: Sequence[str], *, student
         axis.set_xlabel("predicted")
     axes[0].set_ylabel("truth")
     figure.colorbar(axes[-1].collections[0], ax=axes, shrink=0.8, label="% of the true class's pixels")
-    set_title(figure, f"Confusion, {student}: what each class is taken for (sum over images and seeds)")
+    set_title(figure, f"Confusion, {student}: what each class is taken for")
     return figure
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from icsd.reporting.figures.canvas import grid, legend_below, set_title, styled
+from icsd.reporting.figures.canvas import grid, label_epochs, legend_below, set_title, styled
 from icsd.reporting.histories import LOSS, SIMILARITY_DISTANCE, VALIDATION_MIOU, columns_of
 from icsd.reporting.style import PALE, Look, emphasised, looks, network_label
 
@@ -65,6 +65,8 @@ def validation_by_method(histories: pd.DataFrame, *, student: str) -> Figure:
         own = histories["method"] == method
         _pale_means(axis, means, scale=100)
         _seed_curves(axis, histories[own], VALIDATION_MIOU, look, scale=100)
+        label_epochs(axis)
+        axis.set_xlabel("")
         axis.set_title(look.label)
         axis.sharey(axes[0])
         axis.tick_params(labelsize=9)
@@ -89,7 +91,8 @@ def similarity_distance(histories: pd.DataFrame, *, student: str, focus: str | N
         _pale_means(axis, _means_by_epoch(histories[~in_colour], SIMILARITY_DISTANCE), scale=1)
     for method, look in styles.items():
         _seed_curves(axis, histories[histories["method"] == method], SIMILARITY_DISTANCE, look, scale=1)
-    axis.set(xlabel="epoch", ylabel="mean squared difference, nats²")
+    label_epochs(axis)
+    axis.set_ylabel("mean squared difference, nats²")
     _log_where_wide(axis, histories[SIMILARITY_DISTANCE])
     set_title(figure, f"How far the similarity matrix of {network_label(student)} is from the teacher's")
     legend_below(figure, _handles(styles, methods), columns=5)
@@ -97,12 +100,13 @@ def similarity_distance(histories: pd.DataFrame, *, student: str, focus: str | N
 
 
 def _label_panel(axis: Axes, name: str) -> None:
+    label_epochs(axis)
     if name == VALIDATION_MIOU:
         axis.set_title("Validation mIoU")
-        axis.set(xlabel="epoch", ylabel="mIoU in %")
+        axis.set_ylabel("mIoU in %")
     else:
         axis.set_title(f"Loss: {name.removeprefix(LOSS)}")
-        axis.set(xlabel="epoch", ylabel="weighted" if name == "loss/total" else "unweighted")
+        axis.set_ylabel("weighted" if name == "loss/total" else "unweighted")
 
 
 def _seed_curves(axis: Axes, history: pd.DataFrame, name: str, look: Look, *, scale: float) -> None:

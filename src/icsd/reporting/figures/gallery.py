@@ -185,7 +185,8 @@ def _confusion(student: _Student) -> Iterator[Picture]:
         yield _picture(
             f"confusion_{student.name}",
             f"Confusion, {student.label}",
-            "Of all pixels of a class (row), the percentage that is predicted as each class (column).",
+            "Of all pixels of a class (row), the percentage that is predicted as each class (column), "
+            "over all images and seeds.",
             confusion(counts, student.classes, student=student.label),
         )
 

@@ -4,10 +4,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from icsd.core.health import in_percent
 from icsd.reporting.figures.canvas import grid, set_title, styled
 from icsd.reporting.histories import SHARE
 from icsd.reporting.style import looks, method_label, network_label
-from icsd.reporting.tables.health import share_in_percent
 
 
 @styled
@@ -42,7 +42,7 @@ def _stack(axis: Axes, shares: pd.DataFrame) -> None:
     below = 0 * shares.iloc[:, 0]
     for term, look in looks([str(name) for name in shares.columns]).items():
         above = below + shares[term].fillna(0)
-        label = f"{term}, mean {share_in_percent(shares[term].mean())}"
+        label = f"{term}, mean {in_percent(shares[term].mean() / 100)}"
         axis.stairs(above, edges, baseline=below, fill=True, color=look.colour, alpha=0.75, label=label)
         axis.stairs(above, edges, baseline=None, color="white", linewidth=0.8)
         below = above

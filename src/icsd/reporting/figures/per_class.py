@@ -53,13 +53,18 @@ def _means_and_spreads(axis: Axes, own: pd.DataFrame, positions: NDArray[np.floa
     axis.errorbar(
         own["iou_mean"],
         positions,
-        xerr=own["iou_std"].fillna(0),
+        xerr=_within(own["iou_mean"], own["iou_std"].fillna(0)),
         fmt=look.marker,
         color=look.colour,
         markersize=7,
         elinewidth=1.6,
         label=look.label,
     )
+
+
+def _within(means: pd.Series, spreads: pd.Series) -> NDArray[np.floating]:
+    """Lengths of the error bars, [2, classes], which do not leave 0 to 100 %."""
+    return np.stack([np.minimum(spreads, means), np.minimum(spreads, 100 - means)])
 
 
 def _separate_classes(axis: Axes, classes: Sequence[str]) -> None:

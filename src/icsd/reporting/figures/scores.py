@@ -13,15 +13,17 @@ from icsd.runs import TEACHER
 
 @styled
 def miou_by_method(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
-    """MIoU of every method: a dot per seed, the mean as a bar mark, its 95 % interval; the teacher as a line.
+    """MIoU of every method, the highest first, and the teacher as a line.
+
+    A dot per seed, the mean as a bar mark, and its 95 % interval within 0 to 100 %.
 
     Args:
         table: From :func:`icsd.reporting.tables.comparison.rows`.
         seeds: From :func:`icsd.reporting.histories.seed_scores`.
     """
     teacher = table.loc[table["method"] == TEACHER, "miou_mean"].iloc[0]
-    rows = table[table["method"] != TEACHER]
-    students = list(rows["student"].unique())
+    rows = table[table["method"] != TEACHER].sort_values("miou_mean", ascending=False, kind="stable")
+    students = list(table.loc[table["method"] != TEACHER, "student"].unique())
     tallest = int(rows.groupby("student").size().max())
     figure, axes = grid(
         len(students), columns=2, width=9.0 / min(2, len(students)) + 1, height=0.46 * tallest + 1.2
@@ -50,7 +52,8 @@ def _method_dots(axis: Axes, rows: pd.DataFrame, seeds: pd.DataFrame) -> None:
     for position, row in enumerate(rows.to_dict("records")):
         look = styles[row["method"]]
         own = seeds.loc[seeds["method"] == row["method"], "miou"]
-        axis.plot([row["miou_low"], row["miou_high"]], [position, position], color=look.colour, linewidth=2.2)
+        ends = np.clip([row["miou_low"], row["miou_high"]], 0, 100)  # of few seeds they may lie outside
+        axis.plot(ends, [position, position], color=look.colour, linewidth=2.2)
         axis.plot(row["miou_mean"], position, "|", color=look.colour, markersize=13, mew=3)
         axis.plot(own, np.full(len(own), position + 0.3), "o", color=look.colour, markersize=5, alpha=0.6)
         if pd.notna(row["miou_mean"]):

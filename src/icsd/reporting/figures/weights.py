@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from icsd.reporting.figures.canvas import grid, legend_below, set_title, styled
+from icsd.reporting.figures.canvas import grid, label_epochs, legend_below, set_title, styled
 from icsd.reporting.style import looks, method_label
 
 
@@ -31,7 +31,8 @@ def alw_weights(shares: pd.DataFrame, *, method: str) -> Figure:
             markevery=(index % 3, max(3, len(shares) // 6)),
             label=look.label,
         )
-    axis.set(xlabel="epoch", ylabel="weight ÷ λ")
+    label_epochs(axis)
+    axis.set_ylabel("weight ÷ λ")
     axis.set_ylim(-0.04, 1.06)
     set_title(figure, f"{method_label(method)}: how the weight of each loss term changes while training")
     handles, _ = axis.get_legend_handles_labels()

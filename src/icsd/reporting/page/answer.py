@@ -8,6 +8,7 @@ import pandas as pd
 from icsd.reporting.results import ALONE
 from icsd.reporting.statistics.estimates import LEVEL
 from icsd.reporting.style import method_label, network_label
+from icsd.reporting.tables.cells import p_value
 from icsd.runs import TEACHER
 
 Row = dict[str, Any]
@@ -203,7 +204,8 @@ def _published(rows: Sequence[Row], name: str) -> list[str]:
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+    text = p_value(value)
+    return text if text.startswith("<") else f"= {text}"
 
 
 def _score(row: Row) -> str:

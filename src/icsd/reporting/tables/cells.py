@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from icsd.reporting.statistics.estimates import LEVEL
+
 GAP = "–"
 
 
@@ -56,6 +58,14 @@ def span(low: Any, high: Any, *, signed: bool = False) -> Cell:  # noqa: ANN401 
     form = "+.2f" if signed else ".2f"
     ends = number(low, form), number(high, form)
     return Cell(GAP) if missing(low) else Cell(f"{ends[0].text} to {ends[1].text}", ends[0].value)
+
+
+def p_value(p: float) -> str:
+    """``0.042``, or ``< 0.001``; never rounded to the other side of the level that decides."""
+    if p < 0.001:
+        return "< 0.001"
+    rounded = f"{p:.3f}"
+    return rounded if (float(rounded) < LEVEL) == (p < LEVEL) else "0.0499" if p < LEVEL else rounded
 
 
 def missing(value: Any) -> bool:  # noqa: ANN401 - see number

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from icsd.reporting.style import method_label, network_label
-from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number
+from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number, p_value
 
 Row = dict[str, Any]
 Column = tuple[str, Callable[[Row], Cell]]
@@ -76,7 +76,7 @@ def corrected_p(row: Row, prefix: str = "") -> Cell:
     if row[f"{prefix}n_pairs"] == 1:
         return Cell("n = 1, no inference")
     p = row[f"{prefix}p_holm"]
-    return Cell(GAP) if missing(p) else Cell("< 0.001" if p < 0.001 else f"{p:.3f}", float(p))
+    return Cell(GAP) if missing(p) else Cell(p_value(p), float(p))
 
 
 def text(value: Any) -> Cell:  # noqa: ANN401 - a text, None, NaN or NA out of a data frame

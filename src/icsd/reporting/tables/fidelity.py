@@ -13,7 +13,7 @@ import pandas as pd
 from icsd.reporting.differences import Difference, Resampled, all_differences
 from icsd.reporting.results import Results
 from icsd.reporting.style import method_label, network_label
-from icsd.reporting.tables.cells import GAP, Display
+from icsd.reporting.tables.cells import GAP, Display, p_value
 from icsd.reporting.tables.columns import texts_display
 from icsd.yaml_files import read_yaml
 
@@ -125,4 +125,4 @@ def _sureness(num_pairs: int, p: float) -> str:
         return "1 seed, no inference"
     if pd.isna(p):
         return f"{num_pairs} seeds, not testable"
-    return f"{num_pairs} seeds, corrected p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"
+    return f"{num_pairs} seeds, corrected p {p_value(p)}"

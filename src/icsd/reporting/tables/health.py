@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from icsd.core.health import DOMINANT_SHARE, NEGLIGIBLE_SHARE
+from icsd.core.health import DOMINANT_SHARE, NEGLIGIBLE_SHARE, in_percent
 from icsd.reporting.histories import COSINE, SHARE, WEIGHT, histories
 from icsd.reporting.results import Results
 from icsd.reporting.style import method_label, network_label
@@ -65,15 +65,10 @@ def sentences(table: pd.DataFrame) -> list[str]:
     """The remarks of :func:`rows` as sentences."""
     return [
         f"{method_label(row['method'])}, {network_label(row['student'])}: the term {row['term']} "
-        f"{row['remark']} (share of the gradients {share_in_percent(row['share_mean'])}"
+        f"{row['remark']} (share of the gradients {in_percent(row['share_mean'] / 100)}"
         + (f", cosine {row['cosine_mean']:.2f}).".replace("-", "−") if pd.notna(row["cosine_mean"]) else ").")
         for row in table[table["remark"] != ""].to_dict("records")
     ]
-
-
-def share_in_percent(share: float) -> str:
-    """Whole percents, or one digit below 1 %: there it matters how small a share is."""
-    return f"{share:.0f} %" if share >= 1 or share == 0 else f"{share:.1g} %"
 
 
 def _row(own: pd.DataFrame, student: str, name: str, term: str) -> dict[str, object]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from icsd.reporting.differences import Difference
 from icsd.reporting.statistics.estimates import LEVEL
 from icsd.reporting.style import method_label
+from icsd.reporting.tables.cells import p_value
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def decide(champion: str, challengers: Mapping[str, Difference]) -> Decision:
         return Decision(
             best,
             f"{method_label(best)} is {gain:.2f} points above {name}: {num_pairs} seeds, "
-            f"corrected p = {p:.3g}",
+            f"corrected p {p_value(p)}",
         )
     if not tested:
         return Decision(
@@ -54,5 +55,5 @@ def decide(champion: str, challengers: Mapping[str, Difference]) -> Decision:
     return Decision(
         None,
         f"{name} stays: of {len(tested)} tested none is established as better at {LEVEL:.0%} "
-        f"(smallest corrected p = {p:.2f}, {method_label(least)}, {gain:+.2f} points)",
+        f"(smallest corrected p {p_value(p)}, {method_label(least)}, {gain:+.2f} points)",
     )
