@@ -1,7 +1,8 @@
+import shutil
 import sys
 
 import pytest
-from tests.project import commit, make_project, run
+from tests.project import commit, entered, make_project, run
 
 
 @pytest.fixture(autouse=True)
@@ -24,18 +25,47 @@ def reproduced(tmp_path_factory):
     return project
 
 
-@pytest.fixture
-def prepared_project(tmp_path, monkeypatch):
-    """The working directory is a tiny project with its data prepared, tracking off."""
+@pytest.fixture(scope="session")
+def prepared_once(tmp_path_factory):
+    """A tiny project with its data prepared, tracking off; to be copied."""
     from icsd.stages.download import download
     from icsd.stages.preprocess import preprocess
 
-    folder = make_project(tmp_path / "project", tracking={"enabled": False})
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("DVC_ROOT", str(folder))
-    download(folder)
-    preprocess(folder)
+    folder = make_project(tmp_path_factory.mktemp("prepared") / "project", tracking={"enabled": False})
+    with entered(folder):
+        download(folder)
+        preprocess(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def taught_once(prepared_once, tmp_path_factory):
+    """The same after the training of its teacher."""
+    from icsd.stages.training.run import train_teacher
+
+    folder = tmp_path_factory.mktemp("taught") / "project"
+    shutil.copytree(prepared_once, folder)
+    with entered(folder):
+        train_teacher(folder)
+    return folder
+
+
+@pytest.fixture
+def prepared_project(prepared_once, tmp_path):
+    """The working directory is a tiny project with its data prepared, tracking off."""
+    folder = tmp_path / "project"
+    shutil.copytree(prepared_once, folder)
+    with entered(folder):
+        yield folder
+
+
+@pytest.fixture
+def taught(taught_once, tmp_path):
+    """The same with its teacher trained."""
+    folder = tmp_path / "taught"
+    shutil.copytree(taught_once, folder)
+    with entered(folder):
+        yield folder
 
 
 @pytest.fixture(scope="session")

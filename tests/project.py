@@ -4,8 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from tests.imports import ROOT
 
 from icsd.params import merge
@@ -41,6 +44,15 @@ def make_project(folder: Path, **changes: object) -> Path:
     preset = folder / "configs/datasets/shapes.yaml"
     write_yaml(preset, merge(read_yaml(preset), TINY_PRESET))
     return folder
+
+
+@contextmanager
+def entered(folder: Path) -> Iterator[None]:
+    """The project is the working directory, and the repository that DVC would name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DVC_ROOT", str(folder))
+        yield
 
 
 def change(project: Path, **changes: object) -> None:

@@ -52,14 +52,12 @@ def test_no_pictured_image_gives_empty_arrays():
 
 
 @pytest.fixture
-def measured(project):
+def measured(taught):
     """The teacher of a tiny project, measured."""
     from icsd.stages.evaluation.run import evaluate_teacher
-    from icsd.stages.training.run import train_teacher
 
-    train_teacher(project)
-    evaluate_teacher(project)
-    return project / "results/shapes/teacher"
+    evaluate_teacher(taught)
+    return taught / "results/shapes/teacher"
 
 
 def test_a_measured_teacher_has_its_scores_and_the_arrays_behind_them(measured):

@@ -1,11 +1,12 @@
 """Which saved states a run goes on from."""
 
 import copy
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
-from tests.project import make_project
+from tests.project import entered
 from torch.optim import AdamW
 
 from icsd.stages.training.job import teacher_job
@@ -19,18 +20,12 @@ from icsd.training.monitor import NoMonitor
 
 
 @pytest.fixture(scope="module")
-def at_start(tmp_path_factory):
+def at_start(prepared_once, tmp_path_factory):
     """The teacher's run in a tiny project, and its setup before the first step."""
-    from icsd.stages.download import download
-    from icsd.stages.preprocess import preprocess
-
-    project = make_project(tmp_path_factory.mktemp("resuming") / "project", tracking={"enabled": False})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project)
-        patch.setenv("DVC_ROOT", str(project))
-        download(project)
-        preprocess(project)
-        run = start_run(project, teacher_job(checked_params(project)))
+    folder = tmp_path_factory.mktemp("resuming") / "project"
+    shutil.copytree(prepared_once, folder)
+    with entered(folder):
+        run = start_run(folder, teacher_job(checked_params(folder)))
     return run, set_up(run)
 
 

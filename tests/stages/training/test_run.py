@@ -6,7 +6,7 @@ import tempfile
 import numpy as np
 import pytest
 import torch
-from tests.project import change, outputs
+from tests.project import change, entered, outputs
 
 from icsd.errors import UserError
 from icsd.models.weights import load_network
@@ -23,6 +23,15 @@ class Killed(Exception):
 def student(project, method="aicsd", seed=0):
     train_student(project, method=method, student="resnet18", seed=seed)
     return outputs(project / f"runs/shapes/{method}/resnet18-{seed}")
+
+
+@pytest.fixture(scope="module")
+def whole(taught_once, tmp_path_factory):
+    """What a student's training gives that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("whole") / "project"
+    shutil.copytree(taught_once, folder)
+    with entered(folder):
+        return student(folder)
 
 
 def forget(project):
@@ -49,25 +58,19 @@ def test_a_student_becomes_weights_curves_and_a_description(taught):
     assert cost["mlflow"] is None
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(taught):
-    first = student(taught)
-    forget(taught)
-    assert student(taught) == first
-    assert student(taught, seed=1)["student.safetensors"] != first["student.safetensors"]
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(taught, whole):
+    assert student(taught) == whole
+    assert student(taught, seed=1)["student.safetensors"] != whole["student.safetensors"]
 
 
-def test_the_number_of_workers_changes_nothing(taught):
-    first = student(taught)
-    forget(taught)
+def test_the_number_of_workers_changes_nothing(taught, whole):
     change(taught, runtime={"workers": 2})
-    assert student(taught) == first
+    assert student(taught) == whole
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_an_interrupted_run_ends_as_if_it_had_not_been(taught, monkeypatch, epoch, when):
-    whole = student(taught)
-    forget(taught)
+def test_an_interrupted_run_ends_as_if_it_had_not_been(taught, whole, monkeypatch, epoch, when):
     save = save_state
 
     def save_and_die(state, path):
@@ -87,10 +90,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(taught, monkeypatch, epoc
 
 
 @pytest.mark.parametrize("damaged", [1, 2], ids=["the newest", "both"])
-def test_a_run_whose_state_is_damaged_ends_as_if_it_had_not_been(taught, monkeypatch, capsys, damaged):
-    whole = student(taught)
-    forget(taught)
-
+def test_a_run_whose_state_is_damaged_ends_as_if_it_had_not_been(taught, whole, monkeypatch, capsys, damaged):
     def save_and_damage(state, path):
         save_state(state, path)
         if state["progress"]["epoch"] == 2:
@@ -225,14 +225,12 @@ def test_the_similarity_matrix_is_measured_from_before_the_first_epoch(taught, m
     assert [float(row["similarity/distance"]) for row in rows] == pytest.approx(list(distances[1:]))
 
 
-def test_measuring_the_similarity_changes_no_weight(taught):
-    watched = student(taught)
-    forget(taught)
+def test_measuring_the_similarity_changes_no_weight(taught, whole):
     change(taught, monitor={"similarity_every": 0})
     plain = student(taught)
     assert "similarity.npz" not in plain
     assert "similarity/distance" not in columns(plain)
-    assert plain["student.safetensors"] == watched["student.safetensors"]
+    assert plain["student.safetensors"] == whole["student.safetensors"]
 
 
 def test_the_similarity_is_measured_every_few_epochs_and_after_the_last(taught):
@@ -247,14 +245,12 @@ def columns(files):
     return files["history.csv"].decode().splitlines()[0].split(",")
 
 
-def test_comparing_the_gradients_of_the_terms_adds_columns_and_changes_no_weight(taught):
-    measured = student(taught)
-    assert [name for name in columns(measured) if name.startswith("health/")] == [
+def test_comparing_the_gradients_of_the_terms_adds_columns_and_changes_no_weight(taught, whole):
+    assert [name for name in columns(whole) if name.startswith("health/")] == [
         *("health/share/ce", "health/share/icsd", "health/share/kd"),
         *("health/cosine/icsd", "health/cosine/kd"),
     ]
-    forget(taught)
     change(taught, monitor={"health_steps": 0})
     plain = student(taught)
-    assert plain["student.safetensors"] == measured["student.safetensors"]
-    assert columns(plain) == [name for name in columns(measured) if not name.startswith("health/")]
+    assert plain["student.safetensors"] == whole["student.safetensors"]
+    assert columns(plain) == [name for name in columns(whole) if not name.startswith("health/")]
