@@ -265,6 +265,7 @@ STALE = {
     "data.splits": {"preprocess", "train_teacher", *TRAIN},
     "data.holdout": {"preprocess", "train_teacher", *TRAIN},
     "data.generated": {"preprocess", "train_teacher", *TRAIN},
+    "data.folder": {"download", "preprocess", "train_teacher", *TRAIN},
     "images": {"train_teacher", *TRAIN},
     "images.input_scale": {"train_teacher", *TRAIN, *EVALUATE},
     "networks.output_stride": {"train_teacher", *TRAIN},

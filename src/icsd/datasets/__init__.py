@@ -14,4 +14,10 @@ DATASETS: dict[str, Dataset | Shapes] = {
     "cityscapes": Cityscapes(),
 }
 
-__all__ = ["DATASETS", "IGNORE", "Archive", "Dataset", "Sample", "Shapes"]
+
+def dataset_of(dataset: str | Dataset | Shapes) -> Dataset | Shapes:
+    """The dataset of a name in ``DATASETS``; any other comes as itself."""
+    return DATASETS[dataset] if isinstance(dataset, str) else dataset
+
+
+__all__ = ["DATASETS", "IGNORE", "Archive", "Dataset", "Sample", "Shapes", "dataset_of"]

@@ -16,7 +16,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with its label, both still files."""
+    """One image with its label, both still files; an image without a label is in its place, too."""
 
     id: str
     image: Path
@@ -134,3 +134,15 @@ def check_split(dataset_name: str, split: str, splits: Iterable[str]) -> None:
     """Raises UserError unless the dataset has this split."""
     if split not in splits:
         raise UserError(f"{dataset_name} has no split {split!r}; it has {', '.join(splits)}")
+
+
+def voc_palette(num_colours: int) -> tuple[Colour, ...]:
+    """VOC's colours: the bits of the class number dealt out to red, green, blue, highest bit first."""
+    colours = []
+    for number in range(num_colours):
+        channels = [0, 0, 0]
+        for level in range(3):
+            for channel in range(3):
+                channels[channel] |= (number >> (3 * level + channel) & 1) << (7 - level)
+        colours.append((channels[0], channels[1], channels[2]))
+    return tuple(colours)

@@ -41,12 +41,16 @@ class Decoded:
     Attributes:
         problems: of samples that cannot be used, one text each.
         remarks: of the decoder, about samples that can.
+        unmasked: images without a mask, where there may be such.
+        empty: masks in which every pixel is ignored.
         numbers: pixels by number, as the masks hold them.
         known: every number that a published mask may hold is among this numbering's.
     """
 
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    unmasked: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
     numbers: Counts = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
     known: Numbering | None = None
 
@@ -124,6 +128,10 @@ def _warnings(
         yield Finding(text="the labels are not the published ones; numbers are not comparable with others'")
     if seen.remarks:
         yield counted("the decoder remarks on {} files, which it can read", seen.remarks)
+    if seen.unmasked:
+        yield counted("{} images have no mask; all of their pixels are ignored", seen.unmasked)
+    if seen.empty:
+        yield counted("{} masks hold nothing but ignored pixels", seen.empty)
     doubles = [ids for ids in _ids_by_image(split).values() if len(ids) > 1]
     if doubles:
         yield counted("{} images occur more than once", [" = ".join(ids) for ids in doubles])

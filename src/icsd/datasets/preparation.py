@@ -9,7 +9,7 @@ from icsd.core.seeds import seed_at
 from icsd.data.manifest import SplitManifest, write_manifest
 from icsd.data.prepared import PreparedData
 from icsd.data.shards import write_shards
-from icsd.datasets import DATASETS, Dataset, Shapes
+from icsd.datasets import Dataset, Shapes, dataset_of
 from icsd.datasets.archives import unpack
 from icsd.datasets.base import Sample
 from icsd.datasets.doctor import Decoded, Expectation, examine
@@ -33,7 +33,7 @@ class _Part:
 
 
 def preprocess(
-    dataset_name: str,
+    dataset: str | Dataset | Shapes,
     raw: Path,
     out: Path,
     *,
@@ -51,7 +51,7 @@ def preprocess(
     Where the doctor finds errors, there is no ``out``: then doctor.json lies next to it.
 
     Args:
-        dataset_name: key of ``DATASETS``.
+        dataset: key of ``DATASETS``, or a dataset.
         raw: folder that ``download`` wrote.
         out: folder to write; what was there goes.
         splits: role ("train", "validation", "report") -> name of the published split.
@@ -70,7 +70,7 @@ def preprocess(
         raise UserError(
             "data.holdout is for datasets without a validation split; this one has one: set it to 0"
         )
-    dataset = DATASETS[dataset_name]
+    dataset = dataset_of(dataset)
     refused = out.with_name(DOCTOR)
     with folder_written_whole(out) as folder:
         if isinstance(dataset, Shapes):

@@ -10,7 +10,7 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from icsd.core.labels import Pixels
+from icsd.core.labels import IGNORE, Pixels
 from icsd.datasets.base import Dataset, Sample
 from icsd.datasets.doctor import Decoded
 from icsd.datasets.meaning import Counts
@@ -31,6 +31,7 @@ class _Read(NamedTuple):
     numbers: Counts | None
     problems: list[str]
     remarks: list[str]
+    has_mask: bool
 
 
 class _Heard(threading.local):
@@ -64,20 +65,24 @@ def _noted(read: _Read, decoded: Decoded) -> Iterator[Record]:
     if read.numbers is not None:
         decoded.numbers += read.numbers
     if read.record:
+        if (read.record[2] == IGNORE).all():
+            (decoded.empty if read.has_mask else decoded.unmasked).append(read.record[0])
         yield read.record
 
 
 def _read(dataset: Dataset, sample: Sample) -> _Read:
     problems: list[str] = []
     remarks: list[str] = []
+    has_mask = sample.label != sample.image
     image = _tried(lambda: read_image(sample.image), f"image {sample.image.name}", problems, remarks)
     numbers = _tried(lambda: dataset.read_numbers(sample), f"label {sample.label.name}", problems, remarks)
     if image is not None and numbers is not None and image.shape[:2] != numbers.shape:
         problems.append(f"{sample.id}: image {image.shape[:2]} and label {numbers.shape} differ in size")
     counts = None if numbers is None else np.bincount(numbers.reshape(-1), minlength=256)
     if problems or image is None or numbers is None:
-        return _Read(None, counts, problems, remarks)
-    return _Read((sample.id, image, dataset.numbering.train_ids[numbers]), counts, problems, remarks)
+        return _Read(None, counts, problems, remarks, has_mask)
+    record = sample.id, image, dataset.numbering.train_ids[numbers]
+    return _Read(record, counts, problems, remarks, has_mask)
 
 
 def _tried(read: Callable[[], Pixels], what: str, problems: list[str], remarks: list[str]) -> Pixels | None:

@@ -17,6 +17,7 @@ from icsd.datasets.base import (
     check_split,
     member,
     numbers_to_ids,
+    voc_palette,
 )
 from icsd.datasets.reading.folders import Files, find_folder
 from icsd.datasets.reading.images import IMAGE_SUFFIXES
@@ -30,18 +31,6 @@ _LABELS = Kind("SegmentationClass/*.png", member(f"SegmentationClass/{NAME}", MA
 _LISTS = Kind("ImageSets/Segmentation/*.txt", member(rf"ImageSets/Segmentation/{NAME}\.txt"))
 _SBD_LABELS = Kind("cls/*.mat", member(rf"cls/{NAME}\.mat"), needed=False)
 _SBD_LISTS = Kind("{train,val}.txt", member(r"(train|val)\.txt"), needed=False)
-
-
-def _voc_palette(num_colours: int) -> tuple[Colour, ...]:
-    """VOC's colours: the bits of the class number dealt out to red, green, blue, highest bit first."""
-    colours = []
-    for number in range(num_colours):
-        channels = [0, 0, 0]
-        for level in range(3):
-            for channel in range(3):
-                channels[channel] |= (number >> (3 * level + channel) & 1) << (7 - level)
-        colours.append((channels[0], channels[1], channels[2]))
-    return tuple(colours)
 
 
 def _read_sbd(path: Path) -> Pixels:
@@ -101,7 +90,7 @@ class Voc2012:
         "train",
         "tv monitor",
     )
-    palette: tuple[Colour, ...] = _voc_palette(21)
+    palette: tuple[Colour, ...] = voc_palette(21)
     split_sizes: Mapping[str, int] = {"train": 1464, "train_aug": 10582, "val": 1449}
     labels_sha256: Mapping[str, str] = {}
     licence = "Flickr terms of use (images); see the homepage"

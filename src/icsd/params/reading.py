@@ -13,7 +13,7 @@ from icsd.params.messages import explain, shown
 from icsd.params.schema import Params
 from icsd.yaml_files import read_yaml
 
-PRESET_ONLY = frozenset({"reader", "sources", "classes", "splits", "generated"})
+PRESET_ONLY = frozenset({"reader", "sources", "classes", "splits", "generated", "folder"})
 """Keys of ``data`` that say what the dataset is; params.yaml must not set them."""
 PARAMS = "params.yaml"
 

@@ -7,6 +7,7 @@ from icsd.datasets.fetch.download import download as download_archives
 from icsd.datasets.fetch.listing import files_of, remember
 from icsd.files import exclusive
 from icsd.runs import raw_folder, state_root
+from icsd.stages.dataset import dataset_in
 from icsd.stages.source_note import source_note
 from icsd.stages.validate import checked_params
 
@@ -23,8 +24,8 @@ def download(root: Path) -> None:
         sources: list[Source] = []
         if params.data.generated is None:
             preset = [source.model_dump(exclude_none=True) for source in params.data.sources]
-            sources = resolve_source(params.data.reader, params.data.source, preset)
+            sources = resolve_source(dataset_in(params.data), params.data.source, preset)
         raw = root / raw_folder(params.dataset)
-        files = files_of(params.data.reader, sources)
-        download_archives(params.data.reader, sources=sources, destination=raw, partial=partial)
+        files = files_of(dataset_in(params.data), sources)
+        download_archives(dataset_in(params.data), sources=sources, destination=raw, partial=partial)
         remember(source_note(params.dataset), raw, files)

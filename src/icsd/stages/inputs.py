@@ -68,7 +68,7 @@ def inputs_of_stages(
         "input_scale": params.images.input_scale,
     }
     files = {
-        "download": dataset | data.model_dump(include={"reader", "source", "sources"}),
+        "download": dataset | data.model_dump(include={"reader", "source", "sources", "folder"}),
         "preprocess": dataset | data.model_dump(exclude={"source", "sources"}),
         "teacher": {
             "numbers": numbers_of(params, teacher_key(params)),

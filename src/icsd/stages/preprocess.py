@@ -11,6 +11,7 @@ from icsd.errors import UserError
 from icsd.files import exclusive
 from icsd.params import Params
 from icsd.runs import data_folder, raw_folder
+from icsd.stages.dataset import dataset_in
 from icsd.stages.source_note import source_note
 from icsd.stages.validate import checked_params
 
@@ -32,10 +33,10 @@ def preprocess(root: Path) -> None:
 def _check_source(root: Path, params: Params) -> None:
     """Raises UserError where the user's own files are not those that were downloaded any more."""
     try:
-        sources = resolve_source(params.data.reader, params.data.source, [])
+        sources = resolve_source(dataset_in(params.data), params.data.source, [])
     except UserError:
         return  # they are gone, and nobody needs them any more
-    files = files_of(params.data.reader, sources)
+    files = files_of(dataset_in(params.data), sources)
     check_unchanged(source_note(params.dataset), root / raw_folder(params.dataset), files)
 
 
@@ -43,7 +44,7 @@ def _preprocess(root: Path, params: Params) -> Findings:
     data, generated = params.data, params.data.generated
     splits = {"train": data.splits.train, "validation": data.splits.validation, "report": data.splits.report}
     return preprocess_data(
-        data.reader,
+        dataset_in(params.data),
         root / raw_folder(params.dataset),
         root / data_folder(params.dataset),
         splits={role: split for role, split in splits.items() if split is not None},

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from icsd import tracking
-from icsd.datasets import DATASETS
 from icsd.files import remove_if_free, write_json
 from icsd.params import Params
 from icsd.records import CostRecord, read_record
@@ -14,6 +13,7 @@ from icsd.reporting.reading import load_results
 from icsd.reporting.report import write_report
 from icsd.reporting.tables.writers import read_csv
 from icsd.runs import main_root, state_root
+from icsd.stages.dataset import dataset_in
 from icsd.stages.grid import student_keys, teacher_key
 from icsd.stages.guard import guarded
 from icsd.stages.recording.registry import register_students
@@ -40,7 +40,7 @@ def _report(root: Path, params: Params) -> None:
         students=params.grid.students,
         seeds=params.grid.seeds,
     )
-    dataset = DATASETS[params.data.reader]
+    dataset = dataset_in(params.data)
     destination = root / "reports" / params.dataset
     summary = write_report(
         results,

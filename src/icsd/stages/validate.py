@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from icsd.datasets import DATASETS
 from icsd.datasets.fetch.choosing import check_addresses
-from icsd.errors import UserError, did_you_mean
+from icsd.errors import UserError
 from icsd.files import folder_written_whole, write_json
 from icsd.params import Data, Params, load_params, parse_params, read_tree, refuse_endless
 from icsd.runs import validated_folder
 from icsd.stages.chosen_weights import chosen_params, tuned_methods
 from icsd.stages.code import code_of_method
+from icsd.stages.dataset import dataset_in
 from icsd.stages.execution import RESOLVED, params_of_execution
 from icsd.stages.initial_weights import (
     check_initial_weights,
@@ -42,23 +42,17 @@ def checked_params(root: Path, *, use_tuned: bool = True) -> Params:
 
 def _checked(params: Params) -> Params:
     data = params.data
-    if data.reader not in DATASETS:
-        raise UserError(
-            f"data.reader: there is no dataset {data.reader!r}{did_you_mean(data.reader, sorted(DATASETS))}"
-        )
     _together(partial(_check_dataset, data), partial(_check_addresses, data))
     return params
 
 
 def _check_dataset(data: Data) -> None:
-    classes = DATASETS[data.reader].classes
+    classes = dataset_in(data).classes
     if data.classes != len(classes):
         raise UserError(
             f"data.classes: is {data.classes}, but {data.reader} has {len(classes)} classes "
             f"({', '.join(classes)}); set it to {len(classes)}"
         )
-    if (data.reader == "shapes") != (data.generated is not None):
-        raise UserError("data.generated: the reader `shapes` needs it, and no other reader takes it")
 
 
 def _check_addresses(data: Data) -> None:

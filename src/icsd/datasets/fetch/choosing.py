@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from icsd.datasets import DATASETS, Archive, Dataset, Shapes
+from icsd.datasets import Archive, Dataset, Shapes, dataset_of
 from icsd.datasets.archives import is_archive_name, member_names, without_suffix
 from icsd.datasets.fetch.address import check_no_login, check_protected, is_url
 from icsd.errors import UserError
@@ -17,11 +17,13 @@ DATASETS_VARIABLE = "ICSD_DATASETS"
 """Environment variable: a folder in which archives or unpacked datasets lie."""
 
 
-def resolve_source(dataset_name: str, source: str | None, preset_sources: Sequence[Source]) -> list[Source]:
+def resolve_source(
+    dataset: str | Dataset | Shapes, source: str | None, preset_sources: Sequence[Source]
+) -> list[Source]:
     """What to fetch: the user's ``source``, else what lies in $ICSD_DATASETS, else the preset's addresses.
 
     Args:
-        dataset_name: key of ``DATASETS``.
+        dataset: key of ``DATASETS``, or a dataset.
         source: URL, local archive, or folder: one with the dataset's archives, or with the unpacked dataset.
         preset_sources: addresses of the preset; may be empty.
 
@@ -29,7 +31,7 @@ def resolve_source(dataset_name: str, source: str | None, preset_sources: Sequen
         UserError: nothing there, or no address and no file; says how to get the dataset. Also an address that
             is not safe.
     """
-    dataset = DATASETS[dataset_name]
+    dataset = dataset_of(dataset)
     if isinstance(dataset, Shapes):
         return []
     if source is not None:
@@ -39,7 +41,7 @@ def resolve_source(dataset_name: str, source: str | None, preset_sources: Sequen
     if not sources and not preset_sources:
         looked = f" ${DATASETS_VARIABLE} ({folder}) holds none of its files, either." if folder else ""
         raise UserError(
-            f"{dataset_name}: no file and no address to download from.{looked} {dataset.how_to_get}"
+            f"{dataset.name}: no file and no address to download from.{looked} {dataset.how_to_get}"
         )
     return sources or list(preset_sources)
 

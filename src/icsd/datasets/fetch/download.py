@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from icsd.datasets import DATASETS, Dataset, Shapes
+from icsd.datasets import Dataset, Shapes, dataset_of
 from icsd.datasets.archives import is_archive, verify
 from icsd.datasets.fetch.address import check_no_login, check_protected, is_url, name_of, shown
 from icsd.datasets.fetch.choosing import Source
@@ -55,7 +55,7 @@ def fetch(
 
 
 def download(
-    dataset_name: str,
+    dataset: str | Dataset | Shapes,
     *,
     sources: Iterable[Source],
     destination: Path,
@@ -74,13 +74,13 @@ def download(
     """
     partial = partial or destination.with_name(destination.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
-    dataset = DATASETS[dataset_name]
+    dataset = dataset_of(dataset)
     files: dict[str, Path] = {}
     names: dict[str, list[str]] = {}
     for source in sources:
         file = _fetch_once(dataset, source, partial, pause)
         if file.name in files:
-            raise UserError(f"{dataset_name}: two sources have the same file name; rename one of them")
+            raise UserError(f"{dataset.name}: two sources have the same file name; rename one of them")
         files[file.name] = file
         names[_shown(_place(source))] = _checked(dataset, source, file)
     if not isinstance(dataset, Shapes):
@@ -88,7 +88,7 @@ def download(
     for leftover in partial.iterdir():
         if leftover.name not in files:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    write_source(partial, dataset_name, files.values())
+    write_source(partial, dataset.name, files.values())
     destination.parent.mkdir(parents=True, exist_ok=True)
     replace_folder(partial, destination)
     check_complete(destination)

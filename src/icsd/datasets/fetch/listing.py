@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from icsd.datasets import DATASETS, Shapes
+from icsd.datasets import Dataset, Shapes, dataset_of
 from icsd.datasets.fetch.choosing import Source
 from icsd.datasets.fetch.packing import walk
 from icsd.datasets.findings import counted
@@ -29,9 +29,9 @@ class Listing(Record):
     files: dict[str, tuple[int, int]]
 
 
-def files_of(dataset_name: str, sources: Iterable[Source]) -> dict[str, tuple[int, int]]:
+def files_of(dataset: str | Dataset | Shapes, sources: Iterable[Source]) -> dict[str, tuple[int, int]]:
     """The files that would be fetched from local sources; of a folder, those of the dataset."""
-    dataset = DATASETS[dataset_name]
+    dataset = dataset_of(dataset)
     files: dict[str, Path] = {}
     for source in sources:
         place = Path(source.get("path", "")).expanduser()

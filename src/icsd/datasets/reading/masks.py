@@ -1,6 +1,6 @@
 """Masks: pictures that hold a class number for every pixel, whatever way they store it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,8 @@ _FEW_BITS = {
     "L;2": 85,
     "L;4": 17,
 }  # raw mode -> what Pillow multiplies numbers by, to show them as grey
+
+_NUM_NAMED = 5
 
 Colour = tuple[int, int, int]
 
@@ -54,6 +56,47 @@ def read_ids(path: Path, *, colours: Sequence[Colour] = ()) -> Pixels:
     if image.mode.startswith("I"):
         return _small_numbers(np.asarray(image), path)
     raise _unusable(path, f"stores its pixels in a way that holds no class numbers (mode {image.mode})")
+
+
+def read_numbers_by_colour(path: Path, numbers: Mapping[Colour, int]) -> Pixels:
+    """A mask whose classes are colours, as numbers, uint8 [H, W].
+
+    Args:
+        path: the file.
+        numbers: of every colour that there may be.
+
+    Raises:
+        UserError: see ``read_ids``; also for other colours, all named with their pixels.
+    """
+    picture = decode(path, "label", formats=(*_FORMATS, *_LOSSY))
+    if picture.format in _LOSSY:
+        raise _unusable(path, f"is a {picture.format} file, whose compression may change colours")
+    image = picture.image
+    if image.mode in {"LA", "PA", "RGBA"}:
+        image = _without_alpha(image, path)
+    if image.mode not in {"1", "L", "P", "RGB", "RGBX"}:
+        raise _unusable(
+            path, f"stores its pixels in a way that holds no colours of 8 bits (mode {image.mode})"
+        )
+    codes = np.asarray(image.convert("RGB")).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    known = {red << 16 | green << 8 | blue: number for (red, green, blue), number in numbers.items()}
+    found, where, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    others = [index for index, code in enumerate(found.tolist()) if code not in known]
+    if others:
+        others.sort(key=lambda index: -counts[index])
+        named = ", ".join(
+            f"({code >> 16}, {code >> 8 & 255}, {code & 255}) in {counts[index]} pixels"
+            for index in others[:_NUM_NAMED]
+            for code in [int(found[index])]
+        )
+        more = f" and {len(others) - _NUM_NAMED} more" if len(others) > _NUM_NAMED else ""
+        raise UserError(
+            f"label {path.name} holds colours that are no class: {named}{more}. Add them to the classes or "
+            "to `ignore`; many of them mean that the mask was resized with interpolation"
+        )
+    table = np.array([known[code] for code in found.tolist()], dtype=np.uint8)
+    read: Pixels = table[where.reshape(codes.shape)]
+    return read
 
 
 def _grey_numbers(picture: Picture, image: Image.Image, path: Path) -> Pixels:

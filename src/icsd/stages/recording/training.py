@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from icsd import tracking
 from icsd.data.prepared import PreparedData
-from icsd.datasets import DATASETS
 from icsd.monitoring.health import health_warnings
 from icsd.params import Params
 from icsd.records import GitRecord, MlflowRecord
 from icsd.runs import RunKey
+from icsd.stages.dataset import dataset_in
 from icsd.stages.recording.pictures import ics_picture
 from icsd.tracking import Tag, Tracker, experiment_name
 
@@ -94,7 +94,7 @@ class TrainingRecorder:
         picture = ics_picture(
             student.numpy(),
             teacher.numpy(),
-            DATASETS[self._params.data.reader].classes,
+            dataset_in(self._params.data).classes,
             title=f"{self._key.title} · epoch {finished} · distance {distance:.3g}",
         )
         self._tracker.image(picture, key="similarity/ics", step=finished)

@@ -1,0 +1,214 @@
+"""Anybody's folder of images and masks, described by the block ``data.folder`` of a preset alone."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from icsd.core.labels import IGNORE, Pixels
+from icsd.core.seeds import seed_at
+from icsd.datasets.base import (
+    Archive,
+    Colour,
+    Kind,
+    Numbering,
+    Sample,
+    check_split,
+    numbers_to_ids,
+    voc_palette,
+)
+from icsd.datasets.reading.images import IMAGE_SUFFIXES, read_image
+from icsd.datasets.reading.lists import names_in, read_list, without_number
+from icsd.datasets.reading.masks import MASK_SUFFIXES, read_ids, read_numbers_by_colour
+from icsd.errors import UserError
+
+NAME = "folder"
+_PLACES = re.compile(r"(\{split\}|\{stem\}|\*)")
+_SUFFIX = re.compile(r"\.[^./]+\Z")
+
+Value = int | Colour
+"""What a mask's pixels hold: a number, or a colour."""
+
+
+class Folder:
+    """A dataset that a preset describes; docs/datasets.md has the meaning of every key.
+
+    Args:
+        images: template of the images' paths; ``{split}``, ``{stem}`` and ``*`` stand for parts of names.
+        masks: template of the masks' paths.
+        lists: template of the lists' paths; None without lists.
+        fractions: split -> share of the images; None where folders or lists say what a split is.
+        seed: of the fractions.
+        meaning: class -> the numbers or the colours that stand for it in a mask, in the order of train ids.
+        ignored: numbers or colours that stand for no class.
+        unlabelled: whether there may be images without a mask.
+        splits: names of the splits that are used.
+    """
+
+    name = NAME
+    licence = ""
+    homepage = ""
+    archives: tuple[Archive, ...] = ()
+    folders: tuple[str, ...] = ()
+    how_to_get = (
+        "Give the folder, or an archive of it, in data.source, and compare its paths with the templates "
+        "data.folder.images and data.folder.masks of the preset."
+    )
+
+    def __init__(
+        self,
+        *,
+        images: str,
+        masks: str,
+        meaning: Mapping[str, tuple[Value, ...]],
+        splits: tuple[str, ...],
+        lists: str | None = None,
+        fractions: Mapping[str, float] | None = None,
+        seed: int = 0,
+        ignored: tuple[Value, ...] = (),
+        unlabelled: bool = False,
+    ) -> None:
+        self.classes = tuple(meaning)
+        self.split_sizes: Mapping[str, int] = {}
+        self.labels_sha256: Mapping[str, str] = {}
+        self._images, self._masks, self._lists = images, masks, lists
+        self._fractions, self._seed = fractions, seed
+        self._splits, self._unlabelled = splits, unlabelled
+        self._colours = _ids_of_colours(meaning, ignored)
+        self.palette = tuple(self._colours)[: len(meaning)] if self._colours else voc_palette(len(meaning))
+        ids = _ids_of_numbers(meaning) if not self._colours else {id_: id_ for id_ in range(len(meaning))}
+        self._no_mask = max(set(range(IGNORE + 1)) - set(ids))  # a number that no class has
+        others = {IGNORE} if self._colours else {value for value in ignored if isinstance(value, int)}
+        self.numbering = Numbering(
+            train_ids=numbers_to_ids(ids), known=frozenset({*ids, *others, self._no_mask})
+        )
+        kinds = [Kind(images, self._pattern(images, IMAGE_SUFFIXES))]
+        kinds += [Kind(masks, self._pattern(masks, MASK_SUFFIXES), needed=not unlabelled)]
+        kinds += [Kind(lists, self._pattern(lists, [".txt"]))] if lists else []
+        self.kinds = tuple(kinds)
+
+    def wanted(self, member: str) -> bool:
+        """Whether a path is one of the templates'."""
+        return any(kind.pattern.search(_composed(member)) for kind in self.kinds)
+
+    def samples(self, root: Path, split: str) -> list[Sample]:
+        """The split's images by their folder, their list or their luck, each with its mask."""
+        check_split(self.name, split, self._splits)
+        files = {
+            _composed(path.relative_to(root).as_posix()): path for path in root.rglob("*") if path.is_file()
+        }
+        images = self._found(files, self._pattern(self._images, IMAGE_SUFFIXES, split))
+        masks = self._found(files, self._pattern(self._masks, MASK_SUFFIXES, split))
+        if self._lists:
+            chosen = self._listed(files, images, split)
+        else:
+            chosen = {stem: path for stem, path in images.items() if self._is_in(stem, split)}
+        samples = [Sample(stem, path, self._mask(masks, stem, path, split)) for stem, path in chosen.items()]
+        return sorted(samples, key=lambda sample: sample.id)
+
+    def read_numbers(self, sample: Sample) -> Pixels:
+        """The mask's numbers; of colours, the train ids; of an image without a mask, a number for that."""
+        if sample.label == sample.image:
+            return np.full(read_image(sample.image).shape[:2], self._no_mask, dtype=np.uint8)
+        if self._colours:
+            return read_numbers_by_colour(sample.label, self._colours)
+        numbers = read_ids(sample.label)
+        known = self.numbering.known
+        if 1 not in known and IGNORE in known and numbers.max() == 1:  # black and white, stored in one bit
+            numbers = numbers * np.uint8(IGNORE)
+        return numbers
+
+    def _pattern(self, template: str, suffixes: Sequence[str], split: str | None = None) -> re.Pattern[str]:
+        """What the paths of a template look like, whatever folder they lie in and whatever their case.
+
+        Where a template ends in ``*`` or ``{stem}``, any of ``suffixes`` may follow.
+        """
+        names = [split] if split else self._splits
+        if "{stem}" not in template and "*" in template:
+            before, _, after = template.rpartition("*")
+            template = f"{before}{{stem}}{after}"
+        parts = {
+            "{split}": f"(?:{'|'.join(re.escape(name) for name in names)})",
+            "{stem}": r"(?P<stem>[^/.][^/]*?)",
+            "*": "[^/]*",
+        }
+        text = "".join(parts.get(part) or re.escape(part) for part in _PLACES.split(template))
+        any_suffix = f"(?:{'|'.join(re.escape(suffix) for suffix in suffixes)})"
+        end = "" if _SUFFIX.search(template) else any_suffix
+        return re.compile(rf"(?:^|/){text}{end}\Z", re.IGNORECASE)
+
+    def _found(self, files: Mapping[str, Path], pattern: re.Pattern[str]) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        for name, path in sorted(files.items()):
+            if match := pattern.search(name):
+                stem = match["stem"]
+                if stem in found:
+                    raise UserError(
+                        f"two files are called {stem}: {found[stem].name} in {found[stem].parent.name}/ and "
+                        f"{path.name} in {path.parent.name}/; keep the one that is meant, or make the "
+                        "template more exact"
+                    )
+                found[stem] = path
+        return found
+
+    def _mask(self, masks: Mapping[str, Path], stem: str, image: Path, split: str) -> Path:
+        folded = {name.casefold(): path for name, path in masks.items()} if stem not in masks else {}
+        mask = masks.get(stem) or folded.get(stem.casefold())
+        if mask:
+            return mask
+        missing = self._masks.replace("{split}", split).replace("{stem}", stem)
+        return image if self._unlabelled else Path(missing)
+
+    def _listed(self, files: Mapping[str, Path], images: Mapping[str, Path], split: str) -> dict[str, Path]:
+        assert self._lists is not None
+        pattern = self._pattern(self._lists.replace("{split}", split), [".txt"], split)
+        lists = [path for name, path in files.items() if pattern.search(name)]
+        if len(lists) != 1:
+            raise UserError(f"there are {len(lists)} files like {self._lists} for {split}, not one")
+        stems = {_composed(key): stem for stem, path in images.items() for key in (stem, path.name)}
+        chosen: dict[str, Path] = {}
+        for line in read_list(lists[0]):
+            names = [_composed(name) for name in _names(line)]
+            stem = next((stems[name] for name in names if name in stems), None)
+            chosen[stem or names[0]] = images[stem] if stem else Path(self._images).with_name(names[0])
+        return chosen
+
+    def _is_in(self, stem: str, split: str) -> bool:
+        """Whether an image belongs to a split; with fractions, that depends on seed and name alone."""
+        if self._fractions is None:
+            return True
+        luck, begin = seed_at(self._seed, "split", stem) / 2**63, 0.0
+        for name, share in self._fractions.items():
+            if begin <= luck < begin + share:
+                return name == split
+            begin += share
+        return False
+
+
+def _names(line: str) -> Iterator[str]:
+    """What a line of a list may mean, with and without a suffix."""
+    for name in (*names_in(line), *names_in(without_number(line))):
+        yield name
+        yield _SUFFIX.sub("", name)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _ids_of_numbers(meaning: Mapping[str, tuple[Value, ...]]) -> dict[int, int]:
+    classes = enumerate(meaning.values())
+    return {value: id_ for id_, values in classes for value in values if isinstance(value, int)}
+
+
+def _ids_of_colours(
+    meaning: Mapping[str, tuple[Value, ...]], ignored: tuple[Value, ...]
+) -> dict[Colour, int]:
+    """Colour -> train id, every class's first colour first; empty where masks hold numbers."""
+    classes = enumerate(meaning.values())
+    pairs = [(rank, id_, value) for id_, values in classes for rank, value in enumerate(values)]
+    pairs.sort(key=lambda pair: pair[:2])
+    ids = {value: id_ for _, id_, value in pairs if not isinstance(value, int)}
+    return ids | {value: IGNORE for value in ignored if ids and not isinstance(value, int)}
