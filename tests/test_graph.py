@@ -212,6 +212,10 @@ def value_at(tree, key):
 OTHER = {
     "alw.decay": "cosine",
     "alw.scope": "teacher",
+    "data.folder": {
+        **{"images": "*", "masks": "{stem}", "lists": "{split}", "fractions": None, "seed": 0},
+        **{"classes": {"no": 0, "yes": 1}, "ignore": [], "unlabelled": False},
+    },
     "data.source": "elsewhere.tar",
     "data.sources": [{"url": "https://example.org/a.tar", "sha256": None}],
     "data.splits.validation": None,

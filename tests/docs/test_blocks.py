@@ -28,6 +28,7 @@ TRIED = {
     ("CONTRIBUTING.md", "pipeline"): "tests/docs/test_contributing.py",
     ("README.md", "$ dvc exp run"): "tests/docs/test_transcripts.py",
     ("README.md", "params.yaml"): "here",
+    ("docs/datasets.md", "data:"): "tests/stages/test_dataset.py",
     ("docs/datasets.md", "dvc exp run"): "here",
     ("docs/experiments.md", "$ dvc exp run -n"): "tests/docs/test_transcripts.py",
     ("docs/experiments.md", "git restore"): "tests/docs/test_transcripts.py",
@@ -107,7 +108,7 @@ def test_an_experiment_of_the_documentation_is_accepted(command, checkout):
 def test_a_block_of_parameters_is_accepted(checkout, monkeypatch):
     monkeypatch.setitem(METHODS, "mimic", METHODS["kd"])
     monkeypatch.setattr(METHODS["kd"], "terms", ("kd", "mimic"))
-    blocks = [each for each in code_blocks() if each.language == "yaml"]
+    blocks = [each for each in code_blocks() if each.content.startswith("methods:")]
     assert len(blocks) == 2
     for each in blocks:
         written = parse_yaml(each.content.encode(), Path(each.page))

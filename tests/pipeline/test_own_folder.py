@@ -4,7 +4,6 @@ import pytest
 from tests.project import commit, make_project, run, write_yaml
 from tests.stages.test_dataset import block_of_docs, photograph
 
-from icsd.params import merge
 from icsd.yaml_files import read_yaml
 
 pytestmark = pytest.mark.slow
@@ -14,7 +13,7 @@ def test_a_folder_of_images_and_masks_becomes_a_report(tmp_path):
     photograph(tmp_path / "photos", number=6)
     project = make_project(tmp_path / "project", dataset="mine", data={"source": str(tmp_path / "photos")})
     presets = project / "configs/datasets"
-    write_yaml(presets / "mine.yaml", merge(read_yaml(presets / "shapes.yaml"), block_of_docs()))
+    write_yaml(presets / "mine.yaml", read_yaml(presets / "shapes.yaml") | block_of_docs())
     commit(project)
     run(project, "dvc", "repro")
     text = (project / "reports/mine/report.html").read_text(encoding="utf-8")

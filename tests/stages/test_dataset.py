@@ -29,7 +29,7 @@ def project(tmp_path, monkeypatch):
     """A project with the preset `mine`: the shapes' one with the block of the documentation."""
     folder = make_project(tmp_path / "project", dataset="mine", data={"source": str(tmp_path / "photos")})
     presets = folder / "configs/datasets"
-    write_yaml(presets / "mine.yaml", merge(read_yaml(presets / "shapes.yaml"), block_of_docs()))
+    write_yaml(presets / "mine.yaml", read_yaml(presets / "shapes.yaml") | block_of_docs())
     monkeypatch.chdir(folder)
     monkeypatch.setenv("DVC_ROOT", str(folder))
     return folder
