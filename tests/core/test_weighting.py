@@ -116,3 +116,19 @@ def test_a_new_decay_is_one_entry_of_the_table(monkeypatch: pytest.MonkeyPatch) 
 def test_a_number_that_no_decay_reads_is_refused() -> None:
     with pytest.raises(TypeError, match="no decay has a number speed"):
         Alw(speed=1.0)
+
+
+def test_the_defaults_of_a_decay_are_those_of_the_documentation() -> None:
+    assert {name: number.default for name, number in NUMBERS.items()} == {
+        "rate": 5.0,
+        "power": 2.0,
+        "steps": 4,
+        "constant": 0.5,
+    }
+    limits = {name: (number.above, number.least, number.most) for name, number in NUMBERS.items()}
+    assert limits == {
+        "rate": (0, None, None),
+        "power": (0, None, None),
+        "steps": (None, 1, None),
+        "constant": (None, 0, 1),
+    }

@@ -1,0 +1,158 @@
+"""Do the tests notice small mistakes? Changes one operator or number at a time and runs the module's tests.
+
+``PYTHONPATH=src:. python benchmarks/mutants.py --per-room 30``
+
+Works in a copy of the repository. A mutant that all tests of its module pass has survived: it is printed with
+its line, and is either a gap in the tests or a change that means nothing.
+"""
+
+import argparse
+import ast
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOMS = ("core", "methods", "reporting/statistics")
+EXTRA = {
+    "core": ("tests/methods/test_golden.py",),
+    "methods": ("tests/methods/test_golden.py", "tests/methods/test_contract.py"),
+    "reporting/statistics": (),
+}
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+    ast.In: ast.NotIn,
+}
+SECONDS = 120
+
+
+def main() -> None:
+    """Print a line per surviving mutant, and a summary per room."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--per-room", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rooms", nargs="+", default=ROOMS)
+    arguments = parser.parse_args()
+    import pandas  # noqa: F401 - imported once here, so that the forked children need not
+    import scipy.stats  # noqa: F401
+    import torch
+
+    torch.set_num_threads(1)
+    root = Path(tempfile.mkdtemp()) / "copy"
+    shutil.copytree(Path.cwd(), root, ignore=shutil.ignore_patterns(".venv", ".git", ".dvc", "data", "runs"))
+    os.chdir(root)
+    for room in arguments.rooms:
+        _room(room, arguments.per_room, arguments.seed)
+    shutil.rmtree(root.parent)
+
+
+def _room(room: str, count: int, seed: int) -> None:
+    places = [
+        (path, number)
+        for path in sorted(Path("src/icsd", room).glob("*.py"))
+        for number, _ in enumerate(_mutations(ast.parse(path.read_text())))
+    ]
+    chosen = random.Random(seed).sample(places, min(count, len(places)))  # noqa: S311 - a sample, no secret
+    killed, sound = 0, set[Path]()
+    for path, number in chosen:
+        text, tests = path.read_text(), _tests(room, path)
+        assert tests, f"{path} has no tests"
+        if path not in sound:
+            assert _pass(tests), f"the tests of {path} fail without any mutant"
+            sound.add(path)
+        tree = ast.parse(text)
+        what = list(_mutations(tree, at=number))[number]
+        path.write_text(ast.unparse(tree))
+        noticed = not _pass(tests)
+        path.write_text(text)
+        killed += noticed
+        if not noticed:
+            print(f"survived: {path}:{what}", flush=True)
+    print(f"{room}: {killed} of {len(chosen)} killed ({len(places)} places)", flush=True)
+
+
+def _mutations(tree: ast.Module, at: int | None = None) -> Iterator[str]:
+    """Every place that can be changed, as text; the one with the number ``at`` is changed."""
+    number = -1
+    for node in list(_code(tree)):
+        for name, old, new in _changes(node):
+            number += 1
+            line = f"{getattr(node, 'lineno', 0)}: {ast.unparse(node)[:70]}"
+            if number == at:
+                setattr(node, name, new)
+            yield f"{line}  [{old} -> {new if isinstance(new, int | float) else type(new).__name__}]"
+
+
+def _code(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but annotations, decorators and what only describes."""
+    yield node
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "decorator_list"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield from _code(child)
+
+
+def _changes(node: ast.AST) -> Iterator[tuple[str, str, object]]:
+    if isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in SWAPS:
+        yield "op", type(node.op).__name__, SWAPS[type(node.op)]()
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+        yield "ops", type(node.ops[0]).__name__, [SWAPS[type(node.ops[0])](), *node.ops[1:]]
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield "value", str(node.value), not node.value
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        yield "value", str(node.value), node.value + 1
+
+
+def _tests(room: str, path: Path) -> list[str]:
+    own = f"tests/{room}/test_{path.stem}.py"
+    if room == "reporting/statistics":
+        return [f"tests/{room}"]
+    return [each for each in (own, *EXTRA[room]) if Path(each).exists()]
+
+
+def _pass(tests: list[str]) -> bool:
+    """Whether the tests pass, in a child process that has the libraries already; too long is a failure."""
+    child = os.fork()
+    if child == 0:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+if __name__ == "__main__":
+    main()
