@@ -67,29 +67,21 @@ def page(browser):
 
 @pytest.fixture(scope="session")
 def viewer(reproduced, tmp_path_factory):
-    """Address of MLflow's pages, started as the README says, on a copy of the small pipeline's database."""
+    """Address of MLflow's pages, started as docs/mlflow.md says, beside a copy of the database.
+
+    The artifacts' addresses in the copy still lead to the original, which is only read.
+    """
     folder = tmp_path_factory.mktemp("viewer")
     shutil.copy(reproduced / "mlflow.db", folder)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "-w",
-        "1",
-    ]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command = [sys.executable, "-m", "mlflow", "ui", "-w", "1", "--port", str(port)]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    inherited = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, cwd=folder, env=os.environ | quiet, stdout=log, stderr=log, start_new_session=True
+            command, cwd=folder, env=inherited | quiet, stdout=log, stderr=log, start_new_session=True
         )
     address = f"http://127.0.0.1:{port}"
     until = time.monotonic() + 120

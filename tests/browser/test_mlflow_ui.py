@@ -49,6 +49,26 @@ def test_an_execution_is_one_row_that_opens_to_its_networks(visit):
         page.get_by_role("link", name=f"{method} · resnet18 · seed 0").wait_for()
 
 
+def test_a_first_visit_finds_all_networks_by_their_score(page, viewer, runs):
+    """Without any setting in the address: MLflow opens its view for language models."""
+    experiment = next(iter(runs.values())).info.experiment_id
+    page.goto(f"{viewer}/#/experiments/{experiment}")
+    page.get_by_role("link", name="Networks by mIoU").click()
+    page.get_by_role("link", name="aicsd · resnet18 · seed 0").wait_for()
+    shown = [name for name in page.locator(".ag-row a").all_inner_texts() if "seed 0" in name]
+    scores = [runs[name].data.metrics["report/miou"] for name in shown]
+    assert len(scores) == 4
+    assert scores == sorted(scores, reverse=True)
+    page.get_by_text("report/miou").first.wait_for()
+    page.get_by_text("aicsd-resnet18-seed0").first.wait_for()
+
+
+def test_its_charts_draw_every_network(visit):
+    page = visit("/runs", "&viewStateShareKey=networks&compareRunsMode=CHART")
+    page.get_by_placeholder("Search metric charts").fill("val/miou")
+    page.locator(".js-plotly-plot .scatterlayer .trace").nth(3).wait_for(state="attached")
+
+
 def test_runs_are_found_by_their_tags(visit):
     page = visit("/runs")
     unfold(page)
@@ -79,6 +99,7 @@ def test_a_network_shows_its_parameters_data_and_similarity_over_time(visit, run
     picture = page.locator("img[src^='blob:'], img[src*='get-artifact'], img[src^='data:image']").first
     picture.wait_for()
     page.wait_for_function("node => node.naturalWidth > 100", arg=picture.element_handle())
+    assert picture.bounding_box()["height"] > 100, "its parameters leave it room"
     page = visit(f"/runs/{run}/system-metrics")
     page.get_by_text("cpu_utilization_percentage").first.wait_for()
 
