@@ -89,7 +89,7 @@ def test_every_kind_of_remote_is_accepted_and_a_folder_takes_everything(project,
         typed(project, "dvc remote remove --local store")
     typed(project, folder.replace("/mnt/shared/icsd", str(tmp_path / "remote")))
     typed(project, "dvc push --run-cache")
-    assert "up to date" in typed(project, "dvc status -c")
+    assert "in sync" in typed(project, "dvc status -c")
 
 
 def test_links_to_the_cache_are_chosen(project):
