@@ -226,6 +226,21 @@ def repair() -> None:
         click.echo(line)
 
 
+@_command(TYPED, example="deliver")
+def deliver() -> None:
+    """Send to MLflow what has not arrived, however long it takes.
+
+    Stages wait only seconds for a slow server; their records are kept in .state and sent by later stages, or
+    by this. Exit code 0: everything has arrived; 1: something still waits.
+    """
+    from icsd.commands.deliver import deliver as run
+
+    if left := run(Path.cwd()):
+        click.echo(left)
+        sys.exit(1)
+    click.echo("MLflow has everything")
+
+
 @_command(SHELL, example="completion bash")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:

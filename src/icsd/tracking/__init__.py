@@ -9,6 +9,7 @@ from icsd.tracking.git import git_state
 from icsd.tracking.identity import group_id
 from icsd.tracking.names import CHAMPION, Tag, experiment_name, registered_model_name, tuning_experiment_name
 from icsd.tracking.opening import open_parent, open_tracker
+from icsd.tracking.patience import wait_patiently
 from icsd.tracking.registry import Registry, Version
 from icsd.tracking.run import run_id_in, run_id_of_key
 from icsd.tracking.store import public_uri, store_location
@@ -36,5 +37,6 @@ __all__ = [
     "store_location",
     "tag_reused",
     "tuning_experiment_name",
+    "wait_patiently",
     "when_reachable",
 ]

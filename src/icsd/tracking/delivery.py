@@ -60,7 +60,7 @@ class Delivery:
         self._retry_at = 0.0
         self._said = False
         if local_database(root) is not None:
-            PATIENCE.seconds = WAIT_SECONDS_FOR_A_FILE
+            PATIENCE.seconds = max(PATIENCE.seconds, WAIT_SECONDS_FOR_A_FILE)
         UNDER_WAY.add(journal.folder)
 
     def wake(self) -> None:

@@ -1,5 +1,6 @@
 """What a process knows of its store: whether it answers, how fast, and how long one still waits for it."""
 
+import math
 import threading
 import time
 
@@ -35,7 +36,8 @@ class Patience:
         left = self.seconds + (begun - self._started) / 20 - self._spent
         left = left if at_most is None else min(left, at_most)
         while not (done := event.wait(_LOOK_EVERY)):
-            if time.monotonic() - begun > (min(left, _WAIT_SECONDS_WHEN_FAILING) if self.failing else left):
+            limit = min(left, _WAIT_SECONDS_WHEN_FAILING) if self.failing and left < math.inf else left
+            if time.monotonic() - begun > limit:
                 break
         elapsed = time.monotonic() - begun
         self._spent += max(0.0, elapsed - _FREE_SECONDS) if done else elapsed
@@ -74,3 +76,8 @@ class Patience:
 
 
 PATIENCE = Patience()
+
+
+def wait_patiently() -> None:
+    """Let this process wait as long as it takes."""
+    PATIENCE.seconds = math.inf

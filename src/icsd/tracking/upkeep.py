@@ -25,21 +25,17 @@ _DELIVERING = threading.Lock()
 """Held while this process delivers what earlier ones left."""
 
 
-def deliver_pending(root: Path, *, patient: bool = False) -> int:
+def deliver_pending(root: Path) -> int:
     """Send the records that earlier processes could not send.
 
     Cheap when nothing waits: MLflow is not even imported. A journal that cannot be delivered does not hold up
-    the others.
-
-    Args:
-        root: The repository.
-        patient: Wait as long as it takes. Otherwise a little: the rest is sent meanwhile, or later.
+    the others, and a slow store not the caller: it waits a little, and the rest is sent meanwhile, or later.
 
     Returns:
         The number of journals that still wait; those of other live processes are not counted.
     """
     if any(map(is_waiting, journal_folders(root))) and _DELIVERING.acquire(blocking=False):
-        _in_background(lambda: _deliver_all(root), patient=patient)
+        _in_background(lambda: _deliver_all(root))
     return sum(is_waiting(folder) and not _is_anothers(folder) for folder in journal_folders(root))
 
 
@@ -96,13 +92,12 @@ def tag_reused(
     when_reachable(root, tag)
 
 
-def when_reachable(root: Path, work: "Callable[[MlflowClient], None]", *, patient: bool = False) -> None:
+def when_reachable(root: Path, work: "Callable[[MlflowClient], None]") -> None:
     """Run ``work`` with the store's client; a store that cannot be reached, or refuses, is a warning.
 
     Args:
         root: The repository.
-        work: Something that no stage depends on.
-        patient: Wait as long as it takes. Otherwise a little, while ``work`` goes on.
+        work: Something that no stage depends on. It is waited for a little, and goes on meanwhile.
     """
 
     def with_client() -> None:
@@ -120,11 +115,11 @@ def when_reachable(root: Path, work: "Callable[[MlflowClient], None]", *, patien
         except Exception as error:
             log.warning("MLflow's runs and models stay as they are: %s", error)
 
-    _in_background(with_client, patient=patient)
+    _in_background(with_client)
 
 
-def _in_background(work: Callable[[], None], *, patient: bool) -> None:
-    """Do something with MLflow in a thread, and wait for it, a little unless ``patient``."""
+def _in_background(work: Callable[[], None]) -> None:
+    """Do something with MLflow in a thread, and wait for it a little."""
     done = threading.Event()
 
     def run() -> None:
@@ -136,9 +131,7 @@ def _in_background(work: Callable[[], None], *, patient: bool) -> None:
             done.set()
 
     threading.Thread(target=run, name="mlflow-upkeep", daemon=True).start()
-    if patient:
-        done.wait()
-    elif not PATIENCE.wait(done):
+    if not PATIENCE.wait(done):
         PATIENCE.left()
 
 
