@@ -1,6 +1,7 @@
 """dvc.yaml against the code: a stage lists what can change its result, and nothing else."""
 
 import ast
+import configparser
 from itertools import product
 from pathlib import Path
 
@@ -373,3 +374,12 @@ def test_outputs_are_named_after_the_dataset():
     for stage in STAGES.values():
         for out in stage["outs"]:
             assert "${dataset}" in (next(iter(out)) if isinstance(out, dict) else out)
+
+
+def test_no_link_to_the_cache_can_be_written_through():
+    """A hard or symbolic link is the object in DVC's cache itself, and root may write to it."""
+    config = configparser.ConfigParser()
+    config.read_string((ROOT / ".dvc/config").read_text(encoding="utf-8"))
+    types = config["cache"]["type"].strip('"').split(",")
+    assert types[-1] == "copy"
+    assert set(types) <= {"reflink", "copy"}
