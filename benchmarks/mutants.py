@@ -22,7 +22,7 @@ import pytest
 ROOMS = ("core", "methods", "reporting/statistics")
 EXTRA = {
     "core": ("tests/methods/test_golden.py",),
-    "methods": ("tests/methods/test_golden.py", "tests/methods/test_contract.py"),
+    "methods": ("tests/methods/test_golden.py",),
     "reporting/statistics": (),
 }
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
@@ -44,7 +44,7 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Or: ast.And,
     ast.In: ast.NotIn,
 }
-SECONDS = 120
+SECONDS = 300
 
 
 def main() -> None:
@@ -81,12 +81,12 @@ def _room(room: str, count: int, seed: int) -> None:
         text, tests = path.read_text(), _tests(room, path)
         assert tests, f"{path} has no tests"
         if path not in sound:
-            assert _pass(tests), f"the tests of {path} fail without any mutant"
+            assert all(_pass([each]) for each in tests), f"the tests of {path} fail without any mutant"
             sound.add(path)
         tree = ast.parse(text)
         what = list(_mutations(tree, at=number))[number]
         path.write_text(ast.unparse(tree))
-        noticed = not _pass(tests)
+        noticed = not all(_pass([each]) for each in tests)  # its own first: most end there
         path.write_text(text)
         killed += noticed
         if not noticed:
