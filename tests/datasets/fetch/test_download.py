@@ -40,7 +40,7 @@ def test_an_unprotected_address_without_digest_is_not_asked(make):
         (b"Rar!\x1a\x07", "a RAR archive.*Unpack it"),
         (b"7z\xbc\xaf\x27\x1c", "a 7z archive.*Unpack it"),
         (b"\x28\xb5\x2f\xfd", "a Zstandard file.*Unpack it"),
-        (gzip.compress(b"no tar"), "a gzip file.*Unpack it"),
+        (gzip.compress(b"no tar", mtime=0), "a gzip file.*Unpack it"),
         (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer.*git lfs pull"),
         (b"", "it is empty.*Get the file again"),
         (bytes(100), "nothing but zeros"),
