@@ -36,16 +36,16 @@ def main() -> None:
             if result.faults and arguments.keep:
                 shutil.copytree(project, arguments.keep / project.name, symlinks=True)
             shutil.rmtree(project)
-    finished = sum(count for kill, count in kills.items() if kill.endswith("had finished"))
+    finished = sum(count for kill, count in kills.items() if ": " in kill)
     print(
-        f"{arguments.rounds} rounds, {kills.total() - finished} kills, {finished} after the end, "
+        f"{arguments.rounds} rounds, {kills.total() - finished} kills, {finished} too late, "
         f"DVC's lock repaired {repairs} times, {faulty} rounds with a fault"
     )
     for part in ("whom and how", "where"):
         counts = Counter[str]()
         for kill, count in kills.items():
             way, _, place = kill.partition(" in ")
-            counts[way if part == "whom and how" else place or "after the end"] += count
+            counts[way if part == "whom and how" else place or "too late"] += count
         print(f"{part}:", ", ".join(f"{name} {count}" for name, count in counts.most_common()))
     raise SystemExit(1 if faulty else 0)
 

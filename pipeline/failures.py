@@ -39,6 +39,8 @@ def failures_as_messages() -> Iterator[None]:
 
     ``ICSD_DEBUG=1`` lets the traceback through.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that runs are closed as killed
     try:
         yield

@@ -129,9 +129,9 @@ def _kill_once(project: Path, round_: Round, place: str, way: str, *, after: flo
             process.send_signal(number)
         if name == "SIGINT" and who == "dvc" and _sleep(process, _PATIENCE_SECONDS):
             os.killpg(process.pid, number)
-        round_.kills.append(f"{way} in {at}")
         try:
             process.wait(timeout=_FINISH_SECONDS)
+            round_.kills.append(f"{way} in {at}" if process.returncode else f"{way}: went on")
         except subprocess.TimeoutExpired:
             round_.faults.append(f"{way} in {at}: dvc did not end")
             os.killpg(process.pid, signal.SIGKILL)
@@ -173,7 +173,14 @@ class _Started(subprocess.Popen[str]):
             stdout=self.output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_hear_every_signal,
         )
+
+
+def _hear_every_signal() -> None:
+    """A campaign in the background, or under ``nohup``, ignores some, and its children would too."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _started(project: Path) -> _Started:
