@@ -14,8 +14,6 @@ if __name__ == "__main__":
     if command := former_command(__spec__.name):
         sys.argv.insert(1, command)
 
-    try:
-        from pipeline.cli import main
-    except KeyboardInterrupt:  # nothing has begun
-        sys.exit(130)
+    from pipeline.cli import main
+
     main()

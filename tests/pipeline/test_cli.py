@@ -118,9 +118,9 @@ def test_bash_completes_commands_options_and_methods(project, typed, expected):
     assert set(expected) <= set(offered)
 
 
-def ended(code: str) -> subprocess.CompletedProcess[str]:
+def ended(code: str, *, before: str = "") -> subprocess.CompletedProcess[str]:
     """A process in which the given statement runs as a command would."""
-    program = f"from pipeline.failures import failures_as_messages\nwith failures_as_messages():\n    {code}"
+    program = f"{before}\nfrom pipeline.failures import failures_as_messages\nwith failures_as_messages():\n    {code}"
     return subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -156,6 +156,15 @@ def test_every_failure_is_a_message_and_an_exit_code(code, exit_code, words, tmp
     logs = list((tmp_path / ".state/logs").glob("*.log"))
     assert len(logs) == (exit_code in (70, 74))
     assert all("Traceback" in log.read_text(encoding="utf-8") and str(log) in done.stderr for log in logs)
+
+
+def test_ctrl_c_is_answered_though_the_entry_silenced_it_while_it_started():
+    done = ended(
+        "import os; os.kill(os.getpid(), signal.SIGINT)",
+        before="import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)",
+    )
+    assert done.returncode == 130
+    assert "interrupted" in done.stderr
 
 
 def test_a_failure_that_cannot_be_logged_is_still_a_message(tmp_path, monkeypatch):
