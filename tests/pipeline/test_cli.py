@@ -120,7 +120,8 @@ def test_bash_completes_commands_options_and_methods(project, typed, expected):
 
 def ended(code: str, *, before: str = "") -> subprocess.CompletedProcess[str]:
     """A process in which the given statement runs as a command would."""
-    program = f"{before}\nfrom pipeline.failures import failures_as_messages\nwith failures_as_messages():\n    {code}"
+    entry = "from pipeline.failures import failures_as_messages\nwith failures_as_messages():"
+    program = f"{before}\n{entry}\n    {code}"
     return subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
