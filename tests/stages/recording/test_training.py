@@ -20,8 +20,8 @@ def test_the_parameters_in_mlflow_are_those_that_tell_a_network_from_its_sibling
     assert own_parameters(numbers, key) == {
         "network": {"backbone": "resnet18"},
         "seed": 0,
-        "method": {"name": "aicsd", **numbers["method"]},
-        "alw": {"decay": "linear", "scope": "paper"},
+        "method": {"name": "aicsd", "weights": numbers["method"]["weights"]},
+        "alw": {"decay": "linear"},
     }
     teacher = teacher_job(params)
     assert own_parameters(teacher.numbers, teacher.key)["method"] == {"name": "teacher"}

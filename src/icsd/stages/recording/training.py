@@ -126,9 +126,10 @@ def own_parameters(numbers: dict[str, Any], key: RunKey) -> dict[str, Any]:
     MLflow prints all of a run's above each of its pictures. The others are the parent run's, and train.json
     has all of them.
     """
-    own: dict[str, Any] = {"network": {"backbone": key.network}, "seed": key.seed}
-    own["method"] = {"name": key.method, **numbers.get("method", {})}
-    return own | ({"alw": numbers["alw"]} if "alw" in numbers else {})
+    weights = numbers.get("method", {}).get("weights")
+    method = {"name": key.method} | ({"weights": weights} if weights else {})
+    own = {"network": {"backbone": key.network}, "seed": key.seed, "method": method}
+    return own | ({"alw": {"decay": numbers["alw"]["decay"]}} if "alw" in numbers else {})
 
 
 def mlflow_record(root: Path, params: Params, tracker: Tracker) -> MlflowRecord | None:
