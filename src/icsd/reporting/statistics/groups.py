@@ -1,4 +1,4 @@
-"""Groups of methods that no test tells apart, as letters (a compact letter display)."""
+"""Groups of methods between which no difference is established, as letters (a compact letter display)."""
 
 from collections.abc import Collection, Sequence
 from itertools import combinations, combinations_with_replacement
