@@ -186,4 +186,4 @@ def test_nesterov_is_sgds_alone():
 
 def test_nesterov_without_momentum_is_refused_before_the_teacher_trains():
     with pytest.raises(UserError, match=r"train\.nesterov: needs a momentum above 0"):
-        parse(train__nesterov=True, train__momentum=0.0)
+        parse(train__optimizer="sgd", train__nesterov=True, train__momentum=0.0)
