@@ -120,7 +120,6 @@ def test_a_persons_own_experiments_elsewhere_stay_there(original: Path, tmp_path
 
 def older(checkout: Path) -> None:
     """Make it a checkout of an older version, which kept everything in ``.mlflow``."""
-    (checkout / ".mlflow").mkdir()
     (checkout / "mlflow.db").rename(checkout / ".mlflow" / "mlflow.db")
     (checkout / "mlruns").rename(checkout / ".mlflow" / "artifacts")
     with closing(sqlite3.connect(checkout / ".mlflow" / "mlflow.db")) as connection, connection:
@@ -149,7 +148,9 @@ def test_the_database_of_an_older_checkout_is_taken_over(
     client = open_client(original)
     (run,) = [run for run in client.search_runs(["1"]) if run.info.run_name == "kd"]
     assert Path(client.download_artifacts(run.info.run_id, "note.txt")).read_text() == "the original's"
-    assert not (original / ".mlflow" / "mlflow.db").exists()
+    assert (original / ".mlflow" / "mlflow.db").samefile(original / "mlflow.db"), (
+        "the earlier address still works"
+    )
     assert caplog.text.count("where `mlflow ui` looks") == 1
     write_run(original, "another")
     assert len(list((original / ".mlflow").rglob("note.txt"))) == 2
@@ -158,8 +159,10 @@ def test_the_database_of_an_older_checkout_is_taken_over(
 def test_two_databases_with_runs_are_both_kept_and_said_so(
     original: Path, empty_store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (original / ".mlflow").mkdir()
+    (original / ".mlflow" / "mlflow.db").unlink()
     shutil.copy(original / "mlflow.db", original / ".mlflow")
+    with closing(sqlite3.connect(original / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE runs SET name = 'changed since'")
     before = content(original)
     open_client(original)
     assert content(original) == before
@@ -170,6 +173,16 @@ def test_a_damaged_older_database_stops_nothing(root: Path) -> None:
     (root / ".mlflow").mkdir()
     (root / ".mlflow" / "mlflow.db").write_bytes(b"no database" * 500)
     write_run(root, "text")
+
+
+def test_a_copy_that_follows_links_has_one_database(
+    original: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Path(shutil.copytree(original, tmp_path / "copy", symlinks=False))
+    assert not (copy / ".mlflow" / "mlflow.db").is_symlink()
+    write_run(copy, "the copy's")
+    assert (copy / ".mlflow" / "mlflow.db").is_symlink()
+    assert "earlier runs" not in caplog.text
 
 
 def test_what_plain_mlflow_uses_in_the_checkout_is_the_store(

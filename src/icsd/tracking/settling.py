@@ -4,9 +4,10 @@ MLflow stores the absolute address of every run's artifacts. In a copied checkou
 original, which a run of the copy would then overwrite.
 """
 
+import filecmp
 import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -43,10 +44,21 @@ def settle(database: Path) -> None:
                 raise
 
 
+def keep_earlier_address(database: Path) -> None:
+    """Let the address of older checkouts lead to the database: notebooks and scripts may name it."""
+    link = database.parent / _EARLIER / database.name
+    with suppress(OSError):  # a file is there, or links are not to be had
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(Path("..") / database.name)
+
+
 def _adopt_earlier(database: Path) -> None:
     """Take over the database of an older version of this project; its artifacts stay where they are."""
     earlier = database.parent / _EARLIER / database.name
-    if not earlier.is_file():
+    if not earlier.is_file() or earlier.is_symlink():
+        return
+    if database.is_file() and filecmp.cmp(earlier, database, shallow=False):
+        earlier.unlink()  # was a link, which the copying of a checkout followed
         return
     if database.is_file() and _holds_runs(database):
         log.warning(

@@ -11,7 +11,7 @@ from filelock import FileLock
 from icsd.runs import main_root
 from icsd.tracking.creation import ensure_whole
 from icsd.tracking.messages import without_secrets
-from icsd.tracking.settling import ARTIFACTS, settle
+from icsd.tracking.settling import ARTIFACTS, keep_earlier_address, settle
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -90,6 +90,8 @@ def open_client(root: Path) -> "MlflowClient":
     if database is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
         settle(database)
+        if not is_shared(root):
+            keep_earlier_address(database)
         ensure_whole(database, str(store_location(root)[1]))
     return MlflowClient(uri)
 
