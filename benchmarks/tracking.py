@@ -132,6 +132,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--kinds", nargs="+", choices=["waiting", "computing"], default=["waiting", "computing"]
+    )
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
     parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
@@ -139,25 +142,36 @@ def main() -> None:
     if arguments.train:
         print(json.dumps(train(arguments.train, enabled=arguments.case != "off", steps=arguments.steps)))
         return
-    print("| | waiting | ratio | computing | ratio | after the last epoch | lines printed |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
     kinds = {"waiting": 0, "computing": steps_per_second()}
-    results = {(case, kind): [] for case in CASES for kind in kinds}  # type: dict[tuple[str, str], list[dict[str, float]]]
+    chosen = {kind: kinds[kind] for kind in arguments.kinds}
+    results: dict[tuple[str, str], list[dict[str, float]]] = {
+        (case, kind): [] for case in CASES for kind in chosen
+    }
     for _ in range(arguments.rounds):
-        for kind, steps in kinds.items():
+        for kind, steps in chosen.items():
             for case in CASES:
                 results[case, kind].append(measure(case, steps))
+        print_table(results, list(chosen))
+
+
+def print_table(results: dict[tuple[str, str], list[dict[str, float]]], kinds: list[str]) -> None:
+    """What has been measured up to now."""
 
     def median(case: str, kind: str, name: str) -> float:
         return statistics.median(numbers[name] for numbers in results[case, kind])
 
+    columns = [name for kind in kinds for name in (kind, "ratio")]
+    print(f"| | {' | '.join(columns)} | after the last epoch | lines printed |")
+    print(f"| --- |{' ---: |' * (len(columns) + 2)}")
     for case in CASES:
         cells = [case]
         for kind in kinds:
             seconds = median(case, kind, "training")
             cells += [f"{seconds:.1f} s", f"{seconds / median('off', kind, 'training'):.2f}"]
-        cells += [f"{median(case, 'waiting', 'after'):.1f} s", f"{median(case, 'waiting', 'warnings'):.0f}"]
-        print(f"| {' | '.join(cells)} |")
+        cells += [
+            f"{median(case, kinds[0], name):.{digits}f}" for name, digits in (("after", 1), ("warnings", 0))
+        ]
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,14 @@ def refusing(part: str, answer: Refusal) -> Callable[[str, str], Refusal | None]
     return lambda method, path: answer if part in path and method != "GET" else None
 
 
+def everything_arrives(root: Path) -> bool:
+    """Whether it does so in the end, however busy this machine is."""
+    deadline = time.monotonic() + 60
+    while deliver_pending(root) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return deliver_pending(root) == 0
+
+
 def work(tracker: Tracker, root: Path, steps: range = range(1, 6)) -> None:
     (root / "weights.bin").write_bytes(b"1" * 1000)
     tracker.rewind(0)
@@ -64,8 +72,7 @@ def test_a_slow_server_keeps_no_training_and_gets_everything_once(
     store = Store(0.5)
     with serving(store) as address:
         assert train(address) < 0.5
-        while deliver_pending(root):
-            time.sleep(0.1)
+        assert everything_arrives(root)
     assert store.steps("loss") == [1, 2, 3, 4, 5]
     assert store.ended == ["FINISHED"]
     assert len(store.uploads) == 3
@@ -90,9 +97,7 @@ def test_a_server_that_never_answers_costs_a_process_seconds_once_and_one_line(
     store = Store()
     with serving(store) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        deadline = time.monotonic() + 20
-        while deliver_pending(root) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        assert everything_arrives(root)
     assert store.steps("loss") == [1, 2, 3, 4, 5]
 
 
@@ -106,7 +111,7 @@ def test_an_upload_that_is_refused_for_good_holds_up_nothing(
         train(address)
     assert store.ended == ["FINISHED"]
     assert len(store.uploads) == 2
-    assert deliver_pending(root) == 0
+    assert everything_arrives(root)
     assert caplog.text.count("MLflow refuses") == 1
 
 
@@ -122,7 +127,7 @@ def test_an_upload_that_is_not_taken_now_is_kept_and_holds_up_nothing(
         assert store.ended == ["FINISHED"]
         assert deliver_pending(root) == 1
         store.refuse = lambda method, path: None
-        assert deliver_pending(root) == 0
+        assert everything_arrives(root)
     assert store.uploads.count(next(path for path in store.uploads if path.endswith("weights.bin"))) == 1
 
 
@@ -143,7 +148,7 @@ def test_a_failing_store_refuses_nothing_for_good(
         train(address)
         assert deliver_pending(root) == 1
         store.refuse = lambda method, path: None
-        assert deliver_pending(root) == 0
+        assert everything_arrives(root)
     assert store.steps("loss") == [1, 2, 3, 4, 5]
     assert "refuses" not in caplog.text
     assert len(caplog.records) <= 3
@@ -162,7 +167,7 @@ def test_scores_of_an_evaluation_reach_the_run_that_its_training_could_not_make(
     store = Store()
     with serving(store) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        assert deliver_pending(root) == 0
+        assert everything_arrives(root)
     (points,) = [points for points in store.points.values() if points]
     assert {key for key, *_ in points} == {"loss", "report/miou"}
 
@@ -188,7 +193,7 @@ def test_a_database_damaged_in_the_middle_refuses_nothing_for_good(
     assert "refuses" not in caplog.text
     assert deliver_pending(root) == 1
     database.write_bytes(whole)
-    assert deliver_pending(root) == 0
+    assert everything_arrives(root)
     points = open_client(root).get_metric_history(str(tracker.run_id), "loss")
     assert sorted(point.step for point in points) == [1, 2, 3, 4, 5]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from icsd.tracking.journal import Journal
+from icsd.tracking.run import RunDescription
 
 
 def point(step: int, **values: float) -> dict[str, object]:
@@ -90,3 +91,43 @@ def test_every_line_is_readable_json(journal: Journal) -> None:
     lines = (journal.folder / "journal.jsonl").read_text().splitlines()
     values = [json.loads(line)[1]["values"] for line in lines]
     assert values == [{"loss": 1.0}, {"loss": 0.5}, {"loss": 1 / 3}]
+
+
+def test_the_journal_of_an_earlier_version_is_delivered(tmp_path: Path) -> None:
+    run = {
+        "experiment": "e",
+        "group": "g",
+        "role": "child",
+        "name": "n",
+        "tags": {},
+        "run_id": "id",
+        "former": [],
+    }
+    (tmp_path / "run.json").write_text(json.dumps({**run, "key": "k", "started": 1}))
+    lines = [json.dumps(point(step, loss=1 / step)) + "\n" for step in (1, 2)]
+    (tmp_path / "journal.jsonl").write_text("".join(lines))
+    delivered = {"delivered": len(lines[0]), "attempted": len(lines[0])}
+    (tmp_path / "delivered.json").write_text(json.dumps(delivered))
+    journal = Journal(tmp_path)
+    found = RunDescription.of(journal)
+    assert found is not None
+    assert (found.run_id, found.key) == ("id", "k")
+    assert steps(journal) == [2]
+
+
+def test_a_changed_digit_is_found(journal: Journal) -> None:
+    path = journal.folder / "journal.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"loss": 0.5', b'"loss": 0.6'))
+    assert steps(Journal(journal.folder)) == [1, 3]
+
+
+def test_what_the_store_did_not_take_waits_behind_the_others(journal: Journal) -> None:
+    first, second, third = journal.take()
+    journal.deliver(first.end)
+    journal.deliver(second.end, postponed=[second.start])
+    journal.deliver(third.end)
+    again = Journal(journal.folder)
+    assert again.waiting == 1
+    assert [line.record["step"] for line in again.postponed() if line.record] == [2]
+    again.settle(second.start)
+    assert Journal(journal.folder).waiting == 0

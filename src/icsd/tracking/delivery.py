@@ -16,7 +16,7 @@ from filelock import FileLock
 from icsd.tracking.journal import Journal
 from icsd.tracking.lines import Record
 from icsd.tracking.messages import log
-from icsd.tracking.patience import PATIENCE, WAIT_SECONDS_FOR_A_FILE
+from icsd.tracking.patience import PATIENCE, WAIT_SECONDS_FOR_A_FILE, NotTakenError
 from icsd.tracking.run import RunDescription, attach, is_there
 from icsd.tracking.sending import batched, send
 from icsd.tracking.store import local_database, open_client
@@ -79,10 +79,10 @@ class Delivery:
         return self._run.run_id
 
     def finish(self, at_most: float | None) -> bool:
-        """Let the thread send the rest and end; waits for it a little. True if nothing waits any more."""
+        """Let the thread send what it can and end; waits for it a little. True if it has ended."""
         self._finishing.set()
         self.wake()
-        return PATIENCE.wait(self._ended, at_most) and self._journal.waiting == 0
+        return PATIENCE.wait(self._ended, at_most)
 
     def push(self) -> bool:
         """Send the waiting records now. False if the store cannot be reached, or takes none."""
@@ -138,7 +138,7 @@ class Delivery:
                 sent = self._send(client, record)
                 failures = 0 if sent else failures + 1
                 if failures == IN_A_ROW:
-                    raise RuntimeError(f"it answers, but took none of {IN_A_ROW} records")
+                    raise NotTakenError(f"the last {IN_A_ROW} were not taken")
                 self._journal.deliver(group[-1].end, postponed=[] if sent else [line.start for line in group])
         if time.monotonic() < self._retry_at:
             return

@@ -100,14 +100,13 @@ class Journal:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with self._path.open("ab") as file:
-                    if (start := file.tell()) < self.progress.delivered:  # somebody emptied the file
+                    if file.tell() < self.progress.delivered:  # somebody emptied the file
                         self._deliver_again()
                     file.write(b"\n" + line if self._torn else line)
             except OSError as error:
                 self._torn = True  # half a line may be there
                 self._complain(error)
                 return
-            self._size = start + len(line) + self._torn
             self._torn = False
             self._notice(record)
 

@@ -17,6 +17,10 @@ _SLOW = 0.4  # seconds a request on average
 _REQUESTS = 3  # before the average counts
 
 
+class NotTakenError(Exception):
+    """The store answers, but takes no records."""
+
+
 class Patience:
     """One for a process: a lost or slow server costs it once, and is said once, whatever waits for it."""
 
@@ -44,11 +48,10 @@ class Patience:
         return done
 
     def failed(self, error: Exception) -> None:
-        """Say that the store cannot be reached, once until it answers again."""
+        """Say that the store cannot be reached, or takes nothing, once until it answers again."""
         if not self.failing:
-            log.warning(
-                "MLflow cannot be reached; work continues and its records are kept for later: %s", error
-            )
+            what = "takes no records now" if isinstance(error, NotTakenError) else "cannot be reached"
+            log.warning("MLflow %s; work continues and its records are kept for later: %s", what, error)
         self.failing = True
 
     def answered(self, seconds: float, *, requests: int = 1) -> None:
