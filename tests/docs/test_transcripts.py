@@ -59,6 +59,7 @@ def test_an_experiment_and_the_way_back(project):
     assert_printed(shown.printed, typed(project, shown.commands[0]))
     [back] = block("docs/experiments.md", "git restore").commands
     output = typed(project, back)
+    run(project, "git", "diff", "--exit-code", "HEAD", "--", "params.yaml")
     assert "Running stage 'distill" not in output
     assert "Running stage 'baselines" not in output
     assert "up to date" in typed(project, "dvc status")

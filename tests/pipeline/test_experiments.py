@@ -81,6 +81,7 @@ def test_results_of_another_machine_are_not_taken_for_a_parameters_doing(project
     assert "here ≠" in stage(project, "experiments").stdout
     # There is nothing to check out; what these parameters gave here comes from the run cache.
     run(project, "git", "restore", "params.yaml")
+    run(project, "git", "diff", "--exit-code", "HEAD", "--", "params.yaml")
     done = run(project, "dvc", "repro").stdout
     assert "Running stage 'baselines" not in done
     assert "Running stage 'distill" not in done
