@@ -4,6 +4,8 @@ import os
 import runpy
 import signal
 import sys
+import threading
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -63,6 +65,13 @@ def test_a_command_hands_its_arguments_on(monkeypatch, typed, function, expected
 def test_the_exit_code_of_verify_is_the_commands(monkeypatch):
     monkeypatch.setattr("icsd.commands.verify.run.verify", lambda *_, **__: 2)
     assert CliRunner().invoke(cli, ["verify"]).exit_code == 2
+
+
+@pytest.mark.parametrize(("left", "code", "said"), [("", 0, "has everything"), ("two wait", 1, "two wait")])
+def test_delivering_says_what_is_left(monkeypatch, left, code, said):
+    monkeypatch.setattr("icsd.commands.deliver.deliver", lambda root: left)
+    result = CliRunner().invoke(cli, ["deliver"])
+    assert (result.exit_code, said in result.output) == (code, True)
 
 
 def test_the_table_of_experiments_is_printed_as_it_is(monkeypatch):
@@ -187,7 +196,7 @@ def test_a_stage_whose_dvc_is_gone_asks_itself_to_stop_and_then_ends(monkeypatch
     done = []
     monkeypatch.setattr(os, "kill", lambda *how: done.append(how))
     monkeypatch.setattr(os, "_exit", done.append)
-    monkeypatch.setattr(parent.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     parent._watch(Ended())
     assert done == [(os.getpid(), signal.SIGTERM), 143]
     assert "is gone; stopping" in capsys.readouterr().out
@@ -213,7 +222,7 @@ def test_only_a_stage_of_dvc_is_watched_and_its_dvc_is_found_above_the_shell(mon
     assert watched == []
     monkeypatch.setenv("DVC_STAGE", "report")
     parent.end_with_parent()
-    for thread in parent.threading.enumerate():
+    for thread in threading.enumerate():
         if thread.name == "end-with-parent":
             thread.join(5)
     assert watched == [("python", "/bin/dvc", "repro")]
