@@ -48,7 +48,7 @@ SECONDS = 300
 
 
 def main() -> None:
-    """Print a line per surviving mutant, and a summary per room."""
+    """Print a line per mutant, and a summary per room."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -89,8 +89,7 @@ def _room(room: str, count: int, seed: int) -> None:
         noticed = not all(_pass([each]) for each in tests)  # its own first: most end there
         path.write_text(text)
         killed += noticed
-        if not noticed:
-            print(f"survived: {path}:{what}", flush=True)
+        print(f"{'killed' if noticed else 'SURVIVED'}: {path}:{what}", flush=True)
     print(f"{room}: {killed} of {len(chosen)} killed ({len(places)} places)", flush=True)
 
 
