@@ -37,7 +37,7 @@ def test_the_similarity_is_a_picture_with_a_step_in_mlflow(taught, monkeypatch):
 
     logged: dict[int, float] = {}
     pictures: list[tuple[str, int, list[str]]] = []
-    change(taught, tracking={"enabled": True})
+    change(taught, tracking={"enabled": True}, monitor={"similarity_every": 1})
     monkeypatch.setattr(run, "open_tracker", lambda *_, **__: Recorder())
     student(taught, "kd")
     assert [step for _, step, _ in pictures] == [0, 1, 2, 3]
