@@ -21,8 +21,8 @@ TINY_PRESET = {
         "teacher": {"backbone": "resnet18", "width": 0.25},
         "students": {"resnet18": {"width": 0.125}},
     },
-    "teacher": {"epochs": 2, "batch": 4, "validate_every": 1, "subset": "all"},
-    "train": {"epochs": 3, "batch": 4, "validate_every": 2, "subset": "all"},
+    "teacher": {"epochs": 2, "batch": 4, "validate_every": 1},
+    "train": {"epochs": 3, "batch": 4, "validate_every": 2},
 }
 TINY_PARAMS = {
     "grid": {"baselines": ["none", "kd"], "distilled": ["aicsd"], "seeds": [0]},

@@ -12,6 +12,7 @@ import torch
 
 from icsd.arrays import write_arrays
 from icsd.data.prepared import TRAIN, VALIDATION
+from icsd.data.subsets import chosen_images
 from icsd.files import folder_written_whole, sha256_of, write_bytes
 from icsd.models.weights import save_weights
 from icsd.records import CostRecord, GitRecord, MlflowRecord, NetworkRecord, TrainRecord, write_record
@@ -125,5 +126,4 @@ def _peak_memory_mb(device: torch.device) -> float:
 
 
 def _num_train_images(run: Run) -> int:
-    subset = run.job.training.subset
-    return run.data.num_images(TRAIN) if subset == "all" else subset
+    return len(chosen_images(run.data.num_images(TRAIN), run.job.training.subset))

@@ -151,8 +151,7 @@ def _train_batches(data: PreparedData, job: Job, fabric: Fabric) -> TrainBatches
 def train_images(data: PreparedData, job: Job) -> Subset[Any]:
     """The training images that a run sees: all, or the subset that its parameters ask for."""
     split = data.split(TRAIN)
-    key = f"{job.training_block}.subset"
-    return Subset(cast(Dataset[Any], split), chosen_images(len(split), job.training.subset, key=key))
+    return Subset(cast(Dataset[Any], split), chosen_images(len(split), job.training.subset))
 
 
 def _micro_batches(job: Job, fabric: Fabric) -> int:
