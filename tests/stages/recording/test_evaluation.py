@@ -1,6 +1,7 @@
 """What MLflow is told of a measurement."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,7 +120,7 @@ def evaluation(project, monkeypatch):
 
 
 KEY = RunKey("shapes", "kd", "resnet18", 0)
-MEASURED = SimpleNamespace(record=METRICS, network=None)
+MEASURED: Any = SimpleNamespace(record=METRICS, network=None)
 
 
 def test_a_measurement_adds_scores_after_the_last_epoch_and_a_model_with_a_telling_name(evaluation):
