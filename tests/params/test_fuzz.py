@@ -151,7 +151,7 @@ def build(params):
 
 def test_a_tree_is_good_to_build_from_or_refused_with_a_message(tmp_path):
     outcomes, longest = {"valid": 0, "refused": 0}, 0
-    for number in range(1500):
+    for number in range(400):
         tree = mutated(number)
         try:
             params = check_tree(tmp_path, tree, "params.yaml")
@@ -161,7 +161,7 @@ def test_a_tree_is_good_to_build_from_or_refused_with_a_message(tmp_path):
         else:
             outcomes["valid"] += 1
             build(params)
-    assert min(outcomes.values()) > 100, outcomes
+    assert min(outcomes.values()) > 25, outcomes
     assert longest < 1000
 
 

@@ -84,7 +84,7 @@ def play(reference: Path, folder: Path, *, seed: int, kills: int) -> Round:
         reference: From ``make_reference``.
         folder: Must not exist.
         seed: Of the stages, the moments and the ways.
-        kills: How often the pipeline is killed before it may finish.
+        kills: How often the pipeline is killed before it may finish; fewer times where it is faster.
     """
     rng = random.Random(seed)
     round_ = Round(seed)
@@ -93,9 +93,10 @@ def play(reference: Path, folder: Path, *, seed: int, kills: int) -> Round:
     places = rng.choices((START, *STAGES), k=kills)
     for place in sorted(places, key=(START, *STAGES).index):
         way = rng.choice(WAYS)
-        # Beyond its end, too: then DVC stores its outputs.
-        after = rng.uniform(0, 1.2 * seconds[place])
-        _kill_once(folder, round_, place, way, after=after)
+        # Also shortly after its end: then DVC stores its outputs.
+        after = rng.uniform(0, 1.1 * seconds[place])
+        if not _kill_once(folder, round_, place, way, after=after):
+            break
     _finish(folder, round_)
     if not round_.faults:
         round_.faults += faults_of(_done(reference), folder)
@@ -106,18 +107,19 @@ def _done(reference: Path) -> Path:
     return reference.with_name(f"{reference.name}-done")
 
 
-def _kill_once(project: Path, round_: Round, place: str, way: str, *, after: float) -> None:
-    """Start the pipeline, wait for a stage, kill ``after`` seconds later, and note where that was."""
+def _kill_once(project: Path, round_: Round, place: str, way: str, *, after: float) -> bool:
+    """Start the pipeline, wait for a stage, kill ``after`` seconds later, and note where that was.
+
+    False where nothing is left to kill.
+    """
     who, name = way.split()
     with _started(project) as process:
         if not _wait_for(process, place) or not _sleep(process, after):
             if _asks_for_repair(process) and _repair(project, round_):
-                _kill_once(project, round_, place, way, after=after)
-            elif process.returncode:
+                return _kill_once(project, round_, place, way, after=after)
+            if process.returncode:
                 round_.faults.append(f"dvc repro fails before a kill: {_output_of(process)[-600:]}")
-            else:
-                round_.kills.append(f"{way}: had finished")
-            return
+            return False
         stage = _stage_of(process)
         at = stage[0] if stage else "dvc itself"
         number = signal.Signals[name]
@@ -131,10 +133,12 @@ def _kill_once(project: Path, round_: Round, place: str, way: str, *, after: flo
             os.killpg(process.pid, number)
         try:
             process.wait(timeout=_FINISH_SECONDS)
-            round_.kills.append(f"{way} in {at}" if process.returncode else f"{way}: went on")
         except subprocess.TimeoutExpired:
             round_.faults.append(f"{way} in {at}: dvc did not end")
             os.killpg(process.pid, signal.SIGKILL)
+        # Without an exit code it was done, but for the end of its process.
+        round_.kills += [f"{way} in {at}"] if process.returncode else []
+    return True
 
 
 def _finish(project: Path, round_: Round) -> None:
