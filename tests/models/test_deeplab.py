@@ -23,6 +23,9 @@ TINY = 0.125
         ("mobilenetv2", 21, 5_816_053),
         ("mobilenetv2", 19, 5_815_539),
         ("mobilenetv2", 11, 5_813_483),
+        ("efficientnet_lite0", 21, 6_963_189),
+        ("efficientnet_lite1", 21, 7_727_861),
+        ("efficientnet_lite2", 21, 8_599_861),
     ],
 )
 def test_parameter_counts_are_the_published_ones(backbone: str, num_classes: int, expected: int) -> None:
