@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from icsd.reporting.results import ALONE
+from icsd.reporting.results import ALONE, KD
 from icsd.reporting.statistics.estimates import LEVEL
 from icsd.reporting.style import method_label, network_label
 from icsd.reporting.tables.cells import p_value
@@ -101,7 +101,8 @@ def _about(student: str, rows: list[Row], differences: list[Row], teacher: Row, 
             f"{theirs} is higher ({_points(best)}); {ours} − {theirs}: {_difference(row)}, {verdict(row)}."
             for row in against
         ]
-    sentences += _against_kd(first)
+    if best is first or best["method"] != KD:  # else it has just been said
+        sentences += _against_kd(first)
     others = [row for row in known if row is not first]
     if others:
         sentences.append(f"Other methods against the student alone: {_by_verdict(others)}.")
