@@ -1,6 +1,7 @@
 """Files of arrays: what was written comes back, and nothing else ever does."""
 
 import random
+import zipfile
 
 import numpy as np
 import pytest
@@ -82,3 +83,11 @@ def test_an_array_of_objects_is_not_loaded(path):
     np.savez(path, confusion=np.array([{"a": 1}], dtype=object))
     with pytest.raises(UserError, match="not a readable npz file"):
         read_arrays(path)
+
+
+def test_a_member_that_is_no_array_is_refused(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("confusion.npy", b"not what numpy writes")
+    for layout in (None, LAYOUT):
+        with pytest.raises(UserError, match="confusion is no array"):
+            read_arrays(path, layout)

@@ -41,6 +41,8 @@ def read_arrays(path: Path, layout: Layout | None = None) -> dict[str, NDArray[A
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in layout or stored if name in stored}
+            if foreign := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+                raise ValueError(f"{foreign[0]} is no array")  # numpy hands over what does not begin like one
     except FileNotFoundError:
         raise
     except Exception as error:  # numpy, zipfile and zlib have many
