@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -70,7 +69,7 @@ def make_reference(folder: Path) -> Path:
     commit(project)
     done = _done(project)
     shutil.copytree(project, done, symlinks=True)
-    with _started(done) as process:
+    with _Started(done) as process:
         seconds = _watched(process)
     assert process.returncode == 0, _output_of(process)
     (done / "seconds.json").write_text(json.dumps(seconds), encoding="utf-8")
@@ -113,7 +112,7 @@ def _kill_once(project: Path, round_: Round, place: str, way: str, *, after: flo
     False where nothing is left to kill.
     """
     who, name = way.split()
-    with _started(project) as process:
+    with _Started(project) as process:
         if not _wait_for(process, place) or not _sleep(process, after):
             if _asks_for_repair(process) and _repair(project, round_):
                 return _kill_once(project, round_, place, way, after=after)
@@ -143,7 +142,7 @@ def _kill_once(project: Path, round_: Round, place: str, way: str, *, after: flo
 
 def _finish(project: Path, round_: Round) -> None:
     for _ in range(2):
-        with _started(project) as process:
+        with _Started(project) as process:
             process.wait(timeout=_FINISH_SECONDS)
         if process.returncode == 0:
             return
@@ -169,16 +168,18 @@ class _Started(subprocess.Popen[str]):
     """``dvc repro``, in a process group of its own, its output in a file."""
 
     def __init__(self, project: Path) -> None:
-        self.output = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
-        super().__init__(
-            REPRO,
-            cwd=project,
-            env=environment(project),
-            stdout=self.output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=_hear_every_signal,
-        )
+        self.output = project / ".dvc/tmp/output.txt"  # which neither git nor DVC look at
+        self.output.parent.mkdir(exist_ok=True)
+        with self.output.open("w", encoding="utf-8") as file:
+            super().__init__(
+                REPRO,
+                cwd=project,
+                env=environment(project),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_hear_every_signal,
+            )
 
 
 def _hear_every_signal() -> None:
@@ -187,13 +188,8 @@ def _hear_every_signal() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _started(project: Path) -> _Started:
-    return _Started(project)
-
-
 def _output_of(process: _Started) -> str:
-    process.output.seek(0)
-    return process.output.read()
+    return process.output.read_text(encoding="utf-8", errors="replace")
 
 
 def _wait_for(process: _Started, place: str) -> bool:

@@ -1,7 +1,11 @@
 import pytest
 from tests.pipeline.kills import make_reference, play
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # SQLAlchemy deprecates a loader strategy that MLflow 3.17 uses on every start.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -12,6 +16,6 @@ def reference(tmp_path_factory):
 @pytest.mark.parametrize("seed", [1])
 def test_a_pipeline_killed_at_random_moments_ends_as_if_it_had_not_been(reference, tmp_path, seed):
     """One round of the campaign that ``benchmarks/kills.py`` plays at length."""
-    round_ = play(reference, tmp_path / "round", seed=seed, kills=8)
-    assert len(round_.kills) > 4
+    round_ = play(reference, tmp_path / "round", seed=seed, kills=6)
+    assert len(round_.kills) > 3
     assert round_.faults == []
