@@ -15,6 +15,7 @@ from icsd.stages.validate import checked_params
 def download(root: Path) -> None:
     """Fetch the archives from ``data.source``, a folder of datasets ($ICSD_DATASETS) or the preset's URLs."""
     params = checked_params(root)
+    dataset = dataset_in(params.data)
     # Unfinished downloads are kept with the resume state: DVC deletes the output before the next attempt.
     partial = state_root() / "downloads" / params.dataset
     with exclusive(
@@ -24,8 +25,8 @@ def download(root: Path) -> None:
         sources: list[Source] = []
         if params.data.generated is None:
             preset = [source.model_dump(exclude_none=True) for source in params.data.sources]
-            sources = resolve_source(dataset_in(params.data), params.data.source, preset)
+            sources = resolve_source(dataset, params.data.source, preset)
         raw = root / raw_folder(params.dataset)
-        files = files_of(dataset_in(params.data), sources)
-        download_archives(dataset_in(params.data), sources=sources, destination=raw, partial=partial)
+        files = files_of(dataset, sources)
+        download_archives(dataset, sources=sources, destination=raw, partial=partial)
         remember(source_note(params.dataset), raw, files)

@@ -60,17 +60,19 @@ def _check_addresses(data: Data) -> None:
     check_addresses(data.source, [source.model_dump(exclude_none=True) for source in data.sources])
 
 
-def _together(*checks: Callable[[], object]) -> None:
-    """Make all checks, and raise one error with every line that any of them had to say."""
+def _together(*checks: Callable[[], Any]) -> list[Any]:
+    """What all checks return, or one error with every line that any of them had to say."""
+    results: list[Any] = []
     lines: dict[str, str] = {}
     for check in checks:
         try:
-            check()
+            results.append(check())
         except UserError as error:
             for line in str(error).splitlines():
                 lines.setdefault(line.strip(), line)
     if lines:
         raise UserError("\n".join(lines.values()))
+    return results
 
 
 def validate(root: Path, *, show: bool) -> None:
@@ -112,15 +114,15 @@ def check_tree(root: Path, tree: Mapping[str, Any], source: str) -> Params:
         UserError: Every mistake; of values that other checks need, the others are not made.
     """
     refuse_endless(tree, source)
-    _together(lambda: parse_params(tree, source), partial(_check_methods, tree.get("methods")))
-    params = parse_params(tree, source)
+    params: Params
+    params, _ = _together(partial(parse_params, tree, source), partial(_check_methods, tree.get("methods")))
     link_files(root, params)
-    _together(
+    _, params, _ = _together(
         partial(_checked, params),
         partial(chosen_params, root, params),
         partial(check_initial_weights, root, params),
     )
-    return chosen_params(root, params)
+    return params
 
 
 def _check_methods(blocks: object) -> None:
