@@ -23,7 +23,7 @@ ALLOWED = {
     "data": {"core", "errors", "files", "records"},
     "datasets": {"core", "data", "errors", "files", "records"},
     "models": {"errors", "files", "runs"},
-    "params": {"core", "errors", "models", "yaml_files"},
+    "params": {"core", "errors", "models", "runs", "yaml_files"},
     "methods": {"core", "errors", "params"},
     "monitoring": {"core", "data"},
     "training": {"core", "data", "errors", "files"},

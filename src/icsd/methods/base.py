@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Bool, Float, Integer
-from pydantic import Field
 from torch import Tensor, nn
 
 from icsd.core.logits import upsample, valid_positions
+from icsd.params.block import Temperature as Temperature
 
 Taps = Mapping[str, Tensor]
 Terms = dict[str, Tensor]
-Temperature = Annotated[float, Field(ge=1e-3, le=1e3, allow_inf_nan=False)]
 Ignored = Literal["exclude", "include"]
 Resolution = Literal["logits", "input"]
 

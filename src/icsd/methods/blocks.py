@@ -3,12 +3,13 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_type_hints
+from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from icsd.errors import UserError
 from icsd.methods.base import Method
+from icsd.params.block import LARGEST, Weight
 from icsd.params.messages import explain
 
 GIVEN = ("student_channels", "teacher_channels", "num_classes")  # by the builder, never by the YAML
@@ -16,9 +17,6 @@ _OPEN_ENDED = (
     inspect.Parameter.VAR_POSITIONAL,
     inspect.Parameter.VAR_KEYWORD,
 )  # a class without a constructor
-Weight = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
-LARGEST = 1_000_000
-"""Of an option: queues, pools and patches beyond it are slips of the finger that no memory holds."""
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 

@@ -17,6 +17,9 @@ Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0, le=LARGEST)]
+Weight = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
+"""λ of a loss term."""
+Temperature = Annotated[float, Field(ge=1e-3, le=1e3, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=16, le=8192)]
 """Of a crop, pixels."""

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 from icsd.errors import did_you_mean
 from icsd.params.schema import Params, has_validation
+from icsd.runs import TEACHER
 
 LARGEST_STEP = 2**30
 """Pixels of a batch."""
 SMALLEST_IMAGE = 8
 """Pixels of a side."""
-RESERVED = "teacher"
-"""The name that stands where a student has its method."""
 
 
 def contradictions(params: Params) -> Iterator[str]:
@@ -36,8 +35,8 @@ def _grid(params: Params) -> Iterator[str]:
                     f"methods.{name}.alw: is {'false' if wants_alw else 'on'}, so {name} belongs in "
                     f"grid.{other}, not grid.{role} (only stages of grid.distilled depend on alw)"
                 )
-    if RESERVED in params.methods:
-        yield f"methods.{RESERVED}: the teacher's results have this name; choose another, with `method:`"
+    if TEACHER in params.methods:
+        yield f"methods.{TEACHER}: the teacher's results have this name; choose another, with `method:`"
     for role in ("students", "baselines", "distilled", "seeds"):
         values = getattr(params.grid, role)
         if len(set(values)) < len(values):

@@ -25,6 +25,8 @@ from icsd.params.block import (
     Processes,
     Seed,
     Size,
+    Temperature,
+    Weight,
 )
 from icsd.params.folder import Folder
 
@@ -182,7 +184,7 @@ class MethodBlock(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", allow_inf_nan=False)
 
     alw: bool | AlwChanges
-    weights: dict[Name, Annotated[float, Field(ge=0, le=1e30)]]
+    weights: dict[Name, Weight]
 
     @property
     def block(self) -> dict[str, Any]:
@@ -209,7 +211,7 @@ class Tuning(Block):
 class Evaluation(Block):
     """What evaluation keeps alongside the numbers."""
 
-    temperature: Annotated[float, Field(ge=1e-3, le=1e3)]
+    temperature: Temperature
     panels: Annotated[int, Field(ge=0, le=100)]
 
 
