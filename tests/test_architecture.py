@@ -22,7 +22,7 @@ ALLOWED = {
     "core": set(),
     "data": {"core", "errors", "files", "records"},
     "datasets": {"core", "data", "errors", "files", "records"},
-    "models": {"errors", "files", "runs"},
+    "models": {"core", "errors", "files", "runs"},
     "params": {"core", "errors", "models", "runs", "yaml_files"},
     "methods": {"core", "errors", "params"},
     "monitoring": {"core", "data"},

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from icsd.data.transforms import IMAGENET_MEAN, IMAGENET_STD, augment, prepare
+from icsd.core.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from icsd.data.transforms import augment, prepare
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)

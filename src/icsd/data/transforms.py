@@ -9,11 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from icsd.core.labels import IGNORE, Pixels
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-Statistics = tuple[float, float, float]
+from icsd.core.normalisation import IMAGENET_MEAN, IMAGENET_STD, Statistics
 
 
 def augment(

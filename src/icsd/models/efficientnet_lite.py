@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icsd.core.normalisation import IMAGENET_MEAN, IMAGENET_STD
+
 # Kernel, stride, expansion and channels of the seven groups of blocks (Tan and Le, ICML 2019, table 1).
 # The Lite networks have ReLU6 for swish and no squeeze-and-excitation; stem, first and last group have a
 # fixed depth.
@@ -92,8 +94,6 @@ class EfficientNetLite(nn.Module):
         compound_width: The variant's own factor on channel counts: 1.1 for Lite2.
         width: A factor on top of it.
         output_stride: 8, 16, or 32 (no dilation: the classification network).
-        mean: Per channel, of pixel values in [0, 1]: what the images were normalised with.
-        std: Per channel.
     """
 
     def __init__(
@@ -103,14 +103,12 @@ class EfficientNetLite(nn.Module):
         compound_width: float = 1.0,
         width: float = 1.0,
         output_stride: int = 16,
-        mean: Sequence[float] = (0.485, 0.456, 0.406),
-        std: Sequence[float] = (0.229, 0.224, 0.225),
     ) -> None:
         super().__init__()
         self.activation: nn.Module = nn.Identity()
         # Buffers that are derived, not learnt: they stay out of the weights.
-        gain = torch.tensor(std).view(3, 1, 1) * 255 / 128
-        offset = (torch.tensor(mean).view(3, 1, 1) * 255 - 127) / 128
+        gain = torch.tensor(IMAGENET_STD).view(3, 1, 1) * 255 / 128
+        offset = (torch.tensor(IMAGENET_MEAN).view(3, 1, 1) * 255 - 127) / 128
         self.register_buffer("gain", gain, persistent=False)
         self.register_buffer("offset", offset, persistent=False)
         inputs = rounded(STEM * width)

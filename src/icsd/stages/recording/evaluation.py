@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icsd import tracking
-from icsd.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from icsd.core.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from icsd.errors import UserError
 from icsd.records import CostRecord, MetricsRecord, MlflowRecord, TrainRecord, read_record
 from icsd.runs import RunKey, main_root, state_root
