@@ -75,12 +75,12 @@ class ASPP(nn.Module):
 class Decoder(nn.Module):
     """Low-level features and the upsampled pyramid, fused at stride 4."""
 
-    def __init__(self, low_level: int, inputs: int, *, reduced: int) -> None:
+    def __init__(self, low_level: int, inputs: int, *, reduced: int, dropout: float) -> None:
         super().__init__()
         self.reduce = conv_bn(low_level, reduced)
         self.fuse = conv_bn(reduced + inputs, inputs, kernel=3)
         self.refine = conv_bn(inputs, inputs, kernel=3)
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, low_level: Float[Tensor, "B K h w"], pyramid: Float[Tensor, "B L _ _"]) -> Tensor:
         """The last 3x3 convolution's normalised output, before its ReLU."""
@@ -97,14 +97,14 @@ class DeepLabV3Plus(nn.Module):
 
     All convolutions are without bias but the classifier. ``width`` scales the backbone and the head (256
     and 48 channels). ``backbone`` holds what ImageNet weights fill; ``aspp``, ``decoder`` and
-    ``classifier`` are the head.
+    ``classifier`` are the head. ``dropout``: see ``build_network``; it is no part of the architecture.
 
     Attributes:
         channels: The number of channels of every tap.
         architecture: What this network was built from.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, *, dropout: float = DROPOUT) -> None:
         super().__init__()
         self.architecture = architecture
         width, stride = architecture.width, architecture.output_stride
@@ -112,9 +112,9 @@ class DeepLabV3Plus(nn.Module):
         self.backbone = BACKBONES[architecture.backbone](width=width, output_stride=stride)
         stages = self.backbone.channels
         self.aspp = ASPP(stages["stage4"], head, rates=RATES[stride])
-        self.aspp_dropout = nn.Dropout(DROPOUT)
-        self.decoder = Decoder(stages["stage1"], head, reduced=scaled(48, width))
-        self.decoder_dropout = nn.Dropout(DROPOUT / 5)
+        self.aspp_dropout = nn.Dropout(dropout)
+        self.decoder = Decoder(stages["stage1"], head, reduced=scaled(48, width), dropout=dropout)
+        self.decoder_dropout = nn.Dropout(dropout / 5)
         self.classifier = nn.Conv2d(head, architecture.num_classes, kernel_size=1)
         self.channels = stages | {"aspp": head, "decoder": head, "logits": architecture.num_classes}
         for module in (self.aspp, self.decoder):
@@ -169,10 +169,9 @@ def build_network(
         raise UserError(f"networks: {backbone!r} is not a backbone{hint}")
     if output_stride not in RATES:
         raise UserError(f"networks: output_stride must be 8 or 16, not {output_stride}.")
-    model = DeepLabV3Plus(
-        Architecture(backbone=backbone, num_classes=num_classes, width=width, output_stride=output_stride)
+    architecture = Architecture(
+        backbone=backbone, num_classes=num_classes, width=width, output_stride=output_stride
     )
-    model.aspp_dropout.p = model.decoder.dropout.p = dropout
-    model.decoder_dropout.p = dropout / 5
+    model = DeepLabV3Plus(architecture, dropout=dropout)
     load_imagenet(model.backbone, pretrained, name=backbone, width=width)
     return model
