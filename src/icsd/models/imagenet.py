@@ -19,19 +19,13 @@ from icsd.models.catalogue import BACKBONES
 
 # Of torchvision's, the first version of each: what the published networks started from.
 WEIGHTS = {
-    name: getattr(models, entry.imagenet).IMAGENET1K_V1
+    name: getattr(models, entry.torchvision).IMAGENET1K_V1
     for name, entry in BACKBONES.items()
-    if entry.kind != "efficientnet_lite"
+    if entry.torchvision is not None
 }
-PACKAGES = {name: entry.imagenet for name, entry in BACKBONES.items() if entry.kind == "efficientnet_lite"}
-CLASSIFIER = (
-    "fc.",
-    "classifier.",
-    "features.18.",
-    "_conv_head.",
-    "_bn1.",
-    "_fc.",
-)  # what a backbone does not have
+PACKAGES = {name: entry.package for name, entry in BACKBONES.items() if entry.package is not None}
+# What a backbone does not have.
+CLASSIFIER = ("fc.", "classifier.", "features.18.", "_conv_head.", "_bn1.", "_fc.")
 SUFFIXES = (".pth", ".pt", ".safetensors")
 SETTING = "networks.pretrained"
 WAYS_OUT = "Give a local file (`pretrained: path/to/weights.pth`) or train from scratch (`false`)."
@@ -75,10 +69,7 @@ def load_imagenet(
         return
     if source is True:
         _refuse_width(name, width, setting)
-        origin = PACKAGES.get(name, "torchvision")
-        state = (
-            _read(_file_in_package(name, setting), setting) if name in PACKAGES else _download(name, setting)
-        )
+        origin, state = _published(name, setting)
     else:
         origin, state = source, _read(Path(source), setting)
     kept = {_own_name(key): value for key, value in state.items() if not key.startswith(CLASSIFIER)}
@@ -100,6 +91,13 @@ def load_imagenet(
         raise UserError(
             f"{setting}: the weights from {origin} hold NaN or infinity, in {wrong[0]}. {WAYS_OUT}"
         )
+
+
+def _published(name: str, setting: str) -> tuple[str, Mapping[str, Tensor]]:
+    """Who has the ImageNet weights, and the weights."""
+    if name in PACKAGES:
+        return PACKAGES[name], _read(_file_in_package(name, setting), setting)
+    return "torchvision", _download(name, setting)
 
 
 def _refuse_width(name: str, width: float, setting: str) -> None:
