@@ -127,7 +127,7 @@ def folder_written_whole(destination: Path) -> Iterator[Path]:
     Its name is no other process's. What a killed process left unfinished is removed by the next one, which
     knows it by its lock: nobody holds it any more.
     """
-    with _place_beside(destination) as place:
+    with place_beside(destination) as place:
         content = place / "content"
         content.mkdir()
         yield content
@@ -135,8 +135,8 @@ def folder_written_whole(destination: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _place_beside(destination: Path) -> Iterator[Path]:
-    """A locked folder beside ``destination`` for the block."""
+def place_beside(destination: Path) -> Iterator[Path]:
+    """A locked folder beside ``destination`` for the block; those of killed processes are removed."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(destination)
     place = _sibling(destination, "unfinished")
@@ -189,7 +189,7 @@ def _move(source: Path, destination: Path) -> None:
             raise
         num_bytes = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
         check_disk_space(destination.parent, num_bytes)
-        with _place_beside(destination) as place:
+        with place_beside(destination) as place:
             shutil.copytree(source, place / "content", symlinks=True)
             (place / "content").rename(destination)
         _remove(source)

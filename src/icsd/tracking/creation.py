@@ -4,12 +4,12 @@ A process that ends in their middle would leave one in which MLflow fails for ev
 """
 
 import os
-import secrets
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from icsd.files import place_beside
 from icsd.tracking.lines import set_aside
 
 
@@ -31,12 +31,11 @@ def ensure_whole(database: Path, artifacts: str) -> None:
             set_aside(database)
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    for abandoned in database.parent.glob(f".{database.name}.*.unfinished*"):
-        abandoned.unlink(missing_ok=True)
-    unfinished = database.with_name(f".{database.name}.{secrets.token_hex(4)}.unfinished")
-    store = SqlAlchemyStore(f"sqlite:///{quote(str(unfinished))}", artifacts)  # type: ignore[no-untyped-call]
-    store._dispose_engine()  # type: ignore[no-untyped-call]
-    unfinished.replace(database)
+    with place_beside(database) as place:
+        unfinished = place / database.name
+        store = SqlAlchemyStore(f"sqlite:///{quote(str(unfinished))}", artifacts)  # type: ignore[no-untyped-call]
+        store._dispose_engine()  # type: ignore[no-untyped-call]
+        unfinished.replace(database)
 
 
 def _is_unfinished(database: Path) -> bool:
