@@ -257,3 +257,23 @@ def read_record(path: Path, kind: type[Kind], *, advice: str | None = None) -> K
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise UserError(f"{path}: {field}: {first['msg']}; {advice or advice_for(path)}") from error
+
+
+def read_needed(path: Path, kind: type[Kind], *, missing: str, advice: str) -> Kind:
+    """As ``read_record``, for a file without which there is nothing to work with.
+
+    Args:
+        path: The file.
+        kind: Its type.
+        missing: What it means that there is no such file, and what to do.
+        advice: What to do about a file that cannot be read or is not valid.
+
+    Raises:
+        UserError: Whatever is wrong with the file.
+    """
+    try:
+        return read_record(path, kind, advice=advice)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file, so {missing}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {advice}") from error

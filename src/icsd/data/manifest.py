@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from icsd.errors import UserError
-from icsd.records import Digest, FileName, Record, read_record, write_record
+from icsd.records import Digest, FileName, Record, read_needed, write_record
 
 MANIFEST = "manifest.json"
 PREPARE_AGAIN = "run `dvc repro -f -s preprocess`"
@@ -108,14 +108,8 @@ def read_manifest(folder: Path) -> Manifest:
         UserError: there is none, it cannot be read, is of another version or damaged; says what helps.
     """
     path = folder / MANIFEST
-    try:
-        manifest = read_record(path, Manifest, advice=PREPARE_AGAIN)
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path}: there is no such file, so the dataset is not prepared: run `dvc repro preprocess`"
-        ) from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {PREPARE_AGAIN}") from error
+    missing = "the dataset is not prepared: run `dvc repro preprocess`"
+    manifest = read_needed(path, Manifest, missing=missing, advice=PREPARE_AGAIN)
     if manifest.sha256 != manifest.digest():
         raise UserError(f"{path}: its content is not what was written (SHA-256); {PREPARE_AGAIN}")
     return manifest

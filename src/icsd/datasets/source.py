@@ -5,7 +5,7 @@ from pathlib import Path
 
 from icsd.errors import UserError
 from icsd.files import sha256_of
-from icsd.records import FetchedFile, SourceRecord, read_record, write_record
+from icsd.records import FetchedFile, SourceRecord, read_needed, write_record
 
 SOURCE = "source.json"
 DOWNLOAD_AGAIN = "run `dvc repro -f -s download`, then `dvc repro`"
@@ -27,15 +27,8 @@ def read_source(folder: Path) -> SourceRecord:
     Raises:
         UserError: ``folder`` holds no complete download, or its description is damaged; says what helps.
     """
-    path = folder / SOURCE
-    try:
-        return read_record(path, SourceRecord, advice=DOWNLOAD_AGAIN)
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path}: there is no such file, so this is no complete download: run `dvc repro download`"
-        ) from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {DOWNLOAD_AGAIN}") from error
+    missing = "this is no complete download: run `dvc repro download`"
+    return read_needed(folder / SOURCE, SourceRecord, missing=missing, advice=DOWNLOAD_AGAIN)
 
 
 def archives_of(folder: Path) -> list[Path]:
