@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from icsd.errors import UserError
+from icsd.errors import UserError, some
 from icsd.records import Record
 
 _NUM_NAMED = 5  # cases in a message; the number of all of them is always said
@@ -26,9 +26,7 @@ class Finding(Record):
     def __str__(self) -> str:
         if not self.cases:
             return self.text
-        more = len(self.cases) - _NUM_NAMED
-        named = ", ".join(self.cases[:_NUM_NAMED])
-        return f"{self.text}: {named}{f' and {more} more' if more > 0 else ''}"
+        return f"{self.text}: {some(self.cases, len(self.cases), most=_NUM_NAMED)}"
 
 
 class Findings(Record):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 from icsd.commands.experiments.reading import Experiment
+from icsd.errors import some
 from icsd.reporting.results import ALONE
 from icsd.reporting.style import method_label, network_label
 
@@ -45,9 +46,7 @@ def to_text(experiments: Sequence[Experiment], methods: Collection[str] | None) 
 
 
 def _note(experiment: Experiment) -> str:
-    listed = ", ".join(experiment.elsewhere[:SHOWN])
-    more = len(experiment.elsewhere) - SHOWN
-    networks = listed + (f" and {more} more" if more > 0 else "")
+    networks = some(experiment.elsewhere, len(experiment.elsewhere), most=SHOWN)
     return (
         f"{experiment.name}: trained with another machine, torch or runtime than {experiment.base}: "
         f"{networks}\n  differ, and nothing that they depend on does. No parameter made that difference:\n"

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from icsd.datasets.archives import Wanted, is_text, member_path
-from icsd.errors import UserError
+from icsd.errors import UserError, some
 from icsd.files import check_disk_space
-
-_NUM_NAMED = 5
 
 
 def pack(folder: Path, target: Path, *, wanted: Wanted) -> None:
@@ -60,8 +58,7 @@ def _check_readable(members: Mapping[str, Path]) -> None:
     """Refuses what cannot be packed, all of it at once: pipes, broken links, names that are no text."""
     bad = [repr(name) for name, path in members.items() if not (is_text(name) and path.is_file())]
     if bad:
-        more = f" and {len(bad) - _NUM_NAMED} more" if len(bad) > _NUM_NAMED else ""
         raise UserError(
             "data.source: these are no plain files, or their names are no text in UTF-8: "
-            f"{', '.join(bad[:_NUM_NAMED])}{more}"
+            f"{some(bad, len(bad))}"
         )

@@ -9,7 +9,7 @@ from PIL import Image
 
 from icsd.core.labels import Pixels
 from icsd.datasets.reading.decoding import Picture, decode
-from icsd.errors import UserError
+from icsd.errors import UserError, some
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 _FORMATS = ("PNG", "BMP", "TIFF")
@@ -19,8 +19,6 @@ _FEW_BITS = {
     "L;2": 85,
     "L;4": 17,
 }  # raw mode -> what Pillow multiplies numbers by, to show them as grey
-
-_NUM_NAMED = 5
 
 Colour = tuple[int, int, int]
 
@@ -84,15 +82,14 @@ def read_numbers_by_colour(path: Path, numbers: Mapping[Colour, int]) -> Pixels:
     others = [index for index, code in enumerate(found.tolist()) if code not in known]
     if others:
         others.sort(key=lambda index: -counts[index])
-        named = ", ".join(
+        named = (
             f"({code >> 16}, {code >> 8 & 255}, {code & 255}) in {counts[index]} pixels"
-            for index in others[:_NUM_NAMED]
+            for index in others
             for code in [int(found[index])]
         )
-        more = f" and {len(others) - _NUM_NAMED} more" if len(others) > _NUM_NAMED else ""
         raise UserError(
-            f"label {path.name} holds colours that are no class: {named}{more}. Add them to the classes or "
-            "to `ignore`; many of them mean that the mask was resized with interpolation"
+            f"label {path.name} holds colours that are no class: {some(named, len(others))}. Add them to the "
+            "classes or to `ignore`; many of them mean that the mask was resized with interpolation"
         )
     table = np.array([known[code] for code in found.tolist()], dtype=np.uint8)
     read: Pixels = table[where.reshape(codes.shape)]
