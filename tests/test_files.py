@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -54,14 +55,20 @@ def test_a_complete_folder_takes_the_place_of_an_older_one(tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]
 
 
-def test_what_a_killed_process_left_does_not_stay(tmp_path):
-    code = (
-        "import os, sys, pathlib; from icsd.files import folder_written_whole\n"
-        "with folder_written_whole(pathlib.Path(sys.argv[1])) as folder:\n"
-        "    (folder / 'half').write_text('x'); os.kill(os.getpid(), 9)"
-    )
+def run_killed(code, path):
+    """Python code that writes to a path, and kills its process meanwhile."""
+    command = [sys.executable, "-c", f"import os, sys, pathlib\n{code}", str(path)]
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], env=environment, check=False)
+    assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+
+
+def test_what_a_killed_process_left_does_not_stay(tmp_path):
+    run_killed(
+        "from icsd.files import folder_written_whole\n"
+        "with folder_written_whole(pathlib.Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'half').write_text('x'); os.kill(os.getpid(), 9)",
+        tmp_path / "out",
+    )
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".out.")
     assert left.name.endswith(".unfinished")
@@ -71,13 +78,12 @@ def test_what_a_killed_process_left_does_not_stay(tmp_path):
 
 
 def test_a_file_that_a_killed_process_was_writing_does_not_stay(tmp_path):
-    code = (
-        "import os, sys, pathlib; from icsd import files\n"
+    run_killed(
+        "from icsd import files\n"
         "os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
-        "files.write_bytes(pathlib.Path(sys.argv[1]), b'half')"
+        "files.write_bytes(pathlib.Path(sys.argv[1]), b'half')",
+        tmp_path / "a",
     )
-    environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], env=environment, check=False)
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".a.")
     write_bytes(tmp_path / "b", b"")
