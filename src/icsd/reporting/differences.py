@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -124,6 +125,7 @@ def score_interval(runs: Sequence[Run], resampled: Resampled) -> Interval | None
     return _interval(scores(runs), [resampled.of(run) for run in runs], resampled.num_blocks)
 
 
+@lru_cache(maxsize=8)  # several tables of one report ask for the same
 def all_differences(results: Results, student: str, resampled: Resampled) -> Differences:
     """Every two methods of a student compared: one family of tests, and the only one.
 
