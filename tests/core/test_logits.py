@@ -49,6 +49,17 @@ def test_ce_is_the_mean_over_labelled_pixels_at_their_resolution() -> None:
     )
 
 
+def test_class_weights_are_those_of_torchs_weighted_mean() -> None:
+    logits = torch.randn(2, 5, 8, 8)
+    labels = torch.randint(0, 4, (2, 8, 8))  # class 4 is absent
+    labels[0, 0] = IGNORE
+    weights = torch.tensor([0.5, 3.0, 1.0, 0.01, 7.0])
+    torch.testing.assert_close(
+        cross_entropy(logits, labels, weights), F.cross_entropy(logits, labels, weights, ignore_index=IGNORE)
+    )
+    assert cross_entropy(logits, torch.full((2, 8, 8), IGNORE), weights) == 0.0
+
+
 def test_ce_of_a_batch_without_labels_is_zero_and_has_a_gradient() -> None:
     logits = torch.randn(1, 5, 4, 4, requires_grad=True)
     value = cross_entropy(logits, torch.full((1, 8, 8), IGNORE))

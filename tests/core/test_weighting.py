@@ -1,4 +1,5 @@
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 
@@ -77,6 +78,21 @@ def test_the_published_first_epoch_is_the_teachers_alone() -> None:
 def test_paper_scope_without_kd_grows_everything() -> None:
     weights = term_weights(30, epochs=100, terms=("icsd",), weights={"icsd": 0.5}, alw=Alw())
     assert weights == pytest.approx({"ce": 0.3, "icsd": 0.15})
+
+
+@pytest.mark.parametrize("scope", ["paper", "teacher"])
+def test_a_loss_of_labels_beside_cross_entropy_grows_with_it(scope: Literal["paper", "teacher"]) -> None:
+    weights = term_weights(
+        30,
+        epochs=100,
+        terms=("icsd", "kd"),
+        weights=WEIGHTS,
+        alw=Alw(scope=scope),
+        label_terms={"dice": 2.0},
+    )
+    assert list(weights) == ["ce", "dice", "icsd", "kd"]
+    assert weights["dice"] == 2 * weights["ce"] == pytest.approx(0.6)
+    assert term_weights(3, epochs=9, terms=(), weights={}, alw=None, label_terms={"dice": 2.0})["dice"] == 2.0
 
 
 def test_the_baseline_has_cross_entropy_only() -> None:

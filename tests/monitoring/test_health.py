@@ -196,3 +196,12 @@ def test_epochs_without_a_measurement_are_passed_over():
         *history({"ce": [0.999], "kd": [0.001]}, {"ce": [1], "kd": [1]}),
     ]
     assert len(health_warnings(rows, method="kd")) == 2
+
+
+def test_a_loss_of_labels_is_weighted_by_a_key_of_its_own():
+    rows = history({"ce": [0.995], "dice": [0.005]}, {"ce": [1], "dice": [1]})
+    sentences = health_warnings(rows, method="none")
+    assert ["raise train.auxiliary_weight" in sentence for sentence in sentences] == [True, True]
+    rows = history({"ce": [0.5], "dice": [0.001], "kd": [0.499]}, {"ce": [1], "dice": [1], "kd": [1]})
+    (sentence,) = health_warnings(rows, method="kd")
+    assert "raise train.auxiliary_weight in params.yaml" in sentence

@@ -142,6 +142,7 @@ def build(params):
                 terms=list(job.block["weights"]),
                 weights=job.block["weights"],
                 alw=schedule_of(params, key),
+                label_terms=job.training.label_terms,
             )
             assert all(0 <= weight < float("inf") for weight in weights.values())
     of_methods: dict[str, dict[str, object]] = {name: {} for name in params.grid.methods}

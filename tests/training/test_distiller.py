@@ -3,6 +3,8 @@ import torch
 from torch import nn
 
 from icsd.core.labels import IGNORE
+from icsd.core.logits import cross_entropy
+from icsd.core.supervision import dice_loss
 from icsd.methods.aicsd import AICSD
 from icsd.methods.kd import KD
 from icsd.training.distiller import Distiller
@@ -38,6 +40,31 @@ def test_terms_are_those_of_the_method_and_ce():
 
 def test_alone_there_is_only_ce():
     assert tuple(Distiller(Net(0), teacher=None, method=None)(*batch())) == ("ce",)
+
+
+def test_an_auxiliary_loss_is_a_term_of_its_own_beside_ce():
+    images, labels = batch()
+    plain = Distiller(Net(0).eval(), teacher=Net(1), method=AICSD()).eval()
+    distiller = Distiller(plain.student, teacher=Net(1), method=AICSD(), auxiliary="dice").eval()
+    terms = distiller(images, labels)
+    assert tuple(terms) == distiller.terms == ("ce", "dice", "icsd", "kd")
+    assert distiller.method_terms == ("icsd", "kd")
+    assert terms["dice"] == dice_loss(plain.student(images)["logits"], labels)
+    former = plain(images, labels)
+    assert all(torch.equal(terms[name], former[name]) for name in former)
+
+
+def test_class_weights_reach_ce_alone_and_are_not_saved():
+    images, labels = batch()
+    weights = torch.tensor([1.0, 5.0, 1.0, 0.2, 1.0])
+    distiller = Distiller(Net(0), teacher=Net(1), method=KD(), class_weights=weights).eval()
+    terms = distiller(images, labels)
+    plain = Distiller(distiller.student, teacher=Net(1), method=KD()).eval()(images, labels)
+    assert terms["ce"] == cross_entropy(distiller.student(images)["logits"], labels, weights)
+    assert terms["ce"] != plain["ce"]
+    assert terms["kd"] == plain["kd"]
+    assert not any("class_weights" in name for name in distiller.state_dict())
+    assert distiller.to(torch.float64).class_weights.dtype == torch.float64  # it moves with the student
 
 
 def test_a_teacher_without_a_method_is_a_mistake():

@@ -26,12 +26,21 @@ def valid_positions(labels: Integer[Tensor, "B H W"], size: tuple[int, int]) -> 
     return labels[:, rows[:, None], columns] != IGNORE
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Mean over the pixels that are not ignored, at the labels' resolution, in float32.
 
     Zero where every pixel is ignored (torch's own mean would be NaN).
+
+    Args:
+        logits: [B, C, h, w].
+        labels: [B, H, W], int64.
+        class_weights: [C], float32, above 0 for every labelled class: a pixel counts as much as its class, in
+            the sum and in what it is divided by, as in torch's weighted mean.
     """
     with torch.autocast(logits.device.type, enabled=False):
         full = upsample(logits.float(), labels.shape[-2:])
-        total = F.cross_entropy(full, labels, ignore_index=IGNORE, reduction="sum")
-        return total / (labels != IGNORE).sum().clamp(min=1)
+        total = F.cross_entropy(full, labels, class_weights, ignore_index=IGNORE, reduction="sum")
+        if class_weights is None:
+            return total / (labels != IGNORE).sum().clamp(min=1)
+        counted = F.pad(class_weights, (0, IGNORE + 1 - len(class_weights)))[labels].sum()
+        return total / counted.where(counted > 0, 1)

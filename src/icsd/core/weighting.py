@@ -7,9 +7,11 @@ the loss is α (CE + λ_icsd ICSD) + (1 − α) λ_kd KD.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 Scope = Literal["paper", "teacher"]
+_NO_TERMS: Mapping[str, float] = MappingProxyType({})
 Value = int | float
 """Of a number of a decay; whole numbers stay ints."""
 
@@ -136,7 +138,13 @@ def alpha(epoch: int, *, epochs: int, decay: str, **numbers: Value) -> float:
 
 
 def term_weights(
-    epoch: int, *, epochs: int, terms: Sequence[str], weights: Mapping[str, float], alw: Alw | None
+    epoch: int,
+    *,
+    epochs: int,
+    terms: Sequence[str],
+    weights: Mapping[str, float],
+    alw: Alw | None,
+    label_terms: Mapping[str, float] = _NO_TERMS,
 ) -> dict[str, float]:
     """The factor of cross-entropy (``ce``) and of every term in an epoch counted from 0.
 
@@ -146,8 +154,9 @@ def term_weights(
         terms: The method's terms.
         weights: λ of every term.
         alw: None, or decay ``none``: every term at its λ and cross-entropy at 1, throughout.
+        label_terms: λ of terms that, as cross-entropy, compare with the labels; they grow with it.
     """
-    factors = {"ce": 1.0, **{term: weights[term] for term in terms}}
+    factors = {"ce": 1.0, **label_terms, **{term: weights[term] for term in terms}}
     if alw is None or alw.decay == "none":
         return factors
     growing = alpha(epoch, epochs=epochs, decay=alw.decay, **alw.numbers_of_decay)

@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from icsd.core.health import DOMINANT_SHARE, NEGLIGIBLE_SHARE, in_percent
+from icsd.core.supervision import AUXILIARY
 
 Gradient = Sequence[Tensor | None]
 
@@ -120,6 +121,8 @@ def health_warnings(history: Sequence[Mapping[str, float]], *, method: str) -> l
         share = fmean(row[f"health/share/{term}"] for row in measured)
         active = [row[f"health/share/{term}"] for row in measured if row[f"weight/{term}"] > 0]
         key = f"methods.{method}.weights" + ("" if term == "ce" else f".{term}")
+        if term in AUXILIARY or not set(names) - {"ce", *AUXILIARY}:
+            key = "train.auxiliary_weight"
         if term != "ce" and active and fmean(active) < NEGLIGIBLE_SHARE:
             sentences.append(_sentence(method, term, "nothing", fmean(active), f"raise {key}"))
         elif share > DOMINANT_SHARE:

@@ -16,11 +16,10 @@ from icsd.params.schema import (
     Network,
     Params,
     Runtime,
-    StudentTraining,
-    Training,
     digest_of,
     has_validation,
 )
+from icsd.params.training import StudentTraining, Training
 
 __all__ = [
     "PARAMS",

@@ -21,7 +21,6 @@ from icsd.params.block import (
     Fraction,
     Name,
     Natural,
-    NonNegative,
     Processes,
     Seed,
     Size,
@@ -29,6 +28,7 @@ from icsd.params.block import (
     Weight,
 )
 from icsd.params.folder import Folder
+from icsd.params.training import StudentTraining, TeacherTraining
 
 if TYPE_CHECKING:
     Backbone = str
@@ -135,35 +135,6 @@ class Networks(Block):
     pretrained: bool | str
     teacher: TeacherNetwork
     students: dict[Backbone, Network]
-
-
-class Training(Block):
-    """The optimiser with a poly schedule, per iteration; on which images; and what becomes the result."""
-
-    subset: Count | Literal["all"]
-    epochs: Count
-    batch: Annotated[int, Field(ge=1, le=65_536)]
-    optimizer: Literal["sgd", "adamw"]
-    lr: Annotated[float, Field(gt=0, le=1e30)]  # times the factor below, still a float32
-    head_lr_factor: Annotated[float, Field(gt=0, le=1000)]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    nesterov: bool
-    weight_decay: Annotated[float, Field(ge=0, le=1000)]
-    poly_power: Annotated[float, Field(ge=0, le=1000)]
-    warmup_epochs: NonNegative
-    clip_norm: NonNegative
-    validate_every: Count
-    select: Literal["last", "best_val"]
-
-
-class TeacherTraining(Training):
-    """The teacher's own training, from its own seed."""
-
-    seed: Seed
-
-
-class StudentTraining(Training):
-    """Every student's training, whatever its method."""
 
 
 class Monitor(Block):

@@ -54,7 +54,10 @@ def weight_shares(history: pd.DataFrame, training: TrainRecord | None) -> pd.Dat
     Returns:
         Columns epoch, and each term's name.
     """
-    full = {"ce": 1.0} | dict((training.params.get("method", {}) if training else {}).get("weights", {}))
+    params = training.params if training else {}
+    full = {"ce": 1.0} | dict(params.get("method", {}).get("weights", {}))
+    own = params.get("training", {})
+    full |= {own["auxiliary_loss"]: own["auxiliary_weight"]} if "auxiliary_loss" in own else {}
     shares = {"epoch": history["epoch"]}
     for name in columns_of(history, WEIGHT):
         term = name.removeprefix(WEIGHT)

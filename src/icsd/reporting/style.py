@@ -34,6 +34,8 @@ class Look:
 LOOKS = {
     "teacher": Look("Teacher", "#000000", "*", "-"),
     "ce": Look("CE", "#333333", "o", "-"),
+    "dice": Look("Dice", "#666666", "s", "-"),
+    "lovasz": Look("Lovász", "#666666", "^", "-"),
     "none": Look("Student alone", "#707070", "o", "--"),
     # KD: blue
     "kd": Look("KD", "#0072B2", "s", "-"),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from icsd.core.logits import cross_entropy
+from icsd.core.supervision import AUXILIARY
 
 if TYPE_CHECKING:
     from icsd.methods.base import Method
@@ -21,14 +22,28 @@ class Distiller(nn.Module):
         student: Network whose ``forward`` returns taps, ``logits`` among them.
         teacher: The frozen network, or None to train the student alone.
         method: Compares the taps of both; None to train the student alone.
+        class_weights: [C], of cross-entropy; None for equal ones.
+        auxiliary: The loss in ``AUXILIARY`` that compares with the labels beside cross-entropy, if any.
     """
 
-    def __init__(self, student: nn.Module, *, teacher: nn.Module | None, method: "Method | None") -> None:
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        student: nn.Module,
+        *,
+        teacher: nn.Module | None,
+        method: "Method | None",
+        class_weights: Tensor | None = None,
+        auxiliary: str | None = None,
+    ) -> None:
         super().__init__()
         if (teacher is None) != (method is None):
             raise ValueError("a teacher and a method come together, or not at all")
         self.student = student
         self.method = method
+        self.label_terms = ("ce",) if auxiliary is None else ("ce", auxiliary)
+        self.register_buffer("class_weights", class_weights, persistent=False)  # moves with the student
         # A tuple, so that it is no submodule.
         self._teacher: tuple[nn.Module, ...] = ()
         if teacher is not None:
@@ -42,12 +57,18 @@ class Distiller(nn.Module):
     @property
     def terms(self) -> tuple[str, ...]:
         """Names of the terms that ``forward`` returns."""
-        return ("ce", *(self.method.terms if self.method is not None else ()))
+        return (*self.label_terms, *self.method_terms)
+
+    @property
+    def method_terms(self) -> tuple[str, ...]:
+        """Those of the method; none without one."""
+        return self.method.terms if self.method is not None else ()
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Unweighted float32 loss terms of a batch; images [B, 3, H, W], labels int64 [B, H, W]."""
         taps = self.student(images)
-        terms = {"ce": cross_entropy(taps["logits"], labels)}
+        terms = {"ce": cross_entropy(taps["logits"], labels, self.class_weights)}
+        terms |= {name: AUXILIARY[name](taps["logits"], labels) for name in self.label_terms[1:]}
         if self.method is not None:
             with torch.no_grad():  # not inference_mode: methods may multiply by the teacher's tensors
                 teacher_taps = self._teacher[0](images)

@@ -10,9 +10,14 @@ from tests.project import change, entered, outputs
 
 from icsd.errors import UserError
 from icsd.models.weights import load_network
+from icsd.runs import RunKey
 from icsd.stages.evaluation.run import evaluate_students
 from icsd.stages.training import run as training
+from icsd.stages.training.job import student_job
+from icsd.stages.training.process import start_run
 from icsd.stages.training.run import train_student, train_teacher
+from icsd.stages.training.setup import set_up, train_images
+from icsd.stages.validate import checked_params
 from icsd.training.checkpoint import save_state
 
 
@@ -254,3 +259,32 @@ def test_comparing_the_gradients_of_the_terms_adds_columns_and_changes_no_weight
     plain = student(taught)
     assert plain["student.safetensors"] == whole["student.safetensors"]
     assert columns(plain) == [name for name in columns(whole) if not name.startswith("health/")]
+
+
+@pytest.mark.parametrize("loss", ["dice", "lovasz"])
+def test_losses_of_labels_train_teacher_and_students_and_are_followed(project, loss):
+    options = {"class_weights": "median", "auxiliary_loss": loss, "auxiliary_weight": 0.5}
+    change(project, teacher=options, train=options)
+    train_teacher(project)
+    (teacher,) = (project / "runs/shapes/teacher").rglob("history.csv")
+    assert f"loss/{loss}" in teacher.read_text().splitlines()[0].split(",")
+    rows = list(csv.DictReader(student(project)["history.csv"].decode().splitlines()))
+    for row in rows:
+        assert 0 < float(row[f"loss/{loss}"]) < 1
+        assert float(row[f"weight/{loss}"]) == 0.5 * float(row["weight/ce"])
+        assert 0 <= float(row[f"health/share/{loss}"]) < 1
+
+
+def test_class_weights_come_from_the_labels_that_a_network_learns_from(taught):
+    """Of four images of twelve: a student knows nothing of the others' labels."""
+    change(taught, train={"class_weights": "inverse_log", "subset": 4})
+    run = start_run(taught, student_job(checked_params(taught), RunKey("shapes", "none", "resnet18", 0)))
+    weights = set_up(run).distiller.class_weights
+    images = train_images(run.data, run.job)
+    assert len(images) == 4
+    labels = np.concatenate([images[index][1].reshape(-1) for index in range(4)])
+    counts = np.bincount(labels, minlength=256)[:9]
+    assert weights.tolist() == pytest.approx((1 / np.log(1.02 + counts / counts.sum())).tolist())
+    change(taught, train={"subset": "all"})
+    run = start_run(taught, student_job(checked_params(taught), RunKey("shapes", "none", "resnet18", 0)))
+    assert not torch.equal(weights, set_up(run).distiller.class_weights)

@@ -158,7 +158,8 @@ def _fit(run: Run, setup: Setup, progress: Progress, monitor: Monitor, recorder:
             weights=partial(
                 term_weights,
                 epochs=job.training.epochs,
-                terms=setup.distiller.terms[1:],
+                terms=setup.distiller.method_terms,
+                label_terms=job.training.label_terms,
                 weights=job.block["weights"],
                 alw=job.alw,
             ),

@@ -12,6 +12,8 @@ from torch.utils.data import Dataset, Subset
 
 from icsd.core import metrics
 from icsd.core.seeds import seed_at
+from icsd.core.supervision import class_weights
+from icsd.data.frequencies import class_pixels
 from icsd.data.loaders import BatchSizeError, EvalBatches, TrainBatches
 from icsd.data.prepared import TRAIN, VALIDATION, PreparedData
 from icsd.data.subsets import chosen_images
@@ -99,8 +101,10 @@ def _build_distiller(run: Run) -> Distiller:
         dropout=params.networks.dropout,
         pretrained=located(run.root, source_of(params, key)),
     )
+    auxiliary = next(iter(job.training.label_terms), None)
+    distiller = partial(Distiller, student, class_weights=_class_weights(run), auxiliary=auxiliary)
     if key.is_teacher:
-        return Distiller(student, teacher=None, method=None)
+        return distiller(teacher=None, method=None)
     teacher = load_network(run.teacher_weights)
     torch.manual_seed(seed_at(key.seed, "adapters", key.method))
     method = build_method(
@@ -110,7 +114,17 @@ def _build_distiller(run: Run) -> Distiller:
         teacher_channels=teacher.channels,
         num_classes=params.data.classes,
     )
-    return Distiller(student, teacher=teacher if method is not None else None, method=method)
+    return distiller(teacher=teacher if method is not None else None, method=method)
+
+
+def _class_weights(run: Run) -> torch.Tensor | None:
+    """Of cross-entropy, from the labels that the network learns from; None for equal ones."""
+    kind, num_classes = run.job.training.class_weights, run.job.params.data.classes
+    if kind == "none":
+        return None
+    images = train_images(run.data, run.job)
+    labels = (images[index][1] for index in range(len(images)))
+    return class_weights(kind, *class_pixels(labels, num_classes=num_classes))
 
 
 def _to_device(distiller: Distiller, fabric: Fabric, *, channels_last: bool) -> None:
