@@ -231,3 +231,15 @@ def test_the_title_of_the_confusion_is_within_the_figure():
     FigureCanvasAgg(figure).draw()
     title = next(text for text in figure.texts if text.get_text().startswith("Confusion"))
     assert title.get_window_extent().x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("names", [("KD",), ("Teacher", "KD"), ("Teacher", "KD", "AICSD")])
+def test_the_title_of_the_confusion_is_above_those_of_its_matrices(names: tuple[str, ...]):
+    figure = confusion_figure(dict.fromkeys(names, np.eye(9)), list("abcdefghi"), student="ResNet-18")
+    to_png(figure)
+    title = next(text for text in figure.texts if text.get_text().startswith("Confusion"))
+    panels = [
+        text for axis in figure.axes for text in axis.texts + [axis._left_title] if text.get_text() in names
+    ]
+    assert len(panels) == len(names)
+    assert title.get_window_extent().y0 > max(panel.get_window_extent().y1 for panel in panels)
