@@ -54,7 +54,7 @@ def to_png(figure: Figure, *, dpi: int = 130) -> bytes:
     FigureCanvasAgg(figure)  # keeps one renderer; a bare figure makes one for every text that it measures
     with _settings():
         if any(axis.get_aspect() != "auto" for axis in figure.axes):
-            figure.draw_without_rendering()  # square panels shrink once laid out, and their titles move with them
+            figure.draw_without_rendering()  # square panels shrink once laid out, and their titles move along
         figure.savefig(
             buffer, format="png", dpi=dpi, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.15
         )
