@@ -7,7 +7,8 @@ from icsd.core.logits import cross_entropy, upsample, valid_positions
 
 
 @pytest.mark.parametrize(
-    ("size", "full"), [((3, 5), (9, 17)), ((129, 4), (513, 13)), ((24, 1), (96, 7)), ((4, 4), (4, 4))]
+    ("size", "full"),
+    [((3, 5), (9, 17)), ((129, 4), (513, 13)), ((24, 1), (96, 7)), ((4, 4), (4, 4)), ((3, 5), (4, 7))],
 )
 def test_valid_positions_lie_where_upsampling_puts_them(size: tuple[int, int], full: tuple[int, int]) -> None:
     grid = torch.arange(full[0] * full[1]).reshape(1, *full) % 7

@@ -15,6 +15,8 @@ from tests.imports import ROOT
 from tests.stages.recording.test_evaluation import METRICS
 
 from icsd.arrays import read_arrays, write_arrays
+from icsd.commands.tune.study import Study
+from icsd.commands.tune.table import check_trials
 from icsd.data.manifest import MANIFEST, write_manifest
 from icsd.data.prepared import PreparedData
 from icsd.data.shards import write_shards
@@ -30,6 +32,7 @@ from icsd.models.imagenet import _read as read_pretrained
 from icsd.models.weights import load_network, save_weights
 from icsd.params import load_params
 from icsd.records import CostRecord, MetricsRecord, TrainRecord, read_record, write_record
+from icsd.reporting.literature.values import read_published
 from icsd.reporting.reading import _read_history as read_history
 from icsd.stages.tuned_weights import read_tuned
 from icsd.tracking.journal import Journal
@@ -196,6 +199,19 @@ def _read_journal(path: Path) -> None:
         aside.unlink()
 
 
+def _write_study(folder: Path) -> Path:
+    study = Study(folder / "optuna.journal", "kd-resnet18-0")
+    for factor, miou in ((1.0, 0.25), (0.316, None), (3.16, 0.5)):
+        study.add(factor, miou, largest=10.0)
+    Study(folder / "optuna.journal", "at-resnet18-0").add(1.0, 0.75, largest=10.0)
+    return folder / "optuna.journal"
+
+
+def _read_study(path: Path) -> None:
+    finished = Study(path, "kd-resnet18-0").finished
+    assert finished.items() <= {1.0: 0.25, 0.316: None, 3.16: 0.5}.items()  # a changed score is no score
+
+
 _COST = {
     **dict.fromkeys(("seconds_training", "seconds_per_epoch", "images_per_second"), 1.0),
     **dict.fromkeys(("device", "machine", "torch", "started", "finished", "state"), "-"),
@@ -220,6 +236,9 @@ READERS = {
     ),
     "yaml": Reader(_file("a.yaml", b"a: [1, 2.5, on]\nb: &x {c: '1'}\nd: *x\n"), read_yaml),
     "tuned weights": Reader(_copy(_TRAINED), lambda path: read_tuned(path.parents[2], "camvid")),
+    "tuned weights, all trials": Reader(_copy(_TRAINED.with_suffix(".csv")), check_trials),
+    "trials": Reader(_write_study, _read_study),
+    "published.csv": Reader(_copy(ROOT / "src/icsd/reporting/literature/published.csv"), read_published),
     "metrics.json": Reader(_write_metrics, lambda path: read_record(path, MetricsRecord)),
     "train.json": Reader(_json("train.json", _TRAINING), lambda path: read_record(path, TrainRecord)),
     "cost": Reader(_json("cost.json", _COST), lambda path: read_record(path, CostRecord)),

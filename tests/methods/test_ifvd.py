@@ -57,7 +57,8 @@ def test_is_the_definition() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "full"), [((3, 5), (9, 17)), ((33, 4), (513, 13)), ((24, 1), (96, 7)), ((4, 4), (4, 4))]
+    ("size", "full"),
+    [((3, 5), (9, 17)), ((33, 4), (513, 13)), ((24, 1), (96, 7)), ((4, 4), (4, 4)), ((3, 5), (4, 7))],
 )
 def test_labels_come_to_the_map_on_the_project_s_grid(size: tuple[int, int], full: tuple[int, int]) -> None:
     truth = labels(2, *full, classes=4)

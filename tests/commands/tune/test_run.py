@@ -206,3 +206,12 @@ def test_without_validation_images_there_is_no_tuning(project):
     write_yaml(preset, written)
     with pytest.raises(UserError, match=r"data.holdout"):
         tune(project, methods=[], trials=None, student=None)
+
+
+def test_a_damaged_list_of_trials_stops_the_search_before_it_trains(project, monkeypatch):
+    calls = trained(monkeypatch)
+    path = project / FILES[1]
+    path.write_text(path.read_text().replace("kd,2,", "kd,two,"))
+    with pytest.raises(UserError, match=r"shapes\.csv: line \d+, column trial: 'two' is no count; mend"):
+        tune(project, methods=["cwd"], trials=1, student=None)
+    assert calls == []

@@ -230,6 +230,15 @@ def test_a_mean_beyond_all_doubt_has_the_p_zero_and_one_of_zero_the_p_one():
     assert interval([-1.0, 1.0], np.array([[-1.0] * 9, [1.0] * 9]), num_images=9).p == pytest.approx(1)
 
 
+@pytest.mark.parametrize(("log_p", "found"), [(-299.5, math.exp(-299.5)), (-300.5, 0.0)])
+def test_p_is_told_from_zero_down_to_the_three_hundredth_power_of_e(log_p: float, found: float):
+    spread = np.linspace(-1, 1, 40)
+    error = math.sqrt(np.var(spread, ddof=1) / 40)
+    values = spread - stats.t.ppf(math.exp(log_p) / 2, 39) * error
+    measured = interval(list(values), np.repeat(values[:, None], 9, axis=1), num_images=9)
+    assert measured.p == pytest.approx(found, rel=1e-6, abs=0)
+
+
 TRIALS = 1500
 
 

@@ -1,25 +1,22 @@
 """The command: every method searched in turn, its weights and its trials written."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from icsd.commands.tune.factors import best_factor, factors
 from icsd.commands.tune.recording import record_choice
+from icsd.commands.tune.table import check_trials, write_trials
 from icsd.commands.tune.trials import Trial, Trials, tuning_folder
 from icsd.data.prepared import VALIDATION, PreparedData
 from icsd.errors import UserError, did_you_mean
-from icsd.files import exclusive, write_bytes
+from icsd.files import exclusive
 from icsd.params import Params, has_validation
 from icsd.reporting.results import ALONE
 from icsd.runs import data_folder
 from icsd.stages.chosen_weights import tunable
 from icsd.stages.tuned_weights import Search, Tuned, read_tuned, tuned_path, write_tuned
 from icsd.stages.validate import checked_params
-
-_COLUMNS = ("method", "trial", "factor", "miou")
 
 
 def tune(root: Path, *, methods: Sequence[str], trials: int | None, student: str | None) -> None:
@@ -44,6 +41,7 @@ def tune(root: Path, *, methods: Sequence[str], trials: int | None, student: str
     params = params.model_copy(update={"tuning": tuning})
     _refuse_unfair_search(root, params, methods=methods, student=student)
     search = Trials(root, params, student)
+    check_trials(search.table)
     waiting = f"another process is tuning {params.dataset}"
     with exclusive(tuning_folder(params.dataset) / "lock", waiting=waiting):
         miou_alone = _train_alone(search)
@@ -87,7 +85,7 @@ def _train_alone(search: Trials) -> float:
     [(factor, miou)] = search.run(ALONE, [1.0])
     if miou is None:
         raise UserError("the student alone diverged: lower train.lr, or set train.clip_norm")
-    _write_trials(search, ALONE, [(factor, miou)])
+    write_trials(search.table, ALONE, [(factor, miou)])
     return miou
 
 
@@ -95,7 +93,7 @@ def _tune_method(search: Trials, method: str, *, miou_alone: float) -> None:
     root, params = search.root, search.params
     trials = search.run(method, factors(params.tuning.trials, params.tuning.factor))
     tuned = _choose(search, method, trials, miou_alone=miou_alone)
-    _write_trials(search, method, trials)
+    write_trials(search.table, method, trials)
     write_tuned(root, params.dataset, {**read_tuned(root, params.dataset), method: tuned})
     record_choice(
         root, params, group=search.group, method=method, student=search.student, search=tuned.search
@@ -128,24 +126,6 @@ def _choose(search: Trials, method: str, trials: Sequence[Trial], *, miou_alone:
     )
     weights = cast(dict[str, float], search.job(method, factor).block["weights"])
     return Tuned(weights=weights, search=how, block=search.params.methods[method].block)
-
-
-def _write_trials(search: Trials, method: str, trials: Sequence[Trial]) -> None:
-    """Replace the method's rows of configs/tuned/<dataset>.csv; an empty mIoU is a diverged training."""
-    path = search.root / tuned_path(search.params.dataset).with_suffix(".csv")
-    rows: list[dict[str, Any]] = []
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["method"] != method]
-    rows += [
-        dict(zip(_COLUMNS, (method, number, factor, miou), strict=True))
-        for number, (factor, miou) in enumerate(trials, start=1)
-    ]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(sorted(rows, key=lambda row: (row["method"], int(row["trial"]))))
-    write_bytes(path, text.getvalue().encode())
 
 
 def _summary(method: str, search: Search) -> str:

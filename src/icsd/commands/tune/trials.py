@@ -17,6 +17,7 @@ from icsd.stages.chosen_weights import with_weights
 from icsd.stages.provenance import provenance_of
 from icsd.stages.training.job import CHECKPOINT, Job, identity_of, student_job
 from icsd.stages.training.run import train_trial
+from icsd.stages.tuned_weights import tuned_path
 from icsd.training.checkpoint import remove_states
 
 Trial = tuple[float, float | None]
@@ -72,6 +73,11 @@ class Trials:
     def identity(self, method: str, factor: float = 1.0) -> str:
         """Hash of everything that determines a trial."""
         return identity_of(self.job(method, factor), self.provenance(method, factor))
+
+    @property
+    def table(self) -> Path:
+        """The file that lists all trials, for people to read."""
+        return self.root / tuned_path(self.params.dataset).with_suffix(".csv")
 
     @property
     def group(self) -> str:

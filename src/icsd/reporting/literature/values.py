@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from icsd.csv_files import Kind, read_rows
+from icsd.errors import UserError
 from icsd.records import TrainRecord
 from icsd.reporting.results import Results
 from icsd.yaml_files import read_yaml
@@ -27,6 +29,14 @@ _ARCHITECTURES = {
 # A method here -> its name in its authors' tables.
 _PRINTED = {"at": "ad"}
 _READING_OF_AD = "printed as AD, a loss that is described nowhere: attention transfer is the reading (0.65)"
+_COLUMNS: dict[str, Kind] = {
+    **dict.fromkeys(("paper", "dataset", "teacher", "student", "architecture"), "text"),
+    **dict.fromkeys(("method", "variant", "metric"), "text"),
+    **dict.fromkeys(("mean", "std", "gain", "parameters"), "number"),
+    **dict.fromkeys(("protocol", "note", "source"), "text"),
+}
+_OPTIONAL = ("teacher", "variant", "std", "gain", "parameters", "note")
+_RESTORE = "the file belongs to the source code: bring it back with `git restore src`"
 
 Row = dict[str, Any]
 
@@ -55,7 +65,20 @@ def protocols() -> dict[str, Protocol]:
 @cache
 def published_rows() -> pd.DataFrame:
     """published.csv as it is: percent, ``gain`` in points and ``parameters`` in millions as printed."""
-    return pd.read_csv(Path(__file__).with_name("published.csv"))
+    return read_published(Path(__file__).with_name("published.csv"))
+
+
+def read_published(path: Path) -> pd.DataFrame:
+    """A file in the form of published.csv; cells without a value are NaN or None.
+
+    Raises:
+        UserError: It is damaged; names line and column.
+    """
+    rows = read_rows(path, _COLUMNS, optional=_OPTIONAL, advice=_RESTORE)
+    if unknown := {str(row["protocol"]) for row in rows} - set(protocols()):
+        raise UserError(f"{path}: protocol {min(unknown)!a} is not in protocols.yaml; {_RESTORE}")
+    table = pd.DataFrame(rows, columns=list(_COLUMNS))
+    return table.astype({name: float for name, kind in _COLUMNS.items() if kind == "number"})
 
 
 def published_value(dataset: str, student: str, method: str, metric: str = "miou") -> Row | None:
