@@ -155,6 +155,23 @@ def report() -> None:
     run(Path.cwd())
 
 
+@_command(TYPED, example="new-dataset ~/photos --yes")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--name", help="Of the preset (default: the folder's).")
+@click.option("--yes", is_flag=True, help="Ask nothing: take the defaults, and say which.")
+@click.option("--force", is_flag=True, help="Replace a preset of this name.")
+def new_dataset(folder: Path, name: str | None, yes: bool, force: bool) -> None:
+    """Write the preset of a folder of images and masks, from what lies there.
+
+    Finds images and masks, splits, classes and their shares, ignored values, sizes and settings that suit
+    them, writes configs/datasets/NAME.yaml with comments that say what each was inferred from, and lets the
+    doctor examine the data. DIR is only read.
+    """
+    from icsd.commands.new_dataset.run import new_dataset as run
+
+    run(Path.cwd(), folder, name=name, ask=not yes and sys.stdin.isatty(), force=force)
+
+
 @_command(TYPED, example="tune kd aicsd")
 @_methods
 @click.option(

@@ -50,7 +50,7 @@ ALLOWED = {
         *("datasets", "params", "reporting", "tracking", "stages", "stages.recording", *GROUND),
     },
     "commands": {
-        *("data", "params", "reporting", "tracking", "training", *GROUND),
+        *("core", "data", "datasets", "models", "params", "reporting", "tracking", "training", *GROUND),
         *("stages", "stages.evaluation", "stages.training"),
     },
 }

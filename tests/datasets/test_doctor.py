@@ -93,6 +93,24 @@ def test_absent_classes_and_much_ignored_are_warnings(manifest):
     ]
 
 
+def test_classes_that_hardly_occur_are_a_warning(tmp_path):
+    label = np.zeros((200, 200), np.uint8)
+    label[0, :3] = 1
+    records = [(name, np.full((200, 200, 3), number, np.uint8), label) for number, name in enumerate("ab")]
+    split = write_shards(tmp_path, "train", records, num_classes=2)
+    findings = examine(write_manifest(tmp_path, "made", ["sky", "road"], {"train": split}), expected={})
+    assert texts(findings.warnings) == [
+        "train: 1 classes have less than 0.01% of the labelled pixels: road (6 pixels in 2 images)"
+    ]
+
+
+def test_classes_that_are_reported_and_never_trained_are_a_warning(manifest):
+    findings = examine(manifest(train=[("a", 1, [0])], report=[("b", 2, [0, 1])]), expected={})
+    words = "1 classes are in report and not in train, so that no network can learn them: road"
+    assert words in texts(findings.warnings)
+    assert words not in texts(examine(manifest(**GOOD), expected={}).warnings)
+
+
 def test_an_image_in_two_splits_is_an_error(manifest):
     data = {"train": [("a", 1, [0, 1])], "report": [("x", 1, [0, 1])]}
     assert texts(examine(manifest(**data), expected={}).errors) == [

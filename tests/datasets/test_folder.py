@@ -163,6 +163,72 @@ def test_a_mask_of_ignored_pixels_alone_is_a_warning(make, prepared):
     assert "train: 1 masks hold nothing but ignored pixels: a b.0" in map(str, findings.warnings)
 
 
+def test_masks_may_lie_beside_their_images(make, prepared):
+    tree = {}
+    for number, split in enumerate(("train", "test")):
+        tree[f"{split}/a{number}.png"] = make.picture(number)
+        tree[f"{split}/a{number}_mask.png"] = make.mask([0, 1, 2, 7])
+    dataset = Folder(images="{split}/*", masks="{split}/{stem}_mask", meaning=NUMBERS, splits=SPLITS)
+    out, findings = prepared(tree, dataset)
+    assert ShardedSplit(out, "train").ids == ("a0",)
+    assert findings.warnings == ()
+
+
+def kinds_of_images():
+    """Grey pictures, stored in every way: name, grey value, image, and how to save it."""
+
+    def grey(value):
+        return np.full((6, 8), value, np.uint8)
+
+    def rgb(value):
+        return Image.fromarray(np.repeat(grey(value)[..., None], 3, axis=2))
+
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    yield "grey.PNG", 30, Image.fromarray(grey(30)), {}
+    yield "palette.png", 50, rgb(50).quantize(4), {}
+    yield "alpha.tif", 70, rgb(70).convert("RGBA"), {}
+    yield "deep.tiff", 90, Image.fromarray(grey(90).astype(np.uint16) * 257), {}
+    yield "print.jpg", 110, rgb(110).convert("CMYK"), {"quality": 100}
+    yield "camera.JPEG", 130, rgb(130).transpose(Image.Transpose.ROTATE_90), {"quality": 100, "exif": turned}
+    yield "web.webp", 150, rgb(150), {"lossless": True}
+    yield "windows.BMP", 170, rgb(170), {}
+
+
+def test_images_of_every_kind_are_what_a_viewer_shows(make, prepared):
+    (make.root / "mine/images").mkdir(parents=True)
+    tree = {
+        "train.txt": b"\r\ngrey.PNG\r\n\r\npalette\r\nalpha\r\ndeep\r\n",
+        "test.txt": b"print\n\ncamera\nweb\nwindows\n",
+    }
+    values = {}
+    for name, value, image, options in kinds_of_images():
+        values[name.partition(".")[0]] = value
+        image.save(make.root / "mine/images" / name, **options)
+        tree[f"masks/{name.partition('.')[0]}.png"] = make.mask([0, 1, 2, 7])
+    out, findings = prepared(tree, Folder(**FLAT, lists="{split}.txt", meaning=NUMBERS, splits=SPLITS))
+    for split, ids in (
+        ("train", ("alpha", "deep", "grey", "palette")),
+        ("report", ("camera", "print", "web", "windows")),
+    ):
+        images = ShardedSplit(out, split)
+        assert images.ids == ids
+        for number, name in enumerate(ids):
+            shown = images[number][0].astype(int)
+            assert shown.shape == (6, 8, 3), name
+            assert np.abs(shown - values[name]).max() <= 3, name
+    assert findings.warnings == ()
+
+
+def test_an_image_and_its_mask_of_different_sizes_are_named_with_both(make, prepared):
+    tree = in_folders(make) | {"Data/train/masks/a b.0.png": make.mask([0, 1], height=5, width=9)}
+    tree |= {"Data/train/masks/a b.1.png": make.mask([0, 1], height=8, width=6)}
+    with pytest.raises(UserError) as caught:
+        prepared(tree, Folder(**IN_FOLDERS, meaning=NUMBERS, ignored=(255,), splits=SPLITS))
+    assert "a b.0: image (6, 8) and label (5, 9) differ in size" in str(caught.value)
+    assert "(8, 6) differ in size; the camera's note of how it was held is applied" in str(caught.value)
+
+
 def test_two_files_of_one_name_are_both_named(make, prepared):
     tree = in_folders(make)
     tree["Copy/train/images/a b.0.png"] = make.picture(9)

@@ -62,6 +62,15 @@ def test_a_command_hands_its_arguments_on(monkeypatch, typed, function, expected
     assert calls == [(Path.cwd(), expected)]
 
 
+def test_a_new_dataset_asks_nobody_without_a_terminal(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "icsd.commands.new_dataset.run.new_dataset", lambda *args, **rest: calls.append((args, rest))
+    )
+    CliRunner().invoke(cli, ["new-dataset", "photos", "--name", "mine", "--force"])
+    assert calls == [((Path.cwd(), Path("photos")), {"name": "mine", "ask": False, "force": True})]
+
+
 def test_the_exit_code_of_verify_is_the_commands(monkeypatch):
     monkeypatch.setattr("icsd.commands.verify.run.verify", lambda *_, **__: 2)
     assert CliRunner().invoke(cli, ["verify"]).exit_code == 2

@@ -17,6 +17,9 @@ from icsd.datasets.findings import Finding, Findings, counted
 from icsd.datasets.meaning import Counts, other_meanings, unknown_numbers
 
 _LARGE_IGNORED_SHARE = 0.5
+_SCARCE_SHARE = 1e-4
+"""Of a split's labelled pixels: a class below it hardly counts in training, and its IoU is luck."""
+_TRAIN, _REPORT = "train", "report"
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ def examine(
         known, seen = expected.get(name, Expectation()), (decoded or {}).get(name, Decoded())
         errors += _of_split(name, _errors(split, known, seen, manifest.classes))
         warnings += _of_split(name, _warnings(split, known, seen, manifest.classes))
+        if name == _TRAIN:
+            warnings += _untaught(manifest)
         facts[name] = _facts(split, known, manifest.classes, seen.numbers)
     as_published = all(
         name in manifest.splits and known.num_images == len(manifest.splits[name].ids)
@@ -122,6 +127,7 @@ def _warnings(
 ) -> Iterator[Finding]:
     if absent := _absent(split, classes):
         yield Finding(text=f"no pixel of {', '.join(absent)}; means over classes leave them out")
+    yield from _scarce(split, classes)
     if (share := _ignored_share(split)) > _LARGE_IGNORED_SHARE:
         yield Finding(text=f"{share:.0%} of all pixels are ignored")
     if known.labels_sha256 not in {None, split.labels_sha256}:
@@ -158,6 +164,27 @@ def _facts(
 
 def _absent(split: SplitManifest, classes: Sequence[str]) -> list[str]:
     return [name for name, count in zip(classes, split.class_pixels, strict=True) if not count]
+
+
+def _scarce(split: SplitManifest, classes: Sequence[str]) -> Iterator[Finding]:
+    """Classes that have pixels, but hardly any."""
+    labelled = sum(split.class_pixels)
+    cases = [
+        f"{name} ({pixels:,} pixels in {images:,} images)"
+        for name, pixels, images in zip(classes, split.class_pixels, split.class_images, strict=True)
+        if 0 < pixels < _SCARCE_SHARE * labelled
+    ]
+    if cases:
+        yield counted(f"{{}} classes have less than {_SCARCE_SHARE:.2%} of the labelled pixels", cases)
+
+
+def _untaught(manifest: Manifest) -> Iterator[Finding]:
+    """Classes that are reported and never trained."""
+    train, report = manifest.splits[_TRAIN], manifest.splits.get(_REPORT)
+    absent = _absent(train, manifest.classes)
+    asked = [name for name in absent if report and name not in _absent(report, manifest.classes)]
+    if asked:
+        yield counted("{} classes are in report and not in train, so that no network can learn them", asked)
 
 
 def _shared_images(manifest: Manifest) -> Iterator[Finding]:

@@ -101,6 +101,7 @@ class Folder:
         }
         images = self._found(files, self._pattern(self._images, IMAGE_SUFFIXES, split))
         masks = self._found(files, self._pattern(self._masks, MASK_SUFFIXES, split))
+        images = _without_masks(images, masks)
         if self._lists:
             chosen = self._listed(files, images, split)
         else:
@@ -192,6 +193,12 @@ def _names(line: str) -> Iterator[str]:
     for name in (*names_in(line), *names_in(without_number(line))):
         yield name
         yield _SUFFIX.sub("", name)
+
+
+def _without_masks(images: Mapping[str, Path], masks: Mapping[str, Path]) -> dict[str, Path]:
+    """The images without what the masks' template finds for another name: ``a_mask.png`` beside ``a.png``."""
+    owners = {path: stem for stem, path in masks.items()}
+    return {stem: path for stem, path in images.items() if owners.get(path, stem) == stem}
 
 
 def _composed(name: str) -> str:

@@ -13,6 +13,7 @@ from icsd.datasets import Dataset, Shapes, dataset_of
 from icsd.datasets.archives import unpack
 from icsd.datasets.base import Sample
 from icsd.datasets.doctor import Decoded, Expectation, examine
+from icsd.datasets.fetch.packing import walk
 from icsd.datasets.findings import Findings
 from icsd.datasets.samples import records_of
 from icsd.datasets.shapes import generate
@@ -22,6 +23,7 @@ from icsd.files import folder_written_whole
 from icsd.records import write_record
 
 DOCTOR = "doctor.json"
+_SHARD_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def preprocess(
     image_size: int = 96,
     complete: bool = True,
     threads: int = 2,
-    shard_bytes: int = 1 << 30,
+    shard_bytes: int = _SHARD_BYTES,
 ) -> Findings:
     """Writes shards, manifest.json and doctor.json to ``out``, which appears in one step.
 
@@ -88,6 +90,27 @@ def preprocess(
         check_complete(folder)
     refused.unlink(missing_ok=True)
     return findings
+
+
+def examine_folder(
+    dataset: Dataset, source: Path, scratch: Path, *, splits: Mapping[str, str], threads: int = 2
+) -> Findings:
+    """What the doctor finds in a folder as it lies there, by the steps of ``preprocess``.
+
+    Args:
+        dataset: What the folder holds.
+        source: The folder; only read.
+        scratch: A folder that does not exist yet, for the shards; nobody needs them afterwards.
+        splits: role -> name of the split.
+        threads: for decoding.
+    """
+    linked = scratch / "unpacked"
+    for name, path in walk(source, dataset.wanted):
+        link = linked / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path.resolve())
+    parts, problems = _parts(dataset, linked, splits, holdout=0, seed=0, complete=True)
+    return _convert_all(scratch, dataset, parts, problems, threads, _SHARD_BYTES)
 
 
 def check_complete(folder: Path) -> None:

@@ -77,7 +77,11 @@ def _read(dataset: Dataset, sample: Sample) -> _Read:
     image = _tried(lambda: read_image(sample.image), f"image {sample.image.name}", problems, remarks)
     numbers = _tried(lambda: dataset.read_numbers(sample), f"label {sample.label.name}", problems, remarks)
     if image is not None and numbers is not None and image.shape[:2] != numbers.shape:
-        problems.append(f"{sample.id}: image {image.shape[:2]} and label {numbers.shape} differ in size")
+        turned = image.shape[:2] == numbers.shape[::-1]
+        advice = "; the camera's note of how it was held is applied to the image" if turned else ""
+        problems.append(
+            f"{sample.id}: image {image.shape[:2]} and label {numbers.shape} differ in size{advice}"
+        )
     counts = None if numbers is None else np.bincount(numbers.reshape(-1), minlength=256)
     if problems or image is None or numbers is None:
         return _Read(None, counts, problems, remarks, has_mask)
