@@ -237,7 +237,7 @@ def test_the_title_of_the_confusion_is_within_the_figure():
 def test_the_title_of_the_confusion_is_above_those_of_its_matrices(names: tuple[str, ...]):
     counts = dict.fromkeys(names, np.eye(9))
     figure = confusion_figure(counts, [f"wedge across {index}" for index in range(9)], student="ResNet-18")
-    to_png(figure)
+    to_png(figure, dpi=100)  # what is measured below is at the figure's own resolution
     title = next(text for text in figure.texts if text.get_text().startswith("Confusion"))
     panels = [axis._left_title for axis in figure.axes if axis.get_title(loc="left") in names]
     assert len(panels) == len(names)
