@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -21,11 +21,14 @@ _KEPT = (
     "Finished epochs, trials and downloads are kept in .state/; the same command, or `dvc repro`, "
     "resumes from there"
 )
+_LITTLE = 1 << 20
+"""A disk with less room than this is full."""
 _NO_MEMORY = "can't allocate memory"
 """What torch says on the CPU, in a RuntimeError."""
+_AGAIN = f"free some space, and run the same command again. {_KEPT}"
 _ADVICE = {
-    errno.ENOSPC: "the disk is full: free some space and run the command again; what was finished is kept",
-    errno.EDQUOT: "your disk quota is used up: free some space and run the command again",
+    errno.ENOSPC: f"the disk is full{{disks}}: {_AGAIN}",
+    errno.EDQUOT: f"your disk quota is used up: {_AGAIN}",
     errno.EACCES: "no permission: change the owner or the mode of this path, or of its folder",
     errno.EPERM: "no permission: change the owner or the mode of this path, or of its folder",
     errno.EROFS: "the file system is read-only",
@@ -64,7 +67,8 @@ def failures_as_messages() -> Iterator[None]:
         if os.environ.get("ICSD_DEBUG") == "1":
             raise
         if isinstance(error, OSError):
-            _end(f"error: {_describe(error)}{_log(error)}", SYSTEM)
+            foreseen = error.errno in _ADVICE  # no defect, and a log would only fill the disk
+            _end(f"error: {_describe(error)}{'' if foreseen else _log(error)}", SYSTEM)
         _end(f"error: {_summarise(error)}{_log(error)}", UNFORESEEN)
 
 
@@ -76,8 +80,26 @@ def _end(message: str, code: int) -> None:
 def _describe(error: OSError) -> str:
     """What the operating system refused, where, and what to do."""
     place = f"{error.filename}: " if error.filename else ""
-    advice = _ADVICE.get(error.errno or 0)
+    advice = _ADVICE.get(error.errno or 0, "").format(disks=_full_disks(error))
     return f"{place}{error.strerror or error}" + (f"; {advice}" if advice else "")
+
+
+def _full_disks(error: OSError) -> str:
+    """Where no room is left, in words: the disks of the file, the project and temporary files."""
+    named = [error.filename] if isinstance(error.filename, str) else []
+    places = [*named, ".", os.environ.get("TMPDIR", "/tmp"), "/dev/shm"]  # noqa: S108 - nothing is written
+    full: list[str] = []
+    for place in places:
+        with suppress(OSError, ValueError):
+            path = Path(place).absolute()
+            folder = next(part for part in (path, *path.parents) if part.exists())
+            disk = next(part for part in (folder, *folder.parents) if part.is_mount())
+            usage = os.statvfs(folder)
+            if usage.f_bavail * usage.f_frsize < _LITTLE:
+                full.append(f"no space left on {disk}")
+            elif usage.f_files and not usage.f_favail:
+                full.append(f"{disk} holds as many files as it can")
+    return f" ({', '.join(dict.fromkeys(full))})" if full else ""
 
 
 def _summarise(error: Exception) -> str:

@@ -296,8 +296,15 @@ STALE = {
 }
 
 
+OF_SGD = {"momentum", "nesterov"}
+"""What AdamW does not read."""
+
+
 def expected(key):
     """The items that a change of ``key`` makes stale: of these stages, and of no other method or student."""
+    block, _, name = key.partition(".")
+    if name in OF_SGD and TREE[block]["optimizer"] == "adamw":
+        return set()
     blocks = [block for block in STALE if key == block or key.startswith(f"{block}.")]
     found = {item for item in ITEMS if item[0] in STALE[max(blocks, key=len)]}
     room, *path = key.split(".")
@@ -313,6 +320,14 @@ def expected(key):
         gone = TREE["grid"][path[0]][-1]
         return {item for item in found if item[0] not in TRAIN or gone in item}
     return found
+
+
+@pytest.mark.parametrize("block", ["teacher", "train"])
+@pytest.mark.parametrize("name", sorted(OF_SGD))
+def test_what_the_optimiser_reads_makes_its_networks_stale(block, name):
+    tree = with_value(TREE, f"{block}.optimizer", "sgd")
+    other = with_value(tree, f"{block}.{name}", another(f"{block}.{name}"))
+    assert {item[0] for item in stale(tree, other)} == STALE[block]
 
 
 def own_schedule(method):

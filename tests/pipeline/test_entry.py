@@ -1,6 +1,8 @@
 """The entry, called and not started: what each command hands on, and what the entry does around it."""
 
+import errno
 import os
+import re
 import runpy
 import signal
 import sys
@@ -8,6 +10,7 @@ import threading
 import time
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -192,6 +195,45 @@ def test_every_failure_has_its_exit_code(error, code, said, capsys, tmp_path, mo
         signal.signal(signal.SIGTERM, former)
     assert ended.value.code == code
     assert said in capsys.readouterr().err
+
+
+def message_of(error, capsys, monkeypatch, folder):
+    monkeypatch.setenv("DVC_ROOT", str(folder))
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit), failures_as_messages():
+        raise error
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("room", "files", "said"),
+    [
+        (0, 1000, r"the disk is full \(no space left on /[^)]*\): free some space"),
+        (10**6, 0, r"the disk is full \(/\S* holds as many files as it can[^)]*\): free some space"),
+        (10**6, 1000, "the disk is full: free some space"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_a_full_disk_is_named_with_what_is_kept_and_is_no_defect(
+    capsys, tmp_path, monkeypatch, room, files, said, named
+):
+    usage = SimpleNamespace(f_bavail=room, f_frsize=4096, f_files=1000, f_favail=files)
+    monkeypatch.setattr(os, "statvfs", lambda folder: usage)
+    place = [str(tmp_path / "runs/shapes/x")] if named else []
+    message = message_of(
+        OSError(errno.ENOSPC, "No space left on device", *place), capsys, monkeypatch, tmp_path
+    )
+    assert re.search(said, message)
+    assert "Finished epochs, trials and downloads are kept in .state/" in message
+    assert "report" not in message
+    assert list(tmp_path.iterdir()) == []  # no log, which would fill the disk
+
+
+def test_what_the_system_refuses_for_no_known_reason_leaves_a_log(capsys, tmp_path, monkeypatch):
+    message = message_of(OSError(errno.EIO, "Input/output error"), capsys, monkeypatch, tmp_path)
+    assert "please send that file" in message
+    assert len(list((tmp_path / ".state/logs").iterdir())) == 1
 
 
 class Ended:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tests.project import change, make_project, outputs
 
+from icsd.commands.repair import repair
 from icsd.errors import UserError
 from icsd.models.deeplab import build_network
 from icsd.params import load_params
@@ -155,3 +156,21 @@ def test_training_starts_from_the_file_and_says_so(prepared_project, tmp_path):
 
     trained = load_file(project / "runs/shapes/none/resnet18-0/student.safetensors")["backbone.conv1.weight"]
     assert torch.allclose(trained, torch.load(file, weights_only=True)["conv1.weight"], atol=1e-6)
+
+
+def test_repair_names_the_key_whose_file_is_gone_and_removes_the_link(project, tmp_path):
+    change(project, networks={"pretrained": weights(tmp_path / "w.pth"), "teacher": {"pretrained": False}})
+    validate(project, show=False)
+    (tmp_path / "w.pth").unlink()
+    with pytest.raises(UserError, match=r"^networks\.pretrained: there is no file .*w\.pth; bring"):
+        repair(project)
+    assert not any(path.is_symlink() for path in (project / LINKS).iterdir())
+
+
+def test_repair_removes_a_link_that_nothing_names_any_more(project, tmp_path):
+    change(project, networks=of_student(weights(tmp_path / "w.pth")))
+    validate(project, show=False)
+    (tmp_path / "w.pth").unlink()
+    change(project, networks=of_student(False))
+    assert repair(project)[2:] == [f"{LINKS}: removed the link to {tmp_path / 'w.pth'}, which is gone"]
+    assert repair(project)[2:] == []

@@ -8,6 +8,8 @@ import psutil
 
 from icsd.errors import UserError
 from icsd.files import write_bytes
+from icsd.params import load_params
+from icsd.stages.initial_weights import LINKS, remove_dead_links, settings_that_name
 from icsd.yaml_files import parse_yaml
 
 RWLOCK = Path(".dvc") / "tmp" / "rwlock"
@@ -26,8 +28,12 @@ def repair(root: Path) -> list[str]:
     gone. ``dvc.lock`` keeps the stages before the cut; the next ``dvc repro`` finds the results of the
     others in DVC's cache, and runs none of them again.
 
+    A link to a file of initial weights that is gone is removed as well: DVC ends in an error at it, before
+    the stage that would say so.
+
     Raises:
-        UserError: There is no DVC repository here, or another ``dvc`` is running in it.
+        UserError: There is no DVC repository here, another ``dvc`` is running in it, or params.yaml names a
+            file that is gone.
     """
     if not (root / ".dvc").is_dir():
         raise UserError(f"{root}: not a DVC repository; run from the root of the repository")
@@ -37,12 +43,28 @@ def repair(root: Path) -> list[str]:
             f"{damaged[0]} is damaged, but another dvc is running here "
             f"(process {', '.join(map(str, users))}): wait for it, or end it, and repair then"
         )
-    return [
+    lines = [
         f"{name}: was damaged (a dvc was killed while it wrote it); {_mend(root, name)}"
         if name in damaged
         else f"{name}: in order"
         for name in (RWLOCK, LOCK)
     ]
+    if gone := remove_dead_links(root):
+        lines += [f"{LINKS}: removed the link to {file}, which is gone" for file in gone]
+        _refuse_missing(root, gone, done=lines)
+    return lines
+
+
+def _refuse_missing(root: Path, gone: list[Path], *, done: list[str]) -> None:
+    """Where params.yaml still names a file that is gone, nothing here can mend it."""
+    params = load_params(root)
+    missing = [
+        f"{', '.join(settings)}: there is no file {file}; bring it back, or name another one in params.yaml"
+        for file in gone
+        if (settings := settings_that_name(root, params, file))
+    ]
+    if missing:
+        raise UserError("\n".join([*missing, *done]))
 
 
 def damaged_files(root: Path) -> list[Path]:

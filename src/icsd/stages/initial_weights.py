@@ -32,6 +32,13 @@ def source_of(params: Params, key: RunKey) -> bool | str:
     return params.networks.pretrained if own is None else own
 
 
+def setting_of(params: Params, key: RunKey) -> str:
+    """The key of params.yaml that says what a network starts from."""
+    place = TEACHER if key.is_teacher else f"students.{key.network}"
+    own = network_of(params, key).pretrained
+    return "networks.pretrained" if own is None else f"networks.{place}.pretrained"
+
+
 def name_of(source: bool | str) -> bool | str:
     """The source as results record it: of a file its name, as its place differs from machine to machine."""
     return Path(source).name if isinstance(source, str) else source
@@ -83,10 +90,8 @@ def check_initial_weights(root: Path, params: Params) -> None:
 def _problems(root: Path, params: Params) -> Iterator[str]:
     from icsd.models.imagenet import check_imagenet  # imports torch
 
-    for name, key in networks_of_grid(params).items():
-        network = network_of(params, key)
-        place = name if key.is_teacher else f"students.{name}"
-        setting = "networks.pretrained" if network.pretrained is None else f"networks.{place}.pretrained"
+    for key in networks_of_grid(params).values():
+        network, setting = network_of(params, key), setting_of(params, key)
         try:
             check_imagenet(
                 key.network,
@@ -118,3 +123,19 @@ def link_files(root: Path, params: Params) -> None:
 
 def _link_name(file: Path) -> str:
     return f"{hashlib.sha256(bytes(file)).hexdigest()[:8]}-{file.name}"
+
+
+def remove_dead_links(root: Path) -> list[Path]:
+    """Remove links that lead nowhere, at which DVC ends in an error; the files that they led to."""
+    dead = [link for link in sorted((root / LINKS).glob("*")) if link.is_symlink() and not link.exists()]
+    gone = [link.readlink() for link in dead]
+    for link in dead:
+        link.unlink()
+    return gone
+
+
+def settings_that_name(root: Path, params: Params, file: Path) -> list[str]:
+    """The keys of params.yaml by which a network of the grid starts from ``file``."""
+    keys = networks_of_grid(params).values()
+    naming = (key for key in keys if located(root, source_of(params, key)) == str(file))
+    return list(dict.fromkeys(setting_of(params, key) for key in naming))

@@ -15,6 +15,8 @@ from icsd.stages.grid import teacher_key
 from icsd.stages.initial_weights import name_of, network_of, source_of
 
 Values = dict[str, Any]
+_UNUSED: Mapping[str, set[str]] = {"sgd": set(), "adamw": {"momentum", "nesterov"}}
+"""What an optimiser does not read: it determines nothing."""
 
 
 def schedule_of(params: Params, key: RunKey) -> Alw | None:
@@ -39,7 +41,7 @@ def numbers_of(params: Params, key: RunKey) -> Values:
             "dropout": params.networks.dropout,
             "pretrained": name_of(source_of(params, key)),
         },
-        "training": training.model_dump(),
+        "training": training.model_dump(exclude=_UNUSED[training.optimizer]),
         "seed": key.seed,
     }
     schedule = schedule_of(params, key)
