@@ -71,7 +71,9 @@ def main() -> None:
 
     torch.set_num_threads(1)
     root = Path(tempfile.mkdtemp()) / "copy"
-    shutil.copytree(Path.cwd(), root, ignore=shutil.ignore_patterns(".venv", ".git", ".dvc", "data", "runs"))
+    here = Path.cwd()
+    left_out = {".venv", ".git", ".dvc", "data", "runs"}  # of the repository, not of its packages
+    shutil.copytree(here, root, ignore=lambda folder, names: left_out if Path(folder) == here else set())
     os.chdir(root)
     for room in arguments.rooms:
         _room(room, arguments.per_room, arguments.seed)
@@ -151,7 +153,7 @@ def _pass(tests: list[str]) -> bool:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)
-        os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
+        os._exit(int(pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests])))
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)

@@ -3,17 +3,14 @@
 from pathlib import Path
 
 from icsd.datasets import Dataset, Shapes
-from icsd.datasets.fetch.choosing import resolve_source
-from icsd.datasets.fetch.listing import check_unchanged, files_of
 from icsd.datasets.findings import Findings
 from icsd.datasets.preparation import check_complete
 from icsd.datasets.preparation import preprocess as preprocess_data
-from icsd.errors import UserError
 from icsd.files import exclusive
 from icsd.params import Params
 from icsd.runs import data_folder, raw_folder
 from icsd.stages.dataset import dataset_in
-from icsd.stages.source_note import source_note
+from icsd.stages.source_note import check_source
 from icsd.stages.validate import checked_params
 
 
@@ -25,21 +22,11 @@ def preprocess(root: Path) -> None:
     with exclusive(
         processed.with_name("preprocess.lock"), waiting=f"another process prepares {params.dataset}"
     ):
-        _check_source(root, params, dataset)
+        check_source(root, params.dataset, params.data)
         findings = _preprocess(root, params, dataset)
         check_complete(processed)
     for warning in findings.warnings:
         print(f"warning: {warning}", flush=True)
-
-
-def _check_source(root: Path, params: Params, dataset: Dataset | Shapes) -> None:
-    """Raises UserError where the user's own files are not those that were downloaded any more."""
-    try:
-        sources = resolve_source(dataset, params.data.source, [])
-    except UserError:
-        return  # they are gone, and nobody needs them any more
-    files = files_of(dataset, sources)
-    check_unchanged(source_note(params.dataset), root / raw_folder(params.dataset), files)
 
 
 def _preprocess(root: Path, params: Params, dataset: Dataset | Shapes) -> Findings:

@@ -8,6 +8,7 @@ from icsd.commands.verify.cache import check_cache
 from icsd.commands.verify.checks import (
     Check,
     State,
+    check_of,
     compare_code,
     compare_data,
     compare_file,
@@ -28,13 +29,14 @@ from icsd.runs import TEACHER, RunKey, data_folder
 from icsd.stages.device import accelerator
 from icsd.stages.grid import student_keys, teacher_key
 from icsd.stages.provenance import provenance_of
+from icsd.stages.source_note import check_source
 from icsd.stages.validate import checked_params
 
 
 def verify(root: Path, *, method: str | None, student: str | None, seed: int | None) -> int:
     """Check the rows of the grid with this method, student and seed (None: any), and print the outcome.
 
-    Where all rows are asked for, DVC's cache and MLflow's store are checked, too.
+    Where all rows are asked for, the files of data.source, DVC's cache and MLflow's store are checked, too.
 
     Returns:
         The exit code: 0 if all rows hold, 1 if something differs, 2 if something is missing instead.
@@ -49,6 +51,7 @@ def verify(root: Path, *, method: str | None, student: str | None, seed: int | N
     rows = {key.title: _shown(key.title, _checks(root, params, key, shards)) for key in keys}
     keepers: dict[str, list[Check]] = {}
     if (method, student, seed) == (None, None, None):
+        keepers["data"] = _shown("data", _check_source(root, params))
         keepers["DVC"] = _shown("DVC", check_cache(root))
         if params.tracking.enabled:
             keepers["MLflow"] = _shown("MLflow", check_store(root, keys))
@@ -66,6 +69,15 @@ def _shown(title: str, checks: Iterator[Check]) -> list[Check]:
     if done:
         print(f"{title}: {_verdict(done)}", flush=True)
     return done
+
+
+def _check_source(root: Path, params: Params) -> Iterator[Check]:
+    """The user's own files, which DVC does not watch; nothing where there are none."""
+    try:
+        if count := check_source(root, params.dataset, params.data):
+            yield check_of("source", [], same=f"{count} files of data.source are those that were downloaded")
+    except UserError as error:
+        yield check_of("source", [str(error)], same="")
 
 
 def _rows(params: Params, *, method: str | None, student: str | None, seed: int | None) -> list[RunKey]:

@@ -50,20 +50,24 @@ def remember(note: Path, raw: Path, files: dict[str, tuple[int, int]]) -> None:
     write_record(note, Listing(download=sha256_of(raw / SOURCE), files=files))
 
 
-def check_unchanged(note: Path, raw: Path, files: dict[str, tuple[int, int]]) -> None:
+def check_unchanged(note: Path, raw: Path, files: dict[str, tuple[int, int]]) -> bool:
     """Raises UserError where files have changed since they were fetched to ``raw``; names all of them.
 
     Files that are gone are no change: nobody needs them any more. Neither is a note of another download.
+
+    Returns:
+        Whether there was anything to compare.
     """
     try:
         before = read_record(note, Listing)
         is_of_this_download = before.download == sha256_of(raw / SOURCE)
     except (UserError, OSError):
-        return
+        return False
     if not is_of_this_download or not before.files or not files:
-        return
+        return False
     changed = [name for name, state in files.items() if before.files.get(name) != state]
     gone = [name for name in before.files if name not in files]
     if changed or (gone and len(gone) < len(before.files)):
         found = counted("{} files of data.source have changed since the download", changed + gone)
         raise UserError(f"{found}. To use what is there now, {DOWNLOAD_AGAIN}")
+    return True
