@@ -37,6 +37,7 @@ ROOMS = {
         "stages.grid",
         "stages.initial_weights",
         "stages.inputs",
+        "stages.networks",
         "stages.tuned_weights",
         "stages.validate",
     ),
@@ -176,7 +177,7 @@ def files_of(tree):
     return {
         file.as_posix(): content
         for file, content in inputs_of_stages(
-            params, of_methods=of_methods, initial_weights=dict.fromkeys(NETWORKS)
+            params, of_methods=of_methods, initial_weights=dict.fromkeys(NETWORKS), of_networks={}
         ).items()
     }
 
@@ -224,7 +225,17 @@ OTHER = {
     "methods.aicsd_teacher.alw.scope": "paper",
     "networks.output_stride": 8,
     "networks.dropout": 0.25,
-    "networks.teacher.backbone": "resnet50",
+    **{
+        f"networks.{place}.{key}": value
+        for place in ("teacher", "students.resnet18")
+        for key, value in {
+            "architecture": "smp:unet/resnet18",
+            "backbone": "resnet50",
+            "normalisation": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+            "output_stride": 8,
+            "taps": {"decoder": "decoder.blocks"},
+        }.items()
+    },
     "teacher.optimizer": "sgd",
     "teacher.subset": 32,
     "teacher.class_weights": "median",

@@ -85,18 +85,27 @@ class DivergedRecord(Record):
 
 
 class NetworkRecord(Record):
-    """What was built."""
+    """What was built.
 
+    Attributes:
+        architecture: As params.yaml writes it; of a folder its name.
+        backbone: Of DeepLabV3+; of any other network again its architecture.
+        width: 1 but for DeepLabV3+.
+        output_stride: None where the network has no such setting.
+    """
+
+    architecture: str = "deeplabv3plus"
     backbone: str
     width: float
-    output_stride: int
+    output_stride: int | None
 
 
 class Provenance(Record):
     """What determines a network besides the parameters, as SHA-256 digests.
 
     Attributes:
-        code: Path in ``src`` -> digest, of every source file that can change the result.
+        code: Path in ``src`` -> digest, of every source file that can change the result; and of the files
+            of a network that somebody brings, by their names.
         data: Of the prepared data's manifest, which holds the digest of every shard.
         teacher: Of the teacher's weights; None for the teacher itself.
         pretrained: Of a local file of initial weights; None without one.

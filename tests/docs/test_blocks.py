@@ -12,6 +12,7 @@ import pytest
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from tests.docs.blocks import block, code_blocks, experiments, overrides
 from tests.imports import ROOT
+from tests.libraries import write_segformer
 
 from icsd.commands.experiments.reading import Experiment
 from icsd.commands.experiments.table import to_text
@@ -20,10 +21,13 @@ from icsd.errors import UserError
 from icsd.methods import METHODS
 from icsd.params import merge
 from icsd.params.reading import read_tree
+from icsd.stages.networks import networks_of_grid
 from icsd.stages.tuned_weights import Search
 from icsd.stages.validate import check_tree
 from icsd.yaml_files import parse_yaml, read_yaml
 
+NETWORKS = ("tiny_convnext", "unet", "segformer", "lraspp", "mine")
+"""The students of docs/networks.md."""
 TRIED = {
     ("CONTRIBUTING.md", "pipeline"): "tests/docs/test_contributing.py",
     ("README.md", "$ dvc exp run"): "tests/docs/test_transcripts.py",
@@ -43,6 +47,8 @@ TRIED = {
     ("docs/mlflow.md", "sudo"): "tests/docs/test_transcripts.py",
     ("docs/mlflow.md", "export"): "tests/docs/test_transcripts.py",
     ("docs/models.md", "import mlflow"): "tests/docs/test_transcripts.py",
+    **{("docs/networks.md", f"networks:\n  students:\n    {name}:"): "here" for name in NETWORKS},
+    ("docs/networks.md", '"""A network'): "here",
     ("docs/running.md", "flowchart"): "here",
     ("docs/running.md", "$ python -m pipeline verify"): "tests/docs/test_transcripts.py",
     ("docs/running.md", "dvc repro train_teacher"): "tests/pipeline/test_tune.py",
@@ -121,6 +127,18 @@ def test_a_block_of_parameters_is_accepted(checkout, monkeypatch):
         if method == "cwd_features":
             monkeypatch.undo()
         check_tree(checkout, tree, source)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_of_the_documentation_is_accepted(name, checkout, monkeypatch):
+    (checkout / "my_networks.py").write_text(block("docs/networks.md", '"""A network').content)
+    monkeypatch.syspath_prepend(str(checkout))
+    write_segformer(checkout / "networks/segformer")
+    described = block("docs/networks.md", f"networks:\n  students:\n    {name}:")
+    written = parse_yaml(described.content.encode(), Path(described.page))
+    tree, source = read_tree(checkout)
+    params = check_tree(checkout, merge(tree, {**written, "grid": {"students": [name]}}), source)
+    assert list(networks_of_grid(params)) == ["teacher", name]
 
 
 def test_the_table_of_experiments_is_printed_so():

@@ -28,7 +28,7 @@ from icsd.datasets.reading.masks import read_ids
 from icsd.datasets.reading.mat import read_matrix
 from icsd.errors import UserError
 from icsd.models.deeplab import build_network
-from icsd.models.imagenet import _read as read_pretrained
+from icsd.models.imagenet import read_state as read_pretrained
 from icsd.models.weights import load_network, save_weights
 from icsd.params import load_params
 from icsd.records import CostRecord, MetricsRecord, TrainRecord, read_record, write_record

@@ -155,8 +155,8 @@ def test_unknown_backbone_is_named() -> None:
 
 
 def test_unknown_output_stride_is_refused() -> None:
-    with pytest.raises(UserError, match="output_stride must be 8 or 16, not 32"):
-        build_network("resnet18", num_classes=3, output_stride=32)
+    with pytest.raises(UserError, match="output_stride must be 8, 16 or 32, not 12"):
+        build_network("resnet18", num_classes=3, output_stride=12)
 
 
 def test_dropout_is_the_published_or_what_is_asked_for() -> None:

@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from icsd.errors import UserError
-from icsd.models.deeplab import Architecture, build_network
+from icsd.models.contract import Architecture
+from icsd.models.deeplab import build_network
 from icsd.models.weights import load_network, save_weights
 
 

@@ -4,7 +4,6 @@ import copy
 import datetime
 import json
 import random
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ from tests.imports import ROOT
 from icsd.core.weighting import term_weights
 from icsd.errors import UserError
 from icsd.methods import build_method
-from icsd.models.deeplab import build_network
+from icsd.models.contract import Architecture, Network
+from icsd.models.networks import new_network
 from icsd.params import merge, parse_params
 from icsd.stages.grid import student_keys, teacher_key
-from icsd.stages.initial_weights import network_of, networks_of_grid
 from icsd.stages.inputs import inputs_of_stages, schedule_of
+from icsd.stages.networks import description_of, networks_of_grid
 from icsd.stages.training.job import student_job, teacher_job
 from icsd.stages.validate import check_tree
 from icsd.training.optim import build_optimizer
@@ -101,20 +101,20 @@ def mutated(number: int) -> dict[str, Any]:
     return tree
 
 
-@cache
-def network(backbone, width, stride, classes):
+BUILT: dict[str, Network] = {}
+
+
+def network(described):
+    """Many trees have the same networks, and each is built once."""
+    name = json.dumps(described, sort_keys=True)
     with torch.device("meta"):
-        return build_network(backbone, num_classes=classes, width=width, output_stride=stride)
+        BUILT[name] = BUILT.get(name) or new_network(Architecture(**described))
+    return BUILT[name]
 
 
 def build(params):
     """What a training builds before its first step."""
-    built = {
-        name: network(
-            key.network, network_of(params, key).width, params.networks.output_stride, params.data.classes
-        )
-        for name, key in networks_of_grid(params).items()
-    }
+    built = {name: network(description_of(params, key)) for name, key in networks_of_grid(params).items()}
     for key in (teacher_key(params), *student_keys(params, params.grid.methods)):
         job = teacher_job(params) if key.is_teacher else student_job(params, key)
         student, method = built["teacher" if key.is_teacher else key.network], None
@@ -146,7 +146,9 @@ def build(params):
             )
             assert all(0 <= weight < float("inf") for weight in weights.values())
     of_methods: dict[str, dict[str, object]] = {name: {} for name in params.grid.methods}
-    files = inputs_of_stages(params, of_methods=of_methods, initial_weights=dict.fromkeys(built))
+    files = inputs_of_stages(
+        params, of_methods=of_methods, initial_weights=dict.fromkeys(built), of_networks={}
+    )
     json.dumps({file.as_posix(): content for file, content in files.items()}, allow_nan=False)
 
 

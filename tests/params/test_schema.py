@@ -48,7 +48,7 @@ def test_a_grid_may_leave_one_list_of_methods_empty(role: str):
         ({"train__lr": "fast"}, ["train.lr", "number", "'fast'"]),
         ({"train__lr": float("nan")}, ["train.lr"]),
         ({"train__momentum": None}, ["train.momentum", "null here and in the preset"]),
-        ({"grid__students": ["resnet19"]}, ["grid.students.0", "did you mean 'resnet18'"]),
+        ({"grid__students": ["resnet19"]}, ["networks.students.resnet19", "did you mean 'resnet18'"]),
         ({"grid__students": []}, ["grid.students", "at least 1"]),
         (
             {"grid__baselines": [], "grid__distilled": []},

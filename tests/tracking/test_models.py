@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.libraries import of_library
 from torch import Tensor, nn
 from torch.nn import functional
 
 from icsd.data.transforms import prepare
-from icsd.models.deeplab import Architecture, DeepLabV3Plus
+from icsd.models.contract import Architecture
+from icsd.models.deeplab import DeepLabV3Plus
+from icsd.models.networks import new_network
 from icsd.tracking import ModelSpec, Tracker
 from icsd.tracking.models import save_model
 from icsd.tracking.store import open_client
@@ -175,3 +178,14 @@ def test_every_kind_of_network_predicts_images_of_any_size(
     saved(network, tmp_path / "model", scale)
     loaded = mlflow.pytorch.load_model(str(tmp_path / "model"))
     assert_predicts(network, lambda images: loaded(images).detach(), scale)
+
+
+def test_a_network_of_a_library_takes_images_of_any_size_with_its_own_normalisation(tmp_path: Path) -> None:
+    import mlflow
+
+    network = new_network(
+        of_library("smp:fpn/tu-test_resnet", normalisation=((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
+    )
+    saved(network, tmp_path / "model", 1.0)
+    loaded = mlflow.pytorch.load_model(str(tmp_path / "model"))
+    assert_predicts(network, lambda images: loaded(images).detach(), 1.0)

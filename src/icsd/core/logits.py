@@ -13,6 +13,11 @@ def upsample(logits: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
     return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=True)
 
 
+def resized(maps: Tensor, like: Tensor) -> Tensor:
+    """Maps [B, C, h, w] on the grid of others, bilinear with aligned corners; as they are where they fit."""
+    return maps if maps.shape[-2:] == like.shape[-2:] else upsample(maps, like.shape[-2:])
+
+
 def valid_positions(labels: Integer[Tensor, "B H W"], size: tuple[int, int]) -> Bool[Tensor, "B h w"]:
     """Where a map of ``size`` lies on a pixel that has a class.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from icsd.core.confusion import confusion_counts
 from icsd.core.labels import IGNORE, Pixels
-from icsd.core.logits import upsample, valid_positions
+from icsd.core.logits import resized, upsample, valid_positions
 from icsd.core.similarity import ics_matrix
 from icsd.data.loaders import Images
 from icsd.records import Agreement
@@ -74,7 +74,8 @@ def evaluate(
             continue  # an image without a labelled position has no matrix
         own = means.add_student(logits, valid)
         if teacher is not None:
-            means.compare(own, logits, teacher(image)["logits"].float(), prediction, labels, valid)
+            theirs = resized(teacher(image)["logits"].float(), logits)
+            means.compare(own, logits, theirs, prediction, labels, valid)
     return Evaluated(
         confusion=torch.stack(confusions).cpu().numpy(),
         student_ics=means.student_ics.value.cpu().numpy(),

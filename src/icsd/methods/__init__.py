@@ -1,7 +1,9 @@
 """Distillation methods, one per file. A new one: its file, its line in ``METHODS``, its params.yaml block."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import torch
 
 from icsd.errors import UserError, did_you_mean
 from icsd.methods.aicsd import AICSD
@@ -46,7 +48,17 @@ METHODS: dict[str, type[Method] | None] = {
     "aicsd": AICSD,
 }
 
-__all__ = ["METHODS", "CheckedBlock", "Method", "Taps", "Terms", "build_method", "class_of", "parse_block"]
+__all__ = [
+    "METHODS",
+    "CheckedBlock",
+    "Method",
+    "Taps",
+    "Terms",
+    "build_method",
+    "class_of",
+    "parse_block",
+    "taps_of",
+]
 
 
 def parse_block(name: str, block: Mapping[str, Any]) -> CheckedBlock:
@@ -103,3 +115,17 @@ def build_method(
     built = method(**checked.options, **{key: given[key] for key in asked_for(method)})
     joined = "kd" in checked.weights and "kd" not in built.terms
     return WithKD(built) if joined else built
+
+
+def taps_of(name: str, block: Mapping[str, Any], *, known: Sequence[str]) -> tuple[str, ...]:
+    """Those of the ``known`` taps that the method of a block reads of both networks; none for ``none``.
+
+    Raises:
+        UserError: See ``parse_block``.
+    """
+    with torch.device("meta"):
+        channels = dict.fromkeys(known, 8)
+        method = build_method(
+            name, block, student_channels=channels, teacher_channels=channels, num_classes=2
+        )
+    return method.taps if method is not None else ()

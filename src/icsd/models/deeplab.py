@@ -1,28 +1,21 @@
 """DeepLabV3+ (Chen et al., ECCV 2018), with every feature map a method may want under its name."""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icsd.errors import UserError, did_you_mean
-from icsd.models.backbones import BACKBONES, scaled
+from icsd.models.backbones import BACKBONES, Backbone, scaled
+from icsd.models.contract import Architecture, Network, Normalisation, renormalise
+from icsd.models.efficientnet_lite import EfficientNetLite
 from icsd.models.imagenet import load_imagenet
+from icsd.models.names import TIMM, split
+from icsd.models.timm_backbones import TimmBackbone
 
-RATES = {16: (6, 12, 18), 8: (12, 24, 36)}
+RATES = {32: (3, 6, 9), 16: (6, 12, 18), 8: (12, 24, 36)}
+"""Output stride -> dilations of the pyramid, which look equally far into the image."""
 DROPOUT = 0.5  # the published head's, for maps of 256 channels
-
-
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """What it takes to build a network again."""
-
-    backbone: str
-    num_classes: int
-    width: float = 1.0
-    output_stride: int = 16
 
 
 class PooledBatchNorm(nn.BatchNorm2d):
@@ -92,24 +85,30 @@ class Decoder(nn.Module):
         return refined
 
 
-class DeepLabV3Plus(nn.Module):
+class DeepLabV3Plus(Network):
     """DeepLabV3+ that returns its feature maps by name ("taps").
 
     All convolutions are without bias but the classifier. ``width`` scales the backbone and the head (256
     and 48 channels). ``backbone`` holds what ImageNet weights fill; ``aspp``, ``decoder`` and
     ``classifier`` are the head. ``dropout``: see ``build_network``; it is no part of the architecture.
 
-    Attributes:
-        channels: The number of channels of every tap.
-        architecture: What this network was built from.
+    A backbone of timm has its own width: there, ``width`` scales the head alone.
+
+    Args:
+        architecture: What it is built from.
+        dropout: Of the head.
+        pretrained: Of a backbone of timm, which loads its weights itself.
     """
 
-    def __init__(self, architecture: Architecture, *, dropout: float = DROPOUT) -> None:
+    def __init__(
+        self, architecture: Architecture, *, dropout: float = DROPOUT, pretrained: bool | str = False
+    ) -> None:
         super().__init__()
         self.architecture = architecture
-        width, stride = architecture.width, architecture.output_stride
+        width, stride = architecture.width, architecture.output_stride or 16
         head = scaled(256, width)
-        self.backbone = BACKBONES[architecture.backbone](width=width, output_stride=stride)
+        self.normalise = renormalise(architecture.normalisation)
+        self.backbone = _backbone(architecture, width=width, output_stride=stride, pretrained=pretrained)
         stages = self.backbone.channels
         self.aspp = ASPP(stages["stage4"], head, rates=RATES[stride])
         self.aspp_dropout = nn.Dropout(dropout)
@@ -133,12 +132,24 @@ class DeepLabV3Plus(nn.Module):
             ``aspp``: the pyramid's projection after its ReLU, before dropout. ``decoder``: the last 3x3
             convolution's normalised output before its ReLU. ``logits``: [B, C, H/4, W/4], not upsampled.
         """
-        taps = self.backbone(images)
+        taps = self.backbone(self.normalise(images))
         low_level, deep = (self.backbone.activation(taps[stage]) for stage in ("stage1", "stage4"))
         aspp = self.aspp(deep)
         decoder = self.decoder(low_level, self.aspp_dropout(aspp))
         logits = self.classifier(self.decoder_dropout(F.relu(decoder)))
         return {**taps, "aspp": aspp, "decoder": decoder, "logits": logits}
+
+
+def _backbone(
+    architecture: Architecture, *, width: float, output_stride: int, pretrained: bool | str
+) -> Backbone | TimmBackbone:
+    library, name = split(architecture.backbone)
+    if library == TIMM:
+        return TimmBackbone(name, output_stride=output_stride, pretrained=pretrained)
+    backbone = BACKBONES[architecture.backbone](width=width, output_stride=output_stride)
+    if isinstance(backbone, EfficientNetLite) and architecture.normalisation is not None:
+        backbone.take_images_as_they_are()
+    return backbone
 
 
 def build_network(
@@ -149,29 +160,38 @@ def build_network(
     output_stride: int = 16,
     pretrained: bool | str = False,
     dropout: float = DROPOUT,
+    normalisation: Normalisation | None = None,
 ) -> DeepLabV3Plus:
     """A new network, its backbone from ImageNet weights if asked for.
 
     Args:
-        backbone: A name in ``BACKBONES``.
+        backbone: A name in ``BACKBONES``, or ``timm:<name>``.
         num_classes: Channels of the logits.
         width: Factor on all channel counts; they are multiples of 8 and at least 8.
-        output_stride: 16 or 8, the stride of the deepest map.
-        pretrained: See ``load_imagenet``.
+        output_stride: 8, 16 or 32, the stride of the deepest map.
+        pretrained: See ``load_imagenet``, and ``TimmBackbone``.
         dropout: Of the head's two inner maps, in training; before the classifier it is a fifth of that, as
             published. It is no part of the weights.
+        normalisation: What the network expects instead of ImageNet's.
 
     Raises:
         UserError: An unknown backbone or output stride, or weights that cannot be had.
     """
-    if backbone not in BACKBONES:
+    is_timm = split(backbone)[0] == TIMM
+    if backbone not in BACKBONES and not is_timm:
         hint = did_you_mean(backbone, list(BACKBONES))
         raise UserError(f"networks: {backbone!r} is not a backbone{hint}")
     if output_stride not in RATES:
-        raise UserError(f"networks: output_stride must be 8 or 16, not {output_stride}.")
+        raise UserError(f"networks: output_stride must be 8, 16 or 32, not {output_stride}.")
     architecture = Architecture(
-        backbone=backbone, num_classes=num_classes, width=width, output_stride=output_stride
+        backbone=backbone,
+        num_classes=num_classes,
+        width=width,
+        output_stride=output_stride,
+        normalisation=normalisation,
     )
-    model = DeepLabV3Plus(architecture, dropout=dropout)
+    model = DeepLabV3Plus(architecture, dropout=dropout, pretrained=is_timm and pretrained)
+    if isinstance(model.backbone, TimmBackbone):
+        return model
     load_imagenet(model.backbone, pretrained, name=backbone, width=width)
     return model

@@ -96,6 +96,9 @@ class EfficientNetLite(nn.Module):
         output_stride: 8, 16, or 32 (no dilation: the classification network).
     """
 
+    gain: Tensor
+    offset: Tensor
+
     def __init__(
         self,
         depths: Sequence[int],
@@ -146,9 +149,14 @@ class EfficientNetLite(nn.Module):
             if isinstance(conv, nn.Conv2d):
                 nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
 
+    def take_images_as_they_are(self) -> None:
+        """Do not bring images to the released weights' range: they have been normalised for this network."""
+        self.gain.fill_(1.0)
+        self.offset.fill_(0.0)
+
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Tensor]:
         """``stage1`` (24 channels in Lite0, stride 4) to ``stage4`` (320 channels, the output stride)."""
-        x = images * self.gain + self.offset  # type: ignore[operator]  # buffers are typed as modules, too
+        x = images * self.gain + self.offset
         x = F.relu6(self.bn0(self.conv_stem(x)))
         stages = {}
         for index, block in enumerate(self.blocks):

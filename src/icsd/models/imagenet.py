@@ -71,7 +71,7 @@ def load_imagenet(
         _refuse_width(name, width, setting)
         origin, state = _published(name, setting)
     else:
-        origin, state = source, _read(Path(source), setting)
+        origin, state = source, read_state(Path(source), setting)
     kept = {_own_name(key): value for key, value in state.items() if not key.startswith(CLASSIFIER)}
     try:
         on_meta = next(backbone.parameters()).is_meta  # nothing is there that could be filled
@@ -96,7 +96,7 @@ def load_imagenet(
 def _published(name: str, setting: str) -> tuple[str, Mapping[str, Tensor]]:
     """Who has the ImageNet weights, and the weights."""
     if name in PACKAGES:
-        return PACKAGES[name], _read(_file_in_package(name, setting), setting)
+        return PACKAGES[name], read_state(_file_in_package(name, setting), setting)
     return "torchvision", _download(name, setting)
 
 
@@ -139,7 +139,12 @@ def _download(name: str, setting: str) -> Mapping[str, Tensor]:
     return state
 
 
-def _read(path: Path, setting: str) -> Mapping[str, Tensor]:
+def read_state(path: Path, setting: str) -> Mapping[str, Tensor]:
+    """The tensors of a local file of weights.
+
+    Raises:
+        UserError: There is no such file, or it holds something else.
+    """
     if path.is_dir():
         raise UserError(f"{setting}: {path} is a folder; name the file in it. {WAYS_OUT}")
     if path.suffix not in SUFFIXES:

@@ -1,7 +1,6 @@
 """A network on disk: safetensors, with what it takes to build it again in the header."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -9,25 +8,27 @@ from safetensors.torch import save
 
 from icsd.errors import UserError
 from icsd.files import write_bytes
-from icsd.models.deeplab import Architecture, DeepLabV3Plus
+from icsd.models.contract import MissingCode, Network, read_architecture
+from icsd.models.networks import new_network
 from icsd.runs import advice_for
 
 KEY = "architecture"
 
 
-def save_weights(model: DeepLabV3Plus, path: Path) -> None:
+def save_weights(model: Network, path: Path) -> None:
     """Write ``model`` to ``path``: all or nothing, and the same bytes for the same weights."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     # One key: safetensors writes several in an order that changes from process to process.
-    metadata = {KEY: json.dumps(asdict(model.architecture), sort_keys=True)}
+    metadata = {KEY: json.dumps(model.architecture.described(), sort_keys=True)}
     write_bytes(path, save(tensors, metadata))
 
 
-def load_network(path: Path) -> DeepLabV3Plus:
+def load_network(path: Path) -> Network:
     """The network that ``save_weights`` wrote, on the CPU.
 
     Raises:
-        UserError: No such file, damaged, or not written by ``save_weights``.
+        UserError: No such file, damaged, or not written by ``save_weights``; or the library of its network is
+            not installed.
     """
     if not path.is_file():
         raise UserError(f"there is no network at {path}: run the stage that trains it.")
@@ -38,8 +39,10 @@ def load_network(path: Path) -> DeepLabV3Plus:
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is not a readable safetensors file ({error}); {advice_for(path)}") from error
     try:
-        model = DeepLabV3Plus(Architecture(**json.loads(metadata[KEY])))
+        model = new_network(read_architecture(json.loads(metadata[KEY])), setting=str(path))
         model.load_state_dict(state)
+    except MissingCode:
+        raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(

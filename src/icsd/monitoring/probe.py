@@ -57,14 +57,14 @@ class SimilarityProbe:
         self.ids = tuple(ids)
         self._device = device
         self._images: list[tuple[Tensor, Tensor]] = []
-        """Image [1, 3, H, W] on the CPU, and on ``device`` the valid mask [1, h, w] of the logits' grid."""
+        """Image [1, 3, H, W] and labels [1, H, W] on the CPU."""
         teacher_matrices = []
         for _, image, labels in images:
             with torch.no_grad():
                 logits = teacher(image.to(device))["logits"]
             valid = valid_positions(labels.to(device), logits.shape[-2:])
             if valid.any():
-                self._images.append((image, valid))
+                self._images.append((image, labels))
                 teacher_matrices.append(ics_matrix(logits, valid=valid)[0])
         self._teacher = torch.stack(teacher_matrices) if teacher_matrices else None
         self.teacher_matrix = None if self._teacher is None else self._teacher.mean(0).cpu()
@@ -79,11 +79,11 @@ class SimilarityProbe:
         if self._teacher is None:
             raise ValueError("no image has a labelled position")
         student.eval()
-        matrices = torch.stack(
-            [
-                ics_matrix(student(image.to(self._device))["logits"], valid=valid)[0]
-                for image, valid in self._images
-            ]
-        )
+        matrices = torch.stack([self._matrix(student, *pair) for pair in self._images])
         student.train()
         return matrices.mean(0).cpu(), float((matrices - self._teacher).square().mean())
+
+    def _matrix(self, student: nn.Module, image: Tensor, labels: Tensor) -> Tensor:
+        logits = student(image.to(self._device))["logits"]  # whose grid may be another than the teacher's
+        valid = valid_positions(labels.to(self._device), logits.shape[-2:])
+        return ics_matrix(logits, valid=valid)[0]

@@ -1,6 +1,7 @@
 """params.yaml and the dataset's preset as one frozen, strict tree."""
 
 from icsd.params.block import Block, Count, Name, Natural, NonNegative, Positive
+from icsd.params.networks import Network
 from icsd.params.reading import (
     PARAMS,
     PRESET_ONLY,
@@ -13,7 +14,6 @@ from icsd.params.reading import (
 from icsd.params.schema import (
     Data,
     MethodBlock,
-    Network,
     Params,
     Runtime,
     digest_of,

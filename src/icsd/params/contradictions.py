@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from icsd.errors import did_you_mean
+from icsd.models.names import checked_backbone
 from icsd.params.schema import Params, has_validation
 from icsd.runs import TEACHER
 
@@ -15,6 +16,7 @@ SMALLEST_IMAGE = 8
 def contradictions(params: Params) -> Iterator[str]:
     """One line per mistake, with the key to change."""
     yield from _grid(params)
+    yield from _networks(params)
     yield from _sizes(params)
     yield from _weighting(params)
     yield from _data(params)
@@ -49,6 +51,24 @@ def _grid(params: Params) -> Iterator[str]:
                 f"grid.students: there is no block networks.students.{name}"
                 f"{did_you_mean(name, sorted(params.networks.students))}"
             )
+
+
+def _networks(params: Params) -> Iterator[str]:
+    blocks = {f"students.{name}": block for name, block in params.networks.students.items()}
+    for place, block in {"teacher": params.networks.teacher, **blocks}.items():
+        where = f"networks.{place}"
+        library = block.library_name
+        if library is None and block.backbone is None:
+            try:
+                checked_backbone(place.removeprefix("students."))
+            except ValueError as error:
+                yield f"{where}: its name {error}; or say what it is, with backbone or architecture"
+        if library is None and block.taps:
+            yield f"{where}.taps: DeepLabV3+ has every tap already; only a network of a library needs them"
+        if library and block.output_stride and not library.startswith("smp:deeplabv3"):
+            yield f"{where}.output_stride: {library} has no such setting; leave it empty"
+        if library and library.startswith("smp:deeplabv3") and block.output_stride == 32:
+            yield f"{where}.output_stride: {library} has 8 or 16"
 
 
 def _sizes(params: Params) -> Iterator[str]:

@@ -2,18 +2,17 @@
 
 ``params.yaml`` holds every number. Where a value there is ``null``, the preset of the dataset
 (``configs/datasets/<dataset>.yaml``) supplies it; a value that is written there wins. The tree that
-comes out has no defaults of its own but for what a network starts from, which is that of all networks: any
-other key that neither file sets is an error.
+comes out has no defaults of its own but for networks, whose keys may be left out where all networks or their
+library have a value: any other key that neither file sets is an error.
 """
 
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from icsd.models.catalogue import BACKBONES
 from icsd.params.alw import AlwChanges, AlwParams
 from icsd.params.block import (
     Block,
@@ -28,18 +27,14 @@ from icsd.params.block import (
     Weight,
 )
 from icsd.params.folder import Folder
+from icsd.params.networks import Networks
 from icsd.params.training import StudentTraining, TeacherTraining
-
-if TYPE_CHECKING:
-    Backbone = str
-else:
-    Backbone = Literal[tuple(BACKBONES)]
 
 
 class Grid(Block):
     """What is trained: students × seeds, with methods under ALW (distilled) and without (baselines)."""
 
-    students: Annotated[list[Backbone], Field(min_length=1)]
+    students: Annotated[list[Name], Field(min_length=1)]
     baselines: list[Name]
     distilled: list[Name]
     seeds: Annotated[list[Seed], Field(min_length=1)]
@@ -107,34 +102,6 @@ class Images(Block):
         if self.scale[0] > self.scale[1]:
             raise ValueError(f"scale must be [smallest, largest], got {self.scale}")
         return self
-
-
-class Network(Block):
-    """A backbone: 1.0 is the published width, less multiplies every channel count.
-
-    Attributes:
-        width: Factor on the channel counts.
-        pretrained: What it starts from; None for that of all networks.
-    """
-
-    width: Annotated[float, Field(ge=0.01, le=2)]
-    pretrained: bool | str | None = None
-
-
-class TeacherNetwork(Network):
-    """The teacher: its backbone and width."""
-
-    backbone: Backbone
-
-
-class Networks(Block):
-    """DeepLabV3+ of the teacher and of each student."""
-
-    output_stride: Literal[8, 16]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    pretrained: bool | str
-    teacher: TeacherNetwork
-    students: dict[Backbone, Network]
 
 
 class Monitor(Block):

@@ -6,6 +6,7 @@ from typing import Literal
 from zlib import crc32
 
 from icsd.models.catalogue import BACKBONES
+from icsd.models.names import label_of
 
 Line = Literal["-", "--", "-.", ":"]
 
@@ -128,5 +129,12 @@ def method_label(method: str) -> str:
 
 
 def network_label(network: str) -> str:
-    """``resnet18`` -> ResNet-18; unknown names stay as they are."""
-    return NETWORKS.get(network, network)
+    """``resnet18`` -> ResNet-18, ``smp:unet/resnet18`` -> U-Net (resnet18); a free name stays as it is."""
+    return NETWORKS.get(network) or label_of(network) or network
+
+
+def architecture_label(architecture: str, backbone: str) -> str:
+    """``deeplabv3plus`` on ``resnet18`` -> DeepLabV3+, ResNet-18; of a library's network its own name."""
+    if architecture == backbone:
+        return network_label(architecture)
+    return f"{network_label(architecture)}, {network_label(backbone)}"

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
+from icsd.models.names import portable
 from icsd.params import Params
 from icsd.runs import RunKey
 
 
 def teacher_key(params: Params) -> RunKey:
     """The dataset's teacher."""
-    return RunKey.teacher(params.dataset, backbone=params.networks.teacher.backbone, seed=params.teacher.seed)
+    network = params.networks.teacher
+    name = portable(network.library_name or network.backbone)
+    return RunKey.teacher(params.dataset, backbone=name, seed=params.teacher.seed)
 
 
 def student_keys(params: Params, methods: Sequence[str]) -> list[RunKey]:

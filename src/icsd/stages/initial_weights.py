@@ -8,22 +8,23 @@ into the inputs of their networks, decide which of these are trained again.
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
 
 from icsd.errors import UserError
 from icsd.files import sha256_of
-from icsd.params import Network, Params
-from icsd.runs import TEACHER, RunKey, main_root
-from icsd.stages.grid import student_keys, teacher_key
+from icsd.models.catalogue import BACKBONES
+from icsd.params import Params
+from icsd.runs import RunKey, main_root
+from icsd.stages.networks import (
+    architecture_of,
+    block_name,
+    description_of,
+    files_of_network,
+    network_of,
+    networks_of_grid,
+)
 
 LINKS = Path("configs") / "initial_weights"
 """The folder of links, from the root of the repository."""
-
-
-def network_of(params: Params, key: RunKey) -> Network:
-    """The block of a network's backbone."""
-    networks = params.networks
-    return networks.teacher if key.is_teacher else networks.students[cast(Any, key.network)]
 
 
 def source_of(params: Params, key: RunKey) -> bool | str:
@@ -34,9 +35,8 @@ def source_of(params: Params, key: RunKey) -> bool | str:
 
 def setting_of(params: Params, key: RunKey) -> str:
     """The key of params.yaml that says what a network starts from."""
-    place = TEACHER if key.is_teacher else f"students.{key.network}"
     own = network_of(params, key).pretrained
-    return "networks.pretrained" if own is None else f"networks.{place}.pretrained"
+    return "networks.pretrained" if own is None else f"{block_name(key)}.pretrained"
 
 
 def name_of(source: bool | str) -> bool | str:
@@ -70,10 +70,11 @@ def is_file(path: str) -> bool:
         return False
 
 
-def networks_of_grid(params: Params) -> dict[str, RunKey]:
-    """``teacher`` and each student's backbone -> one of its runs, which all start from the same."""
-    students = {key.network: key for key in student_keys(params, params.grid.methods[:1])}
-    return {TEACHER: teacher_key(params), **students}
+def digests_of_network(root: Path, params: Params, key: RunKey) -> dict[str, str]:
+    """Name -> SHA-256 of the files that decide what a network is: of its class, or of transformers."""
+    with_weights = source_of(params, key) is True
+    files = files_of_network(root, params, key, with_weights=with_weights)
+    return {name: sha256_of(file) for name, file in sorted(files.items())}
 
 
 def check_initial_weights(root: Path, params: Params) -> None:
@@ -89,17 +90,25 @@ def check_initial_weights(root: Path, params: Params) -> None:
 
 def _problems(root: Path, params: Params) -> Iterator[str]:
     from icsd.models.imagenet import check_imagenet  # imports torch
+    from icsd.models.networks import new_network
 
     for key in networks_of_grid(params).values():
-        network, setting = network_of(params, key), setting_of(params, key)
+        setting, block = setting_of(params, key), block_name(key)
+        source, described = located(root, source_of(params, key)), description_of(params, key)
         try:
-            check_imagenet(
-                key.network,
-                located(root, source_of(params, key)),
-                width=network.width,
-                output_stride=params.networks.output_stride,
-                setting=setting,
-            )
+            if described["backbone"] in BACKBONES:
+                check_imagenet(
+                    described["backbone"],
+                    source,
+                    width=described["width"],
+                    output_stride=described["output_stride"],
+                    setting=setting,
+                )
+            elif isinstance(source, str) or (source and described["name"].startswith(("hf:", "python:"))):
+                # What a library would download shows only when it is downloaded.
+                new_network(architecture_of(root, params, key), pretrained=source, setting=block)
+            elif described["backbone"]:
+                new_network(architecture_of(root, params, key), setting=block)
         except UserError as error:
             yield str(error)
         except (OSError, ValueError) as error:  # a path that no system can have
@@ -107,10 +116,13 @@ def _problems(root: Path, params: Params) -> Iterator[str]:
 
 
 def link_files(root: Path, params: Params) -> None:
-    """Make the folder hold a link to every file that a network of the grid starts from, and to no other."""
+    """Make the folder hold a link to every file that a network of the grid is made from, and to no other."""
     folder = root / LINKS
     sources = {located(root, source_of(params, key)) for key in networks_of_grid(params).values()}
     files = [Path(source).resolve() for source in sources if isinstance(source, str) and is_file(source)]
+    for key in networks_of_grid(params).values():
+        described = files_of_network(root, params, key, with_weights=source_of(params, key) is True)
+        files += [file.resolve() for file in described.values()]
     wanted = {_link_name(file): file for file in files if file.parent != folder.resolve()}
     for link in folder.glob("*"):
         if link.is_symlink() and link.name not in wanted:

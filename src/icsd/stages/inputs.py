@@ -12,7 +12,8 @@ from icsd.core.weighting import Alw
 from icsd.params import Params
 from icsd.runs import TEACHER, RunKey
 from icsd.stages.grid import teacher_key
-from icsd.stages.initial_weights import name_of, network_of, source_of
+from icsd.stages.initial_weights import name_of, source_of
+from icsd.stages.networks import numbers_of_network
 
 Values = dict[str, Any]
 _UNUSED: Mapping[str, set[str]] = {"sgd": set(), "adamw": {"momentum", "nesterov"}}
@@ -35,10 +36,7 @@ def numbers_of(params: Params, key: RunKey) -> Values:
         "data": params.data.model_dump(exclude={"source", "sources"}),
         "images": params.images.model_dump(),
         "network": {
-            "backbone": key.network,
-            "width": network_of(params, key).width,
-            "output_stride": params.networks.output_stride,
-            "dropout": params.networks.dropout,
+            **numbers_of_network(params, key),
             "pretrained": name_of(source_of(params, key)),
         },
         "training": training.model_dump(exclude=_UNUSED[training.optimizer]),
@@ -53,15 +51,20 @@ def numbers_of(params: Params, key: RunKey) -> Values:
 
 
 def inputs_of_stages(
-    params: Params, *, of_methods: Mapping[str, Values], initial_weights: Mapping[str, str | None]
+    params: Params,
+    *,
+    of_methods: Mapping[str, Values],
+    initial_weights: Mapping[str, str | None],
+    of_networks: Mapping[str, Mapping[str, str]],
 ) -> dict[Path, Values]:
     """The file of every stage, relative to the folder of validated parameters -> its content.
 
     Args:
         params: The whole tree.
         of_methods: What else determines the students of a method: digests of its source files, its tuning.
-        initial_weights: ``teacher`` or a student's backbone -> digest of the file that it starts from; None
+        initial_weights: ``teacher`` or a student's name -> digest of the file that it starts from; None
             without one.
+        of_networks: The same names -> digests of the files that decide what the network is, by their names.
     """
     data, grid = params.data, params.grid
     dataset = {"dataset": params.dataset}
@@ -75,6 +78,7 @@ def inputs_of_stages(
         "teacher": {
             "numbers": numbers_of(params, teacher_key(params)),
             "initial_weights": initial_weights[TEACHER],
+            **_files(of_networks.get(TEACHER)),
         },
         "evaluate_teacher": evaluation,
         "evaluate_students": evaluation | {"students": grid.students, "seeds": grid.seeds},
@@ -88,6 +92,11 @@ def inputs_of_stages(
             files[f"students/{method}/{student}"] = {
                 "numbers": numbers,
                 "initial_weights": initial_weights[student],
+                **_files(of_networks.get(student)),
                 **of_methods[method],
             }
     return {Path(f"{name}.json"): content for name, content in files.items()}
+
+
+def _files(digests: Mapping[str, str] | None) -> Values:
+    return {"network_files": dict(digests)} if digests else {}

@@ -14,7 +14,7 @@ from icsd.records import Provenance
 from icsd.runs import RunKey, data_folder
 from icsd.stages.code import code_of_method, code_of_training
 from icsd.stages.grid import teacher_key
-from icsd.stages.initial_weights import digest_of_file
+from icsd.stages.initial_weights import digest_of_file, digests_of_network
 
 
 def provenance_of(root: Path, params: Params, key: RunKey, *, data: PreparedData | None = None) -> Provenance:
@@ -35,7 +35,7 @@ def provenance_of(root: Path, params: Params, key: RunKey, *, data: PreparedData
             f"{teacher.relative_to(root)}: there is no teacher yet; run `dvc repro train_teacher`"
         )
     return Provenance(
-        code=code_of(params, key),
+        code=code_of(params, key) | digests_of_network(root, params, key),
         data=(data or PreparedData(root / data_folder(params.dataset))).digest,
         teacher=sha256_of(teacher) if teacher else None,
         pretrained=digest_of_file(root, params, key),

@@ -17,10 +17,11 @@ from icsd.stages.execution import RESOLVED, params_of_execution
 from icsd.stages.initial_weights import (
     check_initial_weights,
     digest_of_file,
+    digests_of_network,
     link_files,
-    networks_of_grid,
 )
 from icsd.stages.inputs import inputs_of_stages
+from icsd.stages.networks import check_networks, networks_of_grid
 from icsd.yaml_files import yaml_text
 
 
@@ -94,12 +95,12 @@ def validate(root: Path, *, show: bool) -> None:
     params = check_tree(root, tree, source)
     if show:
         print(yaml_text(params.model_dump()), end="")
+    networks = networks_of_grid(params)
     inputs = inputs_of_stages(
         params,
         of_methods=_of_methods(root, params),
-        initial_weights={
-            name: digest_of_file(root, params, key) for name, key in networks_of_grid(params).items()
-        },
+        initial_weights={name: digest_of_file(root, params, key) for name, key in networks.items()},
+        of_networks={name: digests_of_network(root, params, key) for name, key in networks.items()},
     )
     with folder_written_whole(root / validated_folder(params.dataset)) as folder:
         write_json(folder / RESOLVED, tree)
@@ -117,10 +118,11 @@ def check_tree(root: Path, tree: Mapping[str, Any], source: str) -> Params:
     params: Params
     params, _ = _together(partial(parse_params, tree, source), partial(_check_methods, tree.get("methods")))
     link_files(root, params)
-    _, params, _ = _together(
+    _, params, *_ = _together(
         partial(_checked, params),
         partial(chosen_params, root, params),
         partial(check_initial_weights, root, params),
+        partial(check_networks, root, params),
     )
     return params
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from icsd.core.logits import cross_entropy
+from icsd.core.logits import cross_entropy, resized
 from icsd.core.supervision import AUXILIARY
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ class Distiller(nn.Module):
     """Everything trainable in one ``forward``, so that DDP sees all of it.
 
     The teacher is kept outside the module tree: it is never trained, wrapped, switched to training mode or
-    saved, and runs without autograd. Without a method it does not run at all.
+    saved, and runs without autograd. Without a method it does not run at all. Its maps come to the
+    size of the student's where the two networks have maps of different sizes.
 
     Args:
         student: Network whose ``forward`` returns taps, ``logits`` among them.
@@ -73,9 +74,8 @@ class Distiller(nn.Module):
             with torch.no_grad():  # not inference_mode: methods may multiply by the teacher's tensors
                 teacher_taps = self._teacher[0](images)
             with torch.autocast(images.device.type, enabled=False):
-                terms |= self.method(
-                    {name: taps[name].float() for name in self.method.taps},
-                    {name: teacher_taps[name].float() for name in self.method.taps},
-                    labels,
-                )
+                ours = {name: taps[name].float() for name in self.method.taps}
+                # The one place where maps of different sizes meet: the student's size counts.
+                theirs = {name: resized(teacher_taps[name].float(), ours[name]) for name in ours}
+                terms |= self.method(ours, theirs, labels)
         return terms

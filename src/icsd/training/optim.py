@@ -24,7 +24,7 @@ def build_optimizer(
     Every group has a ``lr_factor``, by which ``set_lr`` multiplies the rate.
 
     Args:
-        student: Whose parameters named ``backbone.`` are the backbone.
+        student: Its ``backbone_prefixes`` say how the names of the backbone's parameters begin.
         method: Its adapters train with the head; None without.
         name: ``sgd``, as published, or ``adamw`` (Loshchilov and Hutter, ICLR 2019), whose β is torch's.
         lr: Of the backbone.
@@ -33,8 +33,9 @@ def build_optimizer(
         nesterov: Of SGD.
         weight_decay: SGD adds it to the gradient; AdamW shrinks the weights by ``lr * weight_decay`` a step.
     """
-    backbone = [p for name, p in student.named_parameters() if name.startswith("backbone.")]
-    head = [p for name, p in student.named_parameters() if not name.startswith("backbone.")]
+    prefixes = getattr(student, "backbone_prefixes", ("backbone.",))
+    backbone = [p for name, p in student.named_parameters() if name.startswith(prefixes)]
+    head = [p for name, p in student.named_parameters() if not name.startswith(prefixes)]
     adapters = list(method.parameters()) if method is not None else []
     groups = [
         {"params": backbone, "lr_factor": 1.0},

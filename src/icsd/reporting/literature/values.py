@@ -120,10 +120,15 @@ def matching_value(results: Results, student: str, method: str, metric: str = "m
     training = next((run.training for run in runs if run.training), None)
     teacher = results.teacher.training
     same = all(
-        known is None or (known.network.backbone, known.network.width) == (row[role], 1.0)
+        known is None or _built(known) == ("deeplabv3plus", row[role], 1.0)
         for role, known in (("student", training), ("teacher", teacher))
     )
     return row | {"deviations": "; ".join(deviations(row, training))} if same else None
+
+
+def _built(training: TrainRecord) -> tuple[str, str, float]:
+    network = training.network
+    return network.architecture, network.backbone, network.width
 
 
 def deviations(row: Row, training: TrainRecord | None = None) -> list[str]:

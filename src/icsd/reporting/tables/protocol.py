@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from icsd.records import TrainRecord
+from icsd.records import NetworkRecord, TrainRecord
 from icsd.reporting.results import Results, Run
-from icsd.reporting.style import network_label
+from icsd.reporting.style import architecture_label
 from icsd.reporting.tables.cells import Display
 from icsd.reporting.tables.columns import texts_display
 from icsd.reporting.tables.merging import merged
@@ -69,8 +69,8 @@ def _trained(training: TrainRecord) -> dict[str, str]:
     return {
         "Training images": str(training.num_train_images),
         "Validation images": str(training.num_validation_images),
-        "Network": f"DeepLabV3+, {network_label(network.backbone)}, width {network.width:g}",
-        "Output stride": str(network.output_stride),
+        "Network": _network(network),
+        **({} if network.output_stride is None else {"Output stride": str(network.output_stride)}),
         "Initial weights": _initial_weights(training),
         "Optimiser": f"{_optimiser(training)}, poly schedule per iteration",
         "Epochs": str(training.epochs),
@@ -80,6 +80,11 @@ def _trained(training: TrainRecord) -> dict[str, str]:
         "Weights reported": "last epoch" if training.selected == "last" else f"best on validation{epoch}",
         **({"Weights of loss terms": str(training.weights_source)} if has_terms(training) else {}),
     }
+
+
+def _network(network: NetworkRecord) -> str:
+    label = architecture_label(network.architecture, network.backbone)
+    return f"{label}, width {network.width:g}" if network.architecture != network.backbone else label
 
 
 def _initial_weights(training: TrainRecord) -> str:

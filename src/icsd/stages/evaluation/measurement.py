@@ -16,8 +16,8 @@ from icsd.data.transforms import prepare
 from icsd.errors import UserError
 from icsd.evaluation.measuring import Evaluated, evaluate, evenly_spread
 from icsd.files import sha256_of
+from icsd.models.contract import Network
 from icsd.models.cost import flops, parameters
-from icsd.models.deeplab import DeepLabV3Plus
 from icsd.models.weights import load_network
 from icsd.params import Params
 from icsd.records import MetricsRecord
@@ -30,7 +30,7 @@ from icsd.stages.grid import teacher_key
 class Teacher:
     """The network with which students are compared."""
 
-    network: DeepLabV3Plus
+    network: Network
     sha256: str
 
 
@@ -72,7 +72,7 @@ class Evaluation:
 class Measurement:
     """A network on the reported split: the content of metrics.json, and the arrays behind it."""
 
-    network: DeepLabV3Plus
+    network: Network
     record: MetricsRecord
     arrays: Evaluated
 
@@ -139,7 +139,7 @@ def measure(evaluation: Evaluation, key: RunKey) -> Measurement:
 
 
 def _record(
-    evaluation: Evaluation, key: RunKey, network: DeepLabV3Plus, arrays: Evaluated, *, weights_sha256: str
+    evaluation: Evaluation, key: RunKey, network: Network, arrays: Evaluated, *, weights_sha256: str
 ) -> MetricsRecord:
     """The content of metrics.json; docs/results.md describes it."""
     params, classes, input_shape = evaluation.params, evaluation.classes, evaluation.input_shape

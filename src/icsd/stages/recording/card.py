@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from icsd.records import MetricsRecord, TrainRecord
+from icsd.records import MetricsRecord, NetworkRecord, TrainRecord
 from icsd.reporting.page.answer import verdict
 from icsd.reporting.results import Run
-from icsd.reporting.style import method_label, network_label
+from icsd.reporting.style import architecture_label, method_label, network_label
 
 Row = Mapping[str, Any]
 WEAK = 0.05
@@ -66,10 +66,17 @@ def _protocol(training: TrainRecord) -> str:
     return (
         f"{training.num_train_images} training images, {training.num_validation_images} for validation; "
         f"{training.epochs} epochs, batch {training.batch}, "
-        f"crop {training.crop[0]} × {training.crop[1]}, {start}, width {training.network.width:g}, "
-        f"output stride {training.network.output_stride}; "
+        f"crop {training.crop[0]} × {training.crop[1]}, {start}, "
+        f"{_network(training.network)}; "
         f"weights of the loss: {training.weights_source or 'none'}. The run has all parameters."
     )
+
+
+def _network(network: NetworkRecord) -> str:
+    label = architecture_label(network.architecture, network.backbone)
+    if network.architecture == network.backbone:
+        return label
+    return f"{label}, width {network.width:g}, output stride {network.output_stride}"
 
 
 def _limits(metrics: MetricsRecord, training: TrainRecord | None, *, num_seeds: int) -> list[str]:

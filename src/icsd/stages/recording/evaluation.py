@@ -1,5 +1,6 @@
 """What an evaluation adds to the MLflow run of a network: its scores, and the network as a loadable model."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +59,8 @@ def record_measurement(
 
 def model_name(key: RunKey) -> str:
     """What MLflow calls a network's model; it allows no punctuation that an address would need."""
-    return f"{key.method}-{key.network}-seed{key.seed}"
+    network = re.sub(r"[^A-Za-z0-9_-]+", "_", key.network)  # a teacher's may be that of a library
+    return f"{key.method}-{network}-seed{key.seed}"
 
 
 def scores(record: MetricsRecord) -> Iterator[tuple[str, float]]:

@@ -154,7 +154,7 @@ def _tags(root: Path, params: Params, run: Run, scores: Scores, images: str) -> 
 
 def _description(dataset: str, student: str) -> str:
     return (
-        f"{network_label(student)} (DeepLabV3+) on {dataset}: one version per method and training, the "
+        f"{network_label(student)} on {dataset}: one version per method and training, the "
         "network of the first seed. Each method's latest version has an alias. `champion` starts at the "
         "student alone and moves only to a method whose difference to it the report establishes (seeds and "
         f"images, corrected for all pairs); the tag {Tag.CHAMPION_REASON} says why it is where it is."

@@ -1,7 +1,7 @@
 """One network to train: its name, and every number that determines it."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -24,7 +24,6 @@ class Job:
         params: The whole tree.
         key: Which network it is.
         training: Its block of the tree: ``teacher`` or ``train``.
-        width: Of its backbone.
         block: The method's block, as it stands in params.yaml; without weights for the teacher.
         weights_source: Where the weights of the method's terms come from, in words; see
             ``icsd.stages.tuned_weights``.
@@ -33,7 +32,6 @@ class Job:
     params: Params
     key: RunKey
     training: Training
-    width: float
     block: dict[str, Any]
     weights_source: str | None = None
 
@@ -55,14 +53,12 @@ class Job:
 
 def teacher_job(params: Params) -> Job:
     """The teacher that params.yaml describes."""
-    width = params.networks.teacher.width
-    return Job(params, teacher_key(params), params.teacher, width, {"alw": False, "weights": {}})
+    return Job(params, teacher_key(params), params.teacher, {"alw": False, "weights": {}})
 
 
 def student_job(params: Params, key: RunKey) -> Job:
     """A student whose method and backbone have their blocks in params.yaml."""
-    width = params.networks.students[cast(Any, key.network)].width
-    return Job(params, key, params.train, width, params.methods[key.method].block)
+    return Job(params, key, params.train, params.methods[key.method].block)
 
 
 def identity_of(job: Job, provenance: Provenance) -> str:

@@ -19,6 +19,7 @@ from icsd.records import CostRecord, GitRecord, MlflowRecord, NetworkRecord, Tra
 from icsd.runs import main_root
 from icsd.stages.device import device_name
 from icsd.stages.initial_weights import name_of, source_of
+from icsd.stages.networks import numbers_of_network
 from icsd.stages.training.process import Run
 from icsd.stages.training.setup import Setup
 from icsd.training.loop import Progress, Row
@@ -65,9 +66,7 @@ def _train_record(
         kind="teacher" if key.is_teacher else "student",
         dataset=params.dataset,
         method=None if key.is_teacher else key.method,
-        network=NetworkRecord(
-            backbone=key.network, width=job.width, output_stride=params.networks.output_stride
-        ),
+        network=NetworkRecord.model_validate(numbers_of_network(params, key)),
         seed=key.seed,
         pretrained=name_of(source_of(params, key)),
         epochs=job.training.epochs,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from icsd.core.weighting import term_weights
 from icsd.errors import UserError, did_you_mean
@@ -44,7 +44,7 @@ def train_student(root: Path, *, method: str, student: str, seed: int) -> None:
     params = checked_params(root)
     for name, blocks, path in (
         (method, params.methods, "methods"),
-        (student, cast(dict[str, Any], params.networks.students), "networks.students"),
+        (student, params.networks.students, "networks.students"),
     ):
         if name not in blocks:
             raise UserError(

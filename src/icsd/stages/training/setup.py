@@ -20,9 +20,11 @@ from icsd.data.subsets import chosen_images
 from icsd.data.transforms import augment, prepare
 from icsd.errors import UserError
 from icsd.methods import build_method
-from icsd.models.deeplab import DeepLabV3Plus, build_network
+from icsd.models.contract import Network
+from icsd.models.networks import new_network
 from icsd.models.weights import load_network
 from icsd.stages.initial_weights import located, source_of
+from icsd.stages.networks import architecture_of, block_name
 from icsd.stages.training.job import Job
 from icsd.stages.training.process import Run
 from icsd.training.distiller import Distiller
@@ -52,9 +54,9 @@ class Setup:
     validate: Validate | None
 
     @property
-    def student(self) -> DeepLabV3Plus:
+    def student(self) -> Network:
         """The network whose weights are the result; the teacher itself in the teacher's own run."""
-        return cast(DeepLabV3Plus, self.distiller.student)
+        return cast(Network, self.distiller.student)
 
 
 def set_up(run: Run) -> Setup:
@@ -90,16 +92,14 @@ def set_up(run: Run) -> Setup:
 
 
 def _build_distiller(run: Run) -> Distiller:
-    """Networks and method; initial weights depend on seed and backbone alone, so all methods share them."""
+    """Networks and method; initial weights depend on seed and network alone, so all methods share them."""
     job, params, key = run.job, run.job.params, run.job.key
     torch.manual_seed(seed_at(key.seed, "init", key.network))
-    student = build_network(
-        key.network,
-        num_classes=params.data.classes,
-        width=job.width,
-        output_stride=params.networks.output_stride,
-        dropout=params.networks.dropout,
+    student = new_network(
+        architecture_of(run.root, params, key),
         pretrained=located(run.root, source_of(params, key)),
+        dropout=params.networks.dropout,
+        setting=block_name(key),
     )
     auxiliary = next(iter(job.training.label_terms), None)
     distiller = partial(Distiller, student, class_weights=_class_weights(run), auxiliary=auxiliary)

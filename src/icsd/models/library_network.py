@@ -1,0 +1,162 @@
+"""A network of another library, or of anybody's, as one of this project: its maps as taps."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from icsd.core.logits import upsample
+from icsd.errors import UserError, some
+from icsd.models.contract import Architecture, Network, renormalise
+from icsd.models.names import TAPS
+
+Run = Callable[[nn.Module, Tensor], dict[str, Tensor]]
+"""Takes the library's network and its images, and returns the maps that it gives by itself."""
+PROBES = (128, 512)
+"""Pixels per side of the image that tells the widths of the taps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    """A network as its library builds it, and how to use it.
+
+    Attributes:
+        module: The network.
+        run: See ``Run``.
+        multiple: Height and width must be multiples of it.
+        taps: Tap -> path of the module whose output it is, of the maps that ``run`` does not return.
+        backbone: The modules that train at the backbone's learning rate.
+    """
+
+    module: nn.Module
+    run: Run
+    multiple: int = 1
+    taps: Mapping[str, str] = field(default_factory=dict)
+    backbone: tuple[str, ...] = ()
+
+
+class LibraryNetwork(Network):
+    """A network around ``inner``, whose sizes and normalisation are its own affair.
+
+    Images whose sides the network cannot take are padded with the mean colour at the end, and the maps are
+    cropped back. There, the logits are upsampled first, so that they lie on the image exactly.
+
+    Args:
+        architecture: What it is built from.
+        inner: The network of the library.
+
+    Raises:
+        UserError: A tap names no module, or one without a map.
+    """
+
+    def __init__(self, architecture: Architecture, inner: Inner) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.network = inner.module
+        self.normalise = renormalise(architecture.normalisation)
+        self.run, self.multiple = inner.run, inner.multiple
+        self.paths = {**inner.taps, **(architecture.taps or {})}
+        self.backbone_prefixes = tuple(f"network.{part}." for part in inner.backbone)
+        _check_paths(inner.module, self.paths)
+        self.channels = self._widths()
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Tensor]:
+        """The taps of a batch of normalised images: those that the network has."""
+        size = images.shape[-2:]
+        padded, is_padded = self._padded(self.normalise(images))
+        with _outputs_of(self.network, self.paths) as seen:
+            found = self.run(self.network, padded)
+        maps = found | seen
+        taps = {name: maps[name] for name in TAPS if name in maps}
+        return _cropped(taps, padded.shape[-2:], size) if is_padded else taps
+
+    def _padded(self, images: Tensor) -> tuple[Tensor, bool]:
+        height, width = images.shape[-2:]
+        exporting = torch.compiler.is_exporting()  # for images of any size: nothing may depend on one
+        if self.multiple == 1 or not (exporting or height % self.multiple or width % self.multiple):
+            return images, False
+        return F.pad(images, [0, -width % self.multiple, 0, -height % self.multiple]), True
+
+    def _widths(self) -> dict[str, int]:
+        was_training = self.training
+        self.eval()
+        try:
+            taps = self._probed(PROBES[0])
+        except RuntimeError:  # too small for some pyramids
+            taps = self._probed(PROBES[1])
+        self.train(was_training)
+        classes = self.architecture.num_classes
+        if "logits" not in taps or taps["logits"].shape[1] != classes:
+            found = f"{taps['logits'].shape[1]} channels" if "logits" in taps else "none"
+            raise UserError(f"the logits must have {classes} channels, one per class; there are {found}")
+        return {name: value.shape[1] for name, value in taps.items()}
+
+    @torch.no_grad()
+    def _probed(self, side: int) -> dict[str, Tensor]:
+        taps: dict[str, Tensor] = self(
+            torch.zeros(1, 3, side, side, device=next(self.network.parameters()).device)
+        )
+        return taps
+
+
+def as_map(value: object, where: str) -> Tensor:
+    """An output as a map [B, C, h, w]; of several, the first.
+
+    Raises:
+        UserError: It is none.
+    """
+    first = value[0] if isinstance(value, tuple | list) and value else value
+    if not isinstance(first, Tensor) or first.ndim != 4:
+        shape = f"shape {list(first.shape)}" if isinstance(first, Tensor) else type(first).__name__
+        raise UserError(f"{where} gives no map of shape [batch, channels, height, width], but {shape}")
+    return first
+
+
+def _check_paths(module: nn.Module, paths: Mapping[str, str]) -> None:
+    known = {name for name, _ in module.named_modules() if name}
+    for tap, path in paths.items():
+        if path not in known:
+            top = [name for name, _ in module.named_children()]
+            parent = path.rpartition(".")[0]
+            near = [name for name in known if name.rpartition(".")[0] == parent] if parent in known else top
+            raise UserError(f"taps.{tap}: there is no module {path!r}; there is {some(near, len(near))}")
+
+
+@contextmanager
+def _outputs_of(module: nn.Module, paths: Mapping[str, str]) -> Iterator[dict[str, Tensor]]:
+    """Tap -> output of its module, filled while the module runs."""
+    seen: dict[str, Tensor] = {}
+
+    def keep(tap: str, path: str, _module: nn.Module, _inputs: object, output: object) -> None:
+        seen[tap] = as_map(output, f"taps.{tap}: the module {path}")
+
+    # For one call: a hook that stays would be copied with the module, and fill the original's maps.
+    handles = [
+        module.get_submodule(path).register_forward_hook(partial(keep, tap, path))
+        for tap, path in paths.items()
+    ]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _cropped(taps: dict[str, Tensor], padded: torch.Size, size: torch.Size) -> dict[str, Tensor]:
+    """The maps of a padded image, without what lies in the padding."""
+    logits = upsample(taps["logits"], padded)[..., : size[0], : size[1]]
+    if torch.compiler.is_exporting():  # what asks for features has images of known sizes
+        return {"logits": logits}
+    cropped = {}
+    for name, value in taps.items():
+        rows, columns = (
+            -(-side * cells // whole)
+            for side, cells, whole in zip(size, value.shape[-2:], padded, strict=True)
+        )
+        cropped[name] = value[..., :rows, :columns]
+    return cropped | {"logits": logits}

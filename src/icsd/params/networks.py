@@ -1,0 +1,62 @@
+"""The block ``networks``: what teacher and students are."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from icsd.models.names import DEEPLAB, checked_architecture, checked_backbone
+from icsd.params.block import Block, Name
+
+Architecture = Annotated[str, AfterValidator(checked_architecture)]
+Backbone = Annotated[str, AfterValidator(checked_backbone)]
+Tap = Literal["stage1", "stage2", "stage3", "stage4", "aspp", "decoder"]
+
+
+class Normalisation(Block):
+    """What a network expects its images to be normalised with, for pixel values in [0, 1]."""
+
+    mean: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=3)]
+    std: Annotated[list[Annotated[float, Field(ge=0.001, le=1)]], Field(min_length=3, max_length=3)]
+
+
+class Network(Block):
+    """A network; what is None has the value of all networks, or that of its library.
+
+    Attributes:
+        architecture: DeepLabV3+, or a network of a library; see ``icsd.models.names``.
+        backbone: Of DeepLabV3+; None for the student's name.
+        width: Factor on the channel counts of DeepLabV3+; 1.0 is the published network.
+        pretrained: What it starts from; None for that of all networks.
+        normalisation: What it expects; None for ImageNet's mean and standard deviation.
+        output_stride: Of its deepest map; None for that of all networks.
+        taps: Tap -> path of a module in a library's network, where the network needs to be told.
+    """
+
+    architecture: Architecture | None = None
+    backbone: Backbone | None = None
+    width: Annotated[float, Field(ge=0.01, le=2)] = 1.0
+    pretrained: bool | str | None = None
+    normalisation: Normalisation | None = None
+    output_stride: Literal[8, 16, 32] | None = None
+    taps: Annotated[dict[Tap, str], Field(min_length=1)] | None = None
+
+    @property
+    def library_name(self) -> str | None:
+        """The architecture where it is that of a library; None for DeepLabV3+."""
+        return None if self.architecture in (None, DEEPLAB) else self.architecture
+
+
+class TeacherNetwork(Network):
+    """The teacher, which has no name that could be its backbone."""
+
+    backbone: Backbone
+
+
+class Networks(Block):
+    """The teacher and the students, which have any names."""
+
+    output_stride: Literal[8, 16]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    pretrained: bool | str
+    teacher: TeacherNetwork
+    students: dict[Name, Network]
