@@ -51,7 +51,7 @@ ALLOWED = {
     },
     "commands": {
         *("core", "data", "datasets", "models", "params", "reporting", "tracking", "training", *GROUND),
-        *("stages", "stages.evaluation", "stages.training"),
+        *("stages", "stages.evaluation", "stages.recording", "stages.training"),
     },
 }
 

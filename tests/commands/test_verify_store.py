@@ -9,6 +9,7 @@ from icsd.commands.verify.checks import State
 from icsd.commands.verify.store import check_store
 from icsd.files import write_json
 from icsd.runs import RunKey
+from icsd.tracking import Tag
 from icsd.tracking.store import local_database, open_client
 
 # MLflow 3.17's own queries use a loader that SQLAlchemy 2.1 deprecates.
@@ -49,12 +50,12 @@ def recorded(tmp_path_factory):
     return root
 
 
-def write_cost(root, run_id):
+def write_cost(root, run_id, *, key=None):
     content = {
         **dict.fromkeys(("seconds_training", "seconds_per_epoch", "images_per_second"), 1.0),
         **dict.fromkeys(("device", "machine", "torch", "started", "finished"), "-"),
         **{"peak_memory_mb": None, "extra_parameters": 0, "resumed": 0, "git": None},
-        "mlflow": {"experiment": "icsd-shapes", "run_id": run_id},
+        "mlflow": {"experiment": "icsd-shapes", "run_id": run_id, "key": key},
         "state": ".state/runs/kd",
     }
     write_json(root / KEY.cost, content)
@@ -129,6 +130,14 @@ def test_a_run_that_was_deleted_is_named(root):
     sql(root, "update runs set lifecycle_stage = 'deleted'")
     [line] = findings(root)["runs"][1]
     assert "was deleted in MLflow" in line
+
+
+def test_a_run_that_had_no_id_when_its_training_ended_is_found_by_its_key(root):
+    sql(root, "insert into tags (key, value, run_uuid) values (?, ?, ?)", Tag.KEY, "k" * 32, run_id_of(root))
+    write_cost(root, None, key="k" * 32)
+    assert findings(root) == {}
+    write_cost(root, None, key="j" * 32)
+    assert "this training has not reached MLflow" in findings(root)["runs"][1][0]
 
 
 def test_a_training_that_never_reached_the_store_is_named(root):

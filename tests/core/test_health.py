@@ -2,7 +2,7 @@
 
 import pytest
 
-from icsd.core.health import in_percent
+from icsd.core.health import DOMINANT_SHARE, NEGLIGIBLE_SHARE, in_percent
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,7 @@ from icsd.core.health import in_percent
 )
 def test_a_share_is_written_in_percent_without_an_exponent(share: float, text: str):
     assert in_percent(share) == text
+
+
+def test_a_term_is_named_below_one_percent_and_above_ninety():
+    assert (in_percent(NEGLIGIBLE_SHARE), in_percent(DOMINANT_SHARE)) == ("1 %", "90 %")

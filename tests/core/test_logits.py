@@ -68,3 +68,10 @@ def test_ce_of_a_batch_without_labels_is_zero_and_has_a_gradient() -> None:
     assert value.item() == 0.0
     assert logits.grad is not None
     assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_one_pixel_of_a_light_class_counts_as_it_does_without_weights() -> None:
+    logits, labels = torch.randn(1, 3, 4, 4), torch.full((1, 4, 4), IGNORE)
+    labels[0, 1, 2] = 2
+    weighted = cross_entropy(logits, labels, torch.tensor([1.0, 1.0, 0.25]))
+    torch.testing.assert_close(weighted, cross_entropy(logits, labels))

@@ -159,3 +159,8 @@ def test_class_weights_follow_their_papers():
 def test_without_any_label_class_weights_are_finite(kind):
     nothing = np.zeros(3, dtype=np.int64)
     assert class_weights(kind, nothing, nothing).isfinite().all()
+
+
+def test_a_single_pixel_is_all_that_there_is():
+    weights = class_weights("inverse_log", np.array([1, 0]), np.array([1, 0]))
+    assert weights.tolist() == pytest.approx([1 / math.log(2.02), 1 / math.log(1.02)])

@@ -148,3 +148,8 @@ def test_the_defaults_of_a_decay_are_those_of_the_documentation() -> None:
         "steps": (None, 1, None),
         "constant": (None, 0, 1),
     }
+
+
+@pytest.mark.parametrize("epoch", [0, 3, 9])
+def test_without_a_decay_the_teacher_keeps_all_of_its_weight(epoch: int) -> None:
+    assert alpha(epoch, epochs=10, decay="none") == 0

@@ -192,3 +192,10 @@ def test_released_survives_extreme_logits() -> None:
     student = (logits(2, 3, 5, 5).sign() * 1e4).float().requires_grad_()
     value = released_loss(student, logits(2, 3, 5, 5, seed=1).float())
     assert torch.autograd.grad(value, student)[0].isfinite().all()
+
+
+def test_the_temperature_divides_the_logits_of_the_released_form() -> None:
+    student = logits(2, 3, 5, 5)
+    torch.testing.assert_close(
+        released_matrix(student, temperature=4.0), released_matrix(student / 4), rtol=1e-6, atol=1e-9
+    )

@@ -1,8 +1,12 @@
 """The weights of the literature, converted as docs/methods.md says: each is a citation."""
 
+import inspect
+
 import pytest
+from tests.imports import ROOT
 
 from icsd.methods import METHODS
+from icsd.yaml_files import read_yaml
 
 PUBLISHED = {
     "kd": {"kd": 1.0},
@@ -34,3 +38,13 @@ def test_weights_are_those_of_the_literature(name: str) -> None:
 
 def test_every_method_is_listed() -> None:
     assert {name for name, method in METHODS.items() if method} == set(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_methods_own_defaults_are_the_numbers_of_its_block(name: str) -> None:
+    block = read_yaml(ROOT / "params.yaml")["methods"][name]
+    method = METHODS[name]
+    assert method is not None
+    given = inspect.signature(method).parameters.values()
+    defaults = {each.name: each.default for each in given if each.default is not each.empty}
+    assert defaults == {key: value for key, value in block.items() if key not in ("alw", "weights")}

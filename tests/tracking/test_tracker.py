@@ -1,4 +1,4 @@
-import os
+import math
 import shutil
 import signal
 import time
@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 
 from icsd.tracking import NullTracker, Tracker, delivery, open_parent, open_tracker
 from icsd.tracking import opening as opening_module
+from icsd.tracking import tracker as tracker_module
 from icsd.tracking.journal import journal_lock
+from icsd.tracking.patience import PATIENCE
 from icsd.tracking.store import open_client
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ def test_the_stage_and_experiment_of_dvc_are_tags(
     assert tags["icsd.dvc_experiment"] == "cosine"
 
 
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -92,10 +95,18 @@ def test_the_run_ends_as_its_process_does(
     assert run_of(root, tracker).info.status == status
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed run, too, waits for the end of its delivery, however busy the machine is."""
+    monkeypatch.setattr(tracker_module, "_SECONDS_TO_END_WHEN_KILLED", None)
+    monkeypatch.setattr(PATIENCE, "seconds", math.inf)
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_sigterm_ends_the_run_as_killed_and_restores_the_handler(track: Track, root: Path) -> None:
     tracker = track()
     with pytest.raises(SystemExit), tracker:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # to this thread: its handler has run when the call returns
     assert run_of(root, tracker).info.status == "KILLED"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 

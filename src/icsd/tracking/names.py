@@ -41,6 +41,8 @@ class Tag:
     LOSS_HEALTH = "icsd.loss_health"
     # Registered models
     WEIGHTS_SHA256 = "icsd.weights_sha256"
+    TRAINED_FROM = "icsd.trained_from"
+    """Digest of what determined the network: numbers, data, code, initial weights, its teacher's, too."""
     MIOU_BY_SEED = "icsd.miou_by_seed"
     IMAGES = "icsd.images"
     """Digest of the images and classes that a score was measured on."""

@@ -13,7 +13,8 @@ from icsd.errors import UserError
 from icsd.files import sha256_of
 from icsd.records import CostRecord, read_record
 from icsd.runs import RunKey, main_root
-from icsd.tracking import run_id_in
+from icsd.stages.recording.evaluation import recorded_run
+from icsd.tracking import run_id_of_key
 from icsd.tracking.store import local_database, open_client, store_lock
 
 if TYPE_CHECKING:
@@ -78,9 +79,10 @@ def _run_of(client: "MlflowClient", root: Path, key: RunKey) -> "Run":
     """
     from mlflow.exceptions import MlflowException
 
-    cost = read_record(root / key.cost, CostRecord)
-    run_id = cost.mlflow.run_id if cost.mlflow else None
-    run_id = run_id or run_id_in(main_root(root) / cost.state / "tracking")
+    trained = recorded_run(read_record(root / key.cost, CostRecord))
+    run_id = trained.run_id if trained else None
+    if trained and run_id is None:
+        run_id = run_id_of_key(client, trained.experiment, trained.key)
     if run_id is None:
         raise UserError(f"{key.cost}: this training has not reached MLflow; {_SEND}")
     try:

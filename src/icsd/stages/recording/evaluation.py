@@ -85,8 +85,13 @@ def run_of(cost: Path) -> MlflowRecord | None:
     except UserError as error:
         print(f"warning: these scores do not reach MLflow: {error}", flush=True)
         return None
-    if record.mlflow is None or record.mlflow.run_id:
-        return record.mlflow
+    return recorded_run(record)
+
+
+def recorded_run(cost: CostRecord) -> MlflowRecord | None:
+    """The MLflow run in a network's costs, with its id or the key that leads to it; None without either."""
+    if cost.mlflow is None or cost.mlflow.run_id:
+        return cost.mlflow
     # A run that was trained while the server was away gets its id when it is delivered, after the file.
-    run_id = tracking.run_id_in(main_root() / record.state / "tracking")
-    return record.mlflow.model_copy(update={"run_id": run_id}) if run_id or record.mlflow.key else None
+    run_id = tracking.run_id_in(main_root() / cost.state / "tracking")
+    return cost.mlflow.model_copy(update={"run_id": run_id}) if run_id or cost.mlflow.key else None

@@ -79,7 +79,7 @@ def _register(
             name,
             run_id=run_id,
             weights_sha256=runs[0].metrics.weights_sha256 if runs[0].metrics else "",
-            tags=_tags(root, params, runs[0], own, images),
+            tags=_tags(root, params, runs[0], own, images) | _trained_from(results, runs[0]),
             card=model_card(name, runs, rows[method]),
         )
         if version is not None:
@@ -96,25 +96,47 @@ def _name_champion(
     differences: Differences,
     images: str,
 ) -> None:
-    """Move the alias if a challenger is better; the student alone is the first champion."""
+    """Move the alias if a challenger is better; the student alone is the first champion.
+
+    A network that was trained again from the same, on another machine perhaps, is the same champion.
+    """
     champion = registry.champion(name)
     if champion is None:
         champion = versions[ALONE if ALONE in versions else next(iter(versions))]
         registry.alias(name, tracking.CHAMPION, champion.number)
     method = champion.tags[Tag.METHOD]
+    now = versions.get(method)
     if champion.tags.get(Tag.IMAGES) != images:
         reason = f"{method_label(method)} stays: it was measured on other images or classes"
         decision = Decision(None, reason)
-    elif method not in versions or versions[method].number != champion.number:
-        reason = f"{method_label(method)} stays, untested: its scores on each image are not part of this grid"
-        decision = Decision(None, reason)
+    elif now is None or not _is_same_training(champion, now):
+        decision = Decision(None, _untested(champion, now))
     else:
+        if now.number != champion.number:
+            champion = now
+            registry.alias(name, tracking.CHAMPION, champion.number)
         decision = decide(method, {each: differences[each, method] for each in versions if each != method})
     if decision.method is not None:
         champion = versions[decision.method]
         registry.alias(name, tracking.CHAMPION, champion.number)
     registry.note(name, Tag.CHAMPION_REASON, decision.reason)
     print(f"models:/{name}@champion is version {champion.number}: {decision.reason}", flush=True)
+
+
+def _is_same_training(champion: tracking.Version, now: tracking.Version) -> bool:
+    inputs = champion.tags.get(Tag.TRAINED_FROM)
+    return now.number == champion.number or (bool(inputs) and inputs == now.tags[Tag.TRAINED_FROM])
+
+
+def _untested(champion: tracking.Version, now: tracking.Version | None) -> str:
+    name = method_label(champion.tags[Tag.METHOD])
+    reason = f"{name} stays, untested: its scores on each image are not part of this grid"
+    if now is None:
+        return reason
+    return (
+        f"{reason}, whose version {now.number} was trained otherwise; "
+        "to take that one, move the alias by hand"
+    )
 
 
 def _by_pair(table: pd.DataFrame, student: str) -> Differences:
@@ -150,6 +172,17 @@ def _tags(root: Path, params: Params, run: Run, scores: Scores, images: str) -> 
         Tag.MIOU_BY_SEED: json.dumps(dict(sorted(scores.items()))),
         Tag.IMAGES: images,
     }
+
+
+def _trained_from(results: Results, run: Run) -> dict[str, str]:
+    """The tag by which a network that was trained again is known, whatever the bits of its weights."""
+    described = [each.training for each in (run, results.teacher)]
+    determined = [
+        {"numbers": each.params, **each.provenance.model_dump(exclude={"teacher"})}
+        for each in described
+        if each is not None and each.provenance is not None
+    ]
+    return {Tag.TRAINED_FROM: digest_of(determined) if len(determined) == len(described) else ""}
 
 
 def _description(dataset: str, student: str) -> str:
