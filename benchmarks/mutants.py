@@ -57,6 +57,12 @@ EQUIVALENT = {
         "if percent == 0 or percent >= 0.995:",
         "percent >= 0.995  [GtE -> list]",
     ),
+    # NaN is not at least 0, and infinity not below 1.
+    (
+        "src/icsd/methods/mgd.py",
+        "Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]",
+        "False  [False -> True]",
+    ),
     # One match is looked for per name.
     (
         "src/icsd/reporting/statistics/resampling.py",
@@ -157,7 +163,8 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, str, object]]:
 
 
 def _tests(room: str, path: Path) -> list[str]:
-    own = f"tests/{room}/test_{path.stem}.py"
+    stem = "blocks" if path.stem == "__init__" else path.stem
+    own = f"tests/{room}/test_{stem}.py"
     if room == "reporting/statistics":
         return [f"tests/{room}"]
     return [each for each in (own, *EXTRA[room]) if Path(each).exists()]

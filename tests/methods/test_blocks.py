@@ -143,3 +143,17 @@ def test_a_constructor_gets_what_it_asks_for_by_name(monkeypatch: pytest.MonkeyP
     method = build("adapted", {"alw": False, "weights": {"adapted": 1.0}, "depth": 4})
     assert isinstance(method, Adapted)
     assert method.arguments == ({"aspp": 16}, 3, 4)
+
+
+def test_a_block_whose_method_does_not_exist_is_told_by_the_key_that_names_it() -> None:
+    with pytest.raises(UserError, match=r"^methods\.mine\.method: there is no method 'icsdd'; did you"):
+        parse_block("mine", {"method": "icsdd", "alw": False, "weights": {}})
+    with pytest.raises(UserError, match=r"^methods\.icsdd: there is no such method; did you mean"):
+        parse_block("icsdd", {"alw": False, "weights": {}})
+
+
+def test_a_whole_number_may_be_a_million_and_no_more() -> None:
+    block = {"alw": False, "weights": {"cirkd_batch": 1, "cirkd_pixel": 1, "cirkd_region": 1, "kd": 1}}
+    assert parse_block("cirkd", {**block, "pixel_queue": 1_000_000}).options["pixel_queue"] == 1_000_000
+    with pytest.raises(UserError, match=r"methods\.cirkd\.pixel_queue: must be at most 1,000,000"):
+        parse_block("cirkd", {**block, "pixel_queue": 1_000_001})

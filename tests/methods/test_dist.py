@@ -176,3 +176,12 @@ def test_bf16_logits_give_float32_terms() -> None:
     expected = oracle(student.double(), teacher.double(), truth != 255, temperature=1.0)
     assert all(term.dtype == torch.float32 for term in terms.values())
     assert [term.item() for term in terms.values()] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_single_valid_pixel_is_all_that_there_is() -> None:
+    student, teacher = logits(1, 4, 3, 5), logits(1, 4, 3, 5, seed=1)
+    truth = torch.full((1, 3, 5), 255)
+    truth[0, 1, 2] = 1
+    value = loss(DIST(ignored="exclude"), student, teacher, truth)["dist_inter"].item()
+    s, t = (oracle_probabilities(z, truth != 255, 1.0)[0] for z in (student, teacher))
+    assert value == pytest.approx(1 - np.corrcoef(s, t)[0, 1], rel=1e-9)
