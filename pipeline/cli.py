@@ -81,9 +81,12 @@ _methods = click.argument("methods", nargs=-1, metavar="[METHOD]...", shell_comp
 )
 def validate(show: bool) -> None:
     """Check all of params.yaml and the dataset's preset, and list every mistake."""
+    from icsd.commands.foresight import foresight
     from icsd.stages.validate import validate as run
 
     run(Path.cwd(), show=show)
+    if note := foresight(Path.cwd()):
+        click.echo(note, err=True)
 
 
 @_command(STAGES, example="download")

@@ -18,7 +18,13 @@ from icsd.reporting.tables.cells import Cell, Display
 
 def write(tree: Tree, destination: Path) -> dict[str, Any]:
     return write_report(
-        tree.load(), destination=destination, classes=tree.classes, palette=PALETTE, resamples=100, seed=0
+        tree.load(),
+        destination=destination,
+        classes=tree.classes,
+        palette=PALETTE,
+        resamples=100,
+        seed=0,
+        rope=0.5,
     )
 
 
@@ -51,6 +57,7 @@ def test_the_folder_holds_tables_figures_and_pages(made: tuple[Path, dict[str, A
         f"{name}.{suffix}"
         for name in (
             "comparison",
+            "decisions",
             "contrasts",
             "ablation",
             "methods",

@@ -154,10 +154,11 @@ class Evaluation(Block):
 
 
 class Report(Block):
-    """Resampling behind the intervals of the report."""
+    """Resampling behind the intervals of the report; ``rope``: smaller differences are negligible."""
 
     resamples: Annotated[int, Field(ge=100, le=100_000)]
     seed: Seed
+    rope: Annotated[float, Field(ge=0, le=100)]
     clips: str
 
     @property

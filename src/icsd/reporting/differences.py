@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from icsd.reporting.results import ALONE, Results, Run
+from icsd.reporting.statistics.decisions import Evidence
 from icsd.reporting.statistics.estimates import LEVEL, estimate, holm
 from icsd.reporting.statistics.intervals import Interval, interval
 from icsd.reporting.statistics.resampling import (
@@ -56,6 +57,7 @@ class Difference:
         n_pairs: Seeds that both have.
         p: Two-sided, of the seeds' and the images' variance: see :class:`Interval`.
         p_holm: Corrected for all pairs of methods of a student.
+        evidence: What else its interval says; None where there is no p.
     """
 
     mean: float | None = None
@@ -65,6 +67,7 @@ class Difference:
     n_pairs: int = 0
     p: float | None = None
     p_holm: float | None = None
+    evidence: Evidence | None = None
 
     @property
     def established(self) -> bool:
@@ -73,7 +76,8 @@ class Difference:
 
     def __neg__(self) -> "Difference":
         mean, low, high = (None if value is None else -value for value in (self.mean, self.low, self.high))
-        return replace(self, mean=mean, low=high, high=low)
+        turned = replace(self.evidence, mean=-self.evidence.mean) if self.evidence else None
+        return replace(self, mean=mean, low=high, high=low, evidence=turned)
 
     def columns(self) -> dict[str, Any]:
         """As columns of a table."""
@@ -147,8 +151,10 @@ def all_differences(results: Results, student: str, resampled: Resampled) -> Dif
     weights = [1 / max(counts[kind], 1) for kind in to_alone]
     corrected = holm([each.p for each in found], weights)
     table: dict[tuple[str, str], Difference] = {}
-    for (ours, theirs), each, p in zip(pairs, found, corrected, strict=True):
-        table[ours, theirs] = replace(each, p_holm=p)
+    total = sum(weight for weight, is_tested in zip(weights, tested, strict=True) if is_tested)
+    for (ours, theirs), each, p, weight in zip(pairs, found, corrected, weights, strict=True):
+        evidence = replace(each.evidence, level=LEVEL * weight / total) if each.evidence else None
+        table[ours, theirs] = replace(each, p_holm=p, evidence=evidence)
         table[theirs, ours] = -table[ours, theirs]
     return table
 
@@ -172,7 +178,12 @@ def _difference(runs: Sequence[Run], references: Sequence[Run], resampled: Resam
         resampled.num_blocks,
     )
     difference = Difference(estimated.mean, estimated.std, n_pairs=estimated.n)
-    return difference if span is None else replace(difference, low=span.low, high=span.high, p=span.p)
+    if span is None:
+        return difference
+    evidence = None
+    if span.p is not None and span.variances is not None:
+        evidence = Evidence(estimated.mean, *span.variances, level=LEVEL)
+    return replace(difference, low=span.low, high=span.high, p=span.p, evidence=evidence)
 
 
 def _interval(values: list[float], resampled: Sequence[Values | None], num_blocks: int) -> Interval | None:

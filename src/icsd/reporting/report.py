@@ -18,6 +18,7 @@ from icsd.reporting.tables import (
     comparison,
     contrasts,
     cost,
+    decisions,
     fidelity,
     health,
     methods,
@@ -33,6 +34,7 @@ from icsd.runs import TEACHER
 
 DISPLAYS: Mapping[str, Callable[[pd.DataFrame], Display]] = {
     "comparison": comparison.display,
+    "decisions": decisions.display,
     "contrasts": contrasts.display,
     "ablation": ablation.display,
     "methods": methods.display,
@@ -46,7 +48,7 @@ DISPLAYS: Mapping[str, Callable[[pd.DataFrame], Display]] = {
     "provenance": provenance.display,
 }
 """Every table, by the name of its files."""
-OPTIONAL = frozenset({"contrasts", "ablation", "health", "pairs", "published"})
+OPTIONAL = frozenset({"contrasts", "decisions", "ablation", "health", "pairs", "published"})
 """Tables that are left out where they have no rows."""
 
 
@@ -58,6 +60,7 @@ def write_report(
     palette: NDArray[np.uint8],
     resamples: int,
     seed: int,
+    rope: float,
     clips: str | None = None,
     focus: str | None = None,
     title: str | None = None,
@@ -74,6 +77,7 @@ def write_report(
         palette: [C, 3] colours, 0..255.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
+        rope: Smaller differences are negligible, points of mIoU.
         clips: The pattern of a clip's name at the start of an image's; None: images are independent.
         focus: The method the report is about; ``aicsd``, or the grid's last method where that was not run.
         title: Heading; made from the dataset's name by default.
@@ -91,7 +95,8 @@ def write_report(
 
     focus = focus or ("aicsd" if "aicsd" in results.methods else results.methods[-1])
     title = title or f"Distilling segmentation networks: {results.dataset}"
-    rows = table_rows(results, resample(results, resamples=resamples, seed=seed, clips=clips), focus=focus)
+    resampled = resample(results, resamples=resamples, seed=seed, clips=clips)
+    rows = table_rows(results, resampled, focus=focus, rope=rope)
     tables = {
         name: display(rows[name])
         for name, display in DISPLAYS.items()
@@ -136,18 +141,20 @@ def write_report(
     return summary(rows["comparison"], dataset=results.dataset)
 
 
-def table_rows(results: Results, resampled: Resampled, *, focus: str) -> dict[str, pd.DataFrame]:
+def table_rows(results: Results, resampled: Resampled, *, focus: str, rope: float) -> dict[str, pd.DataFrame]:
     """The rows of every table, under the names of ``DISPLAYS``, and ``differences``, which is shown nowhere.
 
     Args:
         results: What ran.
         resampled: From :func:`icsd.reporting.differences.resample`.
         focus: The method the report is about.
+        rope: Smaller differences are negligible, points of mIoU.
     """
     compared = comparison.rows(results, resampled)
     trained = next((run.training for run in results.runs.values() if run.training), None)
     return {
         "comparison": compared,
+        "decisions": decisions.rows(results, resampled, rope=rope),
         "contrasts": contrasts.rows(results, resampled, focus=focus),
         "differences": contrasts.all_rows(results, resampled),
         "ablation": ablation.rows(results, compared),
@@ -183,7 +190,7 @@ def summary(comparison: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
 
 def _answer(rows: Mapping[str, pd.DataFrame], *, focus: str, num_gaps: int) -> list[list[str]]:
     """The answer, and a block about loss terms that did nothing, or everything, where there are any."""
-    blocks = answer(rows["comparison"], rows["contrasts"], focus=focus, num_gaps=num_gaps)
+    blocks = answer(rows["comparison"], rows["contrasts"], rows["decisions"], focus=focus, num_gaps=num_gaps)
     remarks = health.sentences(rows["health"])
     if remarks:
         blocks.append(["Loss terms to look at before their methods' rows are believed:", *remarks])

@@ -49,6 +49,7 @@ def _report(root: Path, params: Params) -> None:
         palette=np.array(dataset.palette, np.uint8),
         resamples=params.report.resamples,
         seed=params.report.seed,
+        rope=params.report.rope,
         clips=params.report.clip_pattern,
     )
     write_json(root / "reports" / "metrics.json", summary)

@@ -6,6 +6,9 @@ from icsd.reporting import differences
 from icsd.reporting.page.answer import _tied, answer, verdict
 from icsd.reporting.tables import comparison as comparison_table
 from icsd.reporting.tables import contrasts as contrasts_table
+from icsd.reporting.tables import decisions as decisions_table
+
+NOTHING = pd.DataFrame({"student": [], "reference": []})
 
 
 def sentences(tree: Tree, focus: str = "aicsd") -> str:
@@ -13,7 +16,8 @@ def sentences(tree: Tree, focus: str = "aicsd") -> str:
     draws = differences.resample(results, resamples=200, seed=0)
     compared = comparison_table.rows(results, draws)
     contrasted = contrasts_table.rows(results, draws, focus=focus)
-    blocks = answer(compared, contrasted, focus=focus, num_gaps=len(results.gaps))
+    decided = decisions_table.rows(results, draws, rope=0.5)
+    blocks = answer(compared, contrasted, decided, focus=focus, num_gaps=len(results.gaps))
     return "\n".join(text for block in blocks for text in block)
 
 
@@ -164,5 +168,5 @@ def test_a_teacher_no_better_than_the_student_is_said(tree: Tree):
     draws = differences.resample(results, resamples=50, seed=0)
     compared = comparison_table.rows(results, draws)
     compared.loc[compared["method"] == "teacher", "miou_mean"] = 1.0
-    blocks = answer(compared, pd.DataFrame({"student": [], "reference": []}), focus="aicsd", num_gaps=0)
+    blocks = answer(compared, NOTHING, NOTHING, focus="aicsd", num_gaps=0)
     assert any("it has little to teach" in text for text in blocks[0])

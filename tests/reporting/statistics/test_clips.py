@@ -86,7 +86,7 @@ def test_a_name_that_no_clip_begins_is_an_error_that_names_it(pattern: str):
 def notes(tree: Tree, clips: str | None) -> str:
     results = tree.load()
     draws = resample(results, resamples=50, seed=0, clips=clips)
-    table = table_rows(results, draws, focus="aicsd")["comparison"]
+    table = table_rows(results, draws, focus="aicsd", rope=0.5)["comparison"]
     return "\n".join(comparison.display(table).notes)
 
 

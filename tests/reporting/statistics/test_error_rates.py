@@ -44,7 +44,7 @@ def test_chance_is_called_a_clear_gain_or_split_into_groups_no_more_often_than_n
     for results, draws in reports(num_seeds, ratio):
         table = comparison.rows(results, draws)
         nothing = pd.DataFrame({"student": [], "reference": []})
-        (sentences,) = answer(table, nothing, focus="m1", num_gaps=0)
+        (sentences,) = answer(table, nothing, nothing, focus="m1", num_gaps=0)
         clear += any("a clear gain" in text for text in sentences)
         split += table["group"].nunique() > 1
     assert clear <= 3

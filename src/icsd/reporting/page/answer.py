@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from icsd.reporting.page.settling import settling
 from icsd.reporting.results import ALONE, KD
 from icsd.reporting.statistics.estimates import LEVEL
 from icsd.reporting.style import method_label, network_label
@@ -15,13 +16,19 @@ Row = dict[str, Any]
 
 
 def answer(
-    comparison: pd.DataFrame, contrasts: pd.DataFrame, *, focus: str, num_gaps: int
+    comparison: pd.DataFrame,
+    contrasts: pd.DataFrame,
+    decisions: pd.DataFrame,
+    *,
+    focus: str,
+    num_gaps: int,
 ) -> list[list[str]]:
     """Blocks of sentences, one per student; the first of each is about ``focus`` and says most.
 
     Args:
         comparison: From :func:`icsd.reporting.tables.comparison.rows`.
         contrasts: From :func:`icsd.reporting.tables.contrasts.rows`, for the same ``focus``.
+        decisions: From :func:`icsd.reporting.tables.decisions.rows`.
         focus: The method the report is about.
         num_gaps: Files that were expected and are missing.
     """
@@ -32,7 +39,7 @@ def answer(
             row for row in _rows(comparison[comparison["student"] == student]) if row["method"] != TEACHER
         ]
         differences = _rows(contrasts[contrasts["student"] == student])
-        blocks.append(_about(str(student), rows, differences, teacher, focus=focus))
+        blocks.append(_about(str(student), rows, differences, teacher, decisions, focus=focus))
     if num_gaps:
         files = "file was" if num_gaps == 1 else "files were"
         missing = f"{num_gaps} expected {files} missing or diverged"
@@ -79,7 +86,15 @@ def verdict(row: Row) -> str:
     return f"a {side} taken alone, but not established by {row['n']} seeds once corrected for all comparisons"
 
 
-def _about(student: str, rows: list[Row], differences: list[Row], teacher: Row, *, focus: str) -> list[str]:
+def _about(
+    student: str,
+    rows: list[Row],
+    differences: list[Row],
+    teacher: Row,
+    decisions: pd.DataFrame,
+    *,
+    focus: str,
+) -> list[str]:
     name = network_label(student)
     known = [row for row in rows if row["method"] != ALONE and pd.notna(row["delta_mean"])]
     alone = next((row for row in rows if row["method"] == ALONE and pd.notna(row["miou_mean"])), None)
@@ -92,7 +107,8 @@ def _about(student: str, rows: list[Row], differences: list[Row], teacher: Row, 
     p: str = "" if pd.isna(first["p_holm"]) else f", corrected p {_p(first['p_holm'])}"
     sentences = [
         f"{name}: {method_label(first['method'])} reaches {reached}, {_difference(first)}:"
-        f" {verdict(first)}{p}."
+        f" {verdict(first)}{p}.",
+        *settling(decisions, student, str(first["method"])),
     ]
     if best is not first:
         against = [row for row in differences if row["reference"] == best["method"] and row["n"] > 0]

@@ -28,8 +28,8 @@ def to_html(
         subtitle: One line below it.
         answer: Blocks of sentences that come before everything else; the first of each stands out.
         tables: By name; ``comparison``, ``methods``, ``fidelity``, ``per_class``, ``cost``, ``protocol`` and
-            ``provenance`` always; ``contrasts``, ``ablation``, ``health``, ``pairs`` and ``published`` where
-            given.
+            ``provenance`` always; ``decisions``, ``contrasts``, ``ablation``, ``health``, ``pairs`` and
+            ``published`` where given.
         pictures: In the page's order.
         similarity: From :func:`icsd.reporting.page.slider.similarity_histories`.
         gaps: Paths that were expected and are missing.

@@ -23,6 +23,8 @@ class Interval:
     p: float | None = None
     """Two-sided p of a mean of zero: the level at which zero lies on the edge of this interval, so it is
     below 5 % exactly where the 95 % interval leaves zero out. None for one seed, or where nothing varies."""
+    variances: "tuple[Variance, Variance] | None" = None
+    """Of the mean: between seeds, and over the choice of images. None for one seed."""
 
 
 def interval(values: Sequence[float], resampled: Values, *, num_images: int) -> Interval:
@@ -51,32 +53,33 @@ def interval(values: Sequence[float], resampled: Values, *, num_images: int) -> 
     covariance = np.cov(resampled, ddof=0).reshape(num_seeds, num_seeds) * num_images / (num_images - 1)
     mean = float(np.mean(values))
     if num_seeds == 1:
-        half = sqrt(_squared_half_width([(covariance[0, 0], num_images - 1)], LEVEL))
+        half = sqrt(squared_half_width([(covariance[0, 0], num_images - 1)], LEVEL))
         return Interval(mean - half, mean + half, "images")
     between_seeds = float(np.var(values, ddof=1)) / num_seeds
     off_diagonal = covariance.sum() - np.trace(covariance)
     between_images = max(0.0, float(off_diagonal) / (num_seeds * (num_seeds - 1)))
-    variances = [(between_seeds, num_seeds - 1), (between_images, num_images - 1)]
-    half = sqrt(_squared_half_width(variances, LEVEL))
-    return Interval(mean - half, mean + half, "images and seeds", _p_of_zero(mean, variances))
+    variances = ((between_seeds, num_seeds - 1), (between_images, num_images - 1))
+    half = sqrt(squared_half_width(variances, LEVEL))
+    return Interval(mean - half, mean + half, "images and seeds", level_at(mean, variances), variances)
 
 
-Variances = Sequence[tuple[float, int]]
-"""Of a mean, one per source, and the degrees of freedom of each."""
+Variance = tuple[float, int]
+"""Of a mean, by one source, and its degrees of freedom."""
+Variances = Sequence[Variance]
 
 
-def _squared_half_width(variances: Variances, level: float) -> float:
+def squared_half_width(variances: Variances, level: float) -> float:
     """Of the interval that leaves out the mean with a probability of ``level``."""
     return float(sum(special.stdtrit(degrees, level / 2) ** 2 * variance for variance, degrees in variances))
 
 
-def _p_of_zero(mean: float, variances: Variances) -> float | None:
-    """The level at which the interval's half width is the distance of the mean from zero."""
+def level_at(distance: float, variances: Variances) -> float | None:
+    """The level at which the interval's half width is ``distance``; None where nothing varies."""
     if not any(variance for variance, _ in variances):
         return None
 
     def beyond(log_level: float) -> float:
-        return _squared_half_width(variances, exp(log_level)) - mean**2
+        return squared_half_width(variances, exp(log_level)) - distance**2
 
     if beyond(_SMALLEST) < 0:
         return 0.0

@@ -1,0 +1,81 @@
+"""The sentences after the verdict: how large the difference is, and what would settle the question."""
+
+from typing import Any
+
+import pandas as pd
+
+from icsd.reporting.results import ALONE
+from icsd.reporting.statistics.decisions import MOST_SEEDS
+from icsd.reporting.statistics.estimates import LEVEL
+from icsd.reporting.style import method_label
+from icsd.reporting.tables.cells import missing
+
+Row = dict[str, Any]
+
+
+def settling(decisions: pd.DataFrame, student: str, method: str) -> list[str]:
+    """How likely the difference of ``method`` is, what could establish it, and how stable the order is.
+
+    Args:
+        decisions: From :func:`icsd.reporting.tables.decisions.rows`.
+        student: Whose methods.
+        method: The one that the first sentence is about.
+
+    Returns:
+        Nothing where the method cannot be tested.
+    """
+    table = decisions[decisions["student"] == student]
+    row = next((row for row in _rows(table) if row["method"] == method), None)
+    if row is None or missing(row["prob_positive"]):
+        return []
+    return [_size(row), _limit(table, row), *_order(table)]
+
+
+def _size(row: Row) -> str:
+    return (
+        f"Size: a gain is {_percent(row['prob_positive'])} likely, one above {row['rope']:g} points "
+        f"{_percent(row['prob_relevant'])}, and a difference within ±{row['rope']:g} points "
+        f"{_percent(row['prob_negligible'])}."
+    )
+
+
+def _limit(table: pd.DataFrame, row: Row) -> str:
+    seeds, smallest = int(row["n_pairs"]), table["smallest"].median()
+    known = (
+        f"What would settle it: with {len(table)} methods and {seeds} seeds, differences to the student "
+        f"alone under {smallest:.1f} points cannot be established"
+    )
+    if row["p_holm"] < LEVEL:
+        return f"{known}; this one is."
+    measured = f"{row['delta_mean']:+.2f}".replace("-", "−")
+    if missing(row["seeds_needed"]):
+        return f"{known}; {measured} would not be with {MOST_SEEDS} seeds on these images."
+    return f"{known}; {measured} would need {int(row['seeds_needed'])} seeds."
+
+
+def _order(table: pd.DataFrame) -> list[str]:
+    """Which methods are the highest in how many resamples, the two most frequent."""
+    shares = table.sort_values("first_share", ascending=False, kind="stable").head(2)
+    if len(table) < 3 or ALONE not in set(table["method"]):
+        return []
+    first, second = _rows(shares)
+    between: str = (
+        ""
+        if missing(first["tau_seeds"])
+        else (f"; Kendall's τ between the orders of two seeds is {first['tau_seeds']:+.2f}".replace("-", "−"))
+    )
+    return [
+        f"Order: {method_label(first['method'])} is the highest in {_percent(first['first_share'])} of "
+        f"resamples, {method_label(second['method'])} in {_percent(second['first_share'])}{between}."
+    ]
+
+
+def _rows(table: pd.DataFrame) -> list[Row]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _percent(value: float) -> str:
+    """Whole percents, and never 0 or 100 for what is not."""
+    if 0 < value < 0.5:
+        return "< 1 %"
+    return "> 99 %" if 99.5 <= value < 100 else f"{value:.0f} %"

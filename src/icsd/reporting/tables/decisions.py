@@ -1,0 +1,159 @@
+"""What the differences to the student alone decide: how likely they are, and what would establish them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from icsd.reporting.differences import Difference, Resampled, all_differences, scores
+from icsd.reporting.results import ALONE, Results, Run
+from icsd.reporting.statistics.decisions import MOST_SEEDS
+from icsd.reporting.statistics.ranking import agreement_of_seeds, first_shares, least_agreement
+from icsd.reporting.style import network_label
+from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number, span, spread
+from icsd.reporting.tables.columns import Column, Row, corrected_p, method, network, to_display
+
+_DIFFERENCE = ("delta_mean", "delta_std", "delta_low", "delta_high", "n_pairs", "p", "p_holm")
+_NUMBERS = (
+    *("rope", "prob_positive", "prob_relevant", "prob_negligible", "smallest"),
+    *("first_share", "tau_seeds", "tau_least"),
+)
+_COLUMNS = ("student", "method", *_DIFFERENCE, *_NUMBERS, "seeds_needed")
+
+
+def rows(results: Results, resampled: Resampled, *, rope: float) -> pd.DataFrame:
+    """One row per student and method of two seeds or more; empty where nothing can be tested.
+
+    Of the difference to the student alone, from its interval: ``prob_positive``, ``prob_relevant`` and
+    ``prob_negligible``, how likely it is above 0, above ``rope`` and within ± ``rope``, percent;
+    ``smallest``, the least that these seeds and images could have established, and ``seeds_needed`` for the
+    one measured, both at the strictest step of the correction. Of the order of methods: ``first_share``, in
+    percent of resamples the highest; ``tau_seeds``, Kendall's τ between two seeds; ``tau_least``, the lower
+    end of the 95 % interval of τ between this order and the true one.
+    """
+    table: list[dict[str, Any]] = []
+    for student in results.students:
+        differences = all_differences(results, student, resampled)
+        shares = _first_shares(results, student, resampled)
+        if not shares:
+            continue
+        pairs = {frozenset(pair): each for pair, each in differences.items() if each.p is not None}
+        least = (
+            least_agreement(sum(each.established for each in pairs.values()), len(pairs)) if pairs else None
+        )
+        order = {"tau_seeds": agreement_of_seeds(_matrix(results, student, list(shares))), "tau_least": least}
+        for name, share in shares.items():
+            difference = differences.get((name, ALONE), Difference())
+            own = {"student": student, "method": name, "rope": rope, "first_share": 100 * share}
+            table.append(own | order | difference.columns() | _decided(difference, rope))
+    numbers = [name for name in (*_DIFFERENCE, *_NUMBERS) if name != "n_pairs"]
+    frame = pd.DataFrame(table, columns=list(_COLUMNS)).astype(dict.fromkeys(numbers, float))
+    return frame.astype(dict.fromkeys(("n_pairs", "seeds_needed"), "Int64"))
+
+
+def display(table: pd.DataFrame) -> Display:
+    """The decisions as people read them."""
+    rope = f"{table['rope'].iloc[0]:g}"
+    columns: list[Column] = [
+        ("Network", network),
+        ("Method", method),
+        ("Δ alone", lambda row: spread(row["delta_mean"], row["delta_std"], signed=True)),
+        ("95 % interval of Δ", lambda row: span(row["delta_low"], row["delta_high"], signed=True)),
+        ("P(Δ > 0) %", lambda row: number(row["prob_positive"], ".0f")),
+        (f"P(Δ > {rope}) %", lambda row: number(row["prob_relevant"], ".0f")),
+        (f"P(|Δ| < {rope}) %", lambda row: number(row["prob_negligible"], ".0f")),
+        ("p (Holm)", corrected_p),
+        ("Smallest Δ", lambda row: number(row["smallest"], ".2f")),
+        ("Seeds needed", _needed),
+        ("First in %", lambda row: number(row["first_share"], ".0f")),
+    ]
+    return to_display(
+        "decisions", "What the differences decide", table, columns, [*_notes(rope), *order_notes(table)]
+    )
+
+
+def order_notes(table: pd.DataFrame) -> list[str]:
+    """A sentence per student: how alike the orders of two seeds are, and what is known of the true order."""
+    notes = []
+    for student, own in table.groupby("student", sort=False):
+        if pd.isna(own["tau_seeds"].iloc[0]) or pd.isna(own["tau_least"].iloc[0]):
+            continue
+        between, least = (
+            f"{own[name].iloc[0]:+.2f}".replace("-", "−") for name in ("tau_seeds", "tau_least")
+        )
+        notes.append(
+            f"{network_label(str(student))}, order of {len(own)} methods: Kendall's τ between two seeds is "
+            f"{between} on average; between the order here and the true one it is {least} to +1 "
+            "(95 % interval, from the pairs that are told apart)."
+        )
+    return notes
+
+
+def _decided(difference: Difference, rope: float) -> dict[str, Any]:
+    evidence = difference.evidence
+    if evidence is None:
+        return {}
+    needed = evidence.seeds_needed
+    if difference.established:  # a later step of the correction asks less
+        needed = min(needed or difference.n_pairs, difference.n_pairs)
+    return {
+        "prob_positive": 100 * evidence.above(0),
+        "prob_relevant": 100 * evidence.above(rope),
+        "prob_negligible": 100 * evidence.within(rope),
+        "smallest": evidence.smallest,
+        "seeds_needed": needed,
+    }
+
+
+def _first_shares(results: Results, student: str, resampled: Resampled) -> dict[str, float]:
+    """Method -> share of resamples in which it is the highest, of the methods that have all seeds."""
+    names = _complete(results, student)
+    if len(names) < 2 or len(results.seeds) < 2:
+        return {}
+    values = [[resampled.of(run) for run in results.of(student, name)] for name in names]
+    means = [
+        np.mean([each for each in own if each is not None], axis=0)
+        for own in values
+        if all(each is not None for each in own)
+    ]
+    num_blocks = resampled.num_blocks
+    if len(means) < len(names) or num_blocks < 2:
+        return {}
+    matrix = _matrix(results, student, names)
+    shares = first_shares(matrix, np.stack(means), num_blocks=num_blocks, seed=len(names))
+    return dict(zip(names, shares.tolist(), strict=True))
+
+
+def _complete(results: Results, student: str) -> list[str]:
+    return [name for name in results.methods if len(results.of(student, name)) == len(results.seeds)]
+
+
+def _matrix(results: Results, student: str, names: Sequence[str]) -> np.ndarray:
+    """[methods, seeds], percent."""
+
+    def of(name: str) -> list[Run]:
+        return results.of(student, name)
+
+    return np.array([scores(of(name)) for name in names])
+
+
+def _needed(row: Row) -> Cell:
+    if missing(row["prob_positive"]):
+        return Cell(GAP)
+    if missing(row["seeds_needed"]):
+        return Cell(f"> {MOST_SEEDS}", float(MOST_SEEDS + 1))
+    return number(row["seeds_needed"], "d")
+
+
+def _notes(rope: str) -> list[str]:
+    return [
+        "P: how likely the true difference is above 0, relevant, or negligible, read from the interval at "
+        f"every level (its confidence distribution). Relevant begins at {rope} points (`report.rope`).",
+        "Smallest Δ: the least that these seeds and images could have established, at the variance of this "
+        "row and the strictest step of the correction. Seeds needed: so many would establish the Δ of this "
+        "row if it and its variance stayed as they are; a true difference of just this size is then "
+        f"established about every other time. > {MOST_SEEDS}: next to zero, or hidden by the choice of "
+        "images, against which no seed helps.",
+        "First: share of resamples of trainings and images in which the method is the highest.",
+    ]
