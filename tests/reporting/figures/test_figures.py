@@ -239,6 +239,6 @@ def test_the_title_of_the_confusion_is_above_those_of_its_matrices(names: tuple[
     figure = confusion_figure(counts, [f"wedge across {index}" for index in range(9)], student="ResNet-18")
     to_png(figure, dpi=100)  # what is measured below is at the figure's own resolution
     title = next(text for text in figure.texts if text.get_text().startswith("Confusion"))
-    panels = [axis._left_title for axis in figure.axes if axis.get_title(loc="left") in names]
+    panels = [axis._left_title for axis in figure.axes if axis.get_title(loc="left") in names]  # type: ignore[attr-defined]
     assert len(panels) == len(names)
     assert title.get_window_extent().y0 > max(panel.get_window_extent().y1 for panel in panels)
