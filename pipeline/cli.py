@@ -175,6 +175,37 @@ def new_dataset(folder: Path, name: str | None, yes: bool, force: bool) -> None:
     run(Path.cwd(), folder, name=name, ask=not yes and sys.stdin.isatty(), force=force)
 
 
+@_command(TYPED, example="convert-coco instances.json images ~/photos")
+@click.argument("annotations", type=click.Path(path_type=Path))
+@click.argument("images", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--split", help="train, val or test: a folder of its own below OUT, one call for each.")
+def convert_coco(annotations: Path, images: Path, out: Path, split: str | None) -> None:
+    """Turn COCO's instances into a folder of images and masks, for new-dataset.
+
+    Polygons, RLE and crowds of an image become one mask: categories are 1, 2, ... in the order of their ids,
+    0 is background, smaller instances lie on top. Needs the extra `coco`.
+    """
+    from icsd.commands.convert.coco import convert_coco as run
+
+    run(annotations, images, out, split=split)
+
+
+@_command(TYPED, example="convert-hf segments/sidewalk-semantic ~/photos")
+@click.argument("source")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--image", help="Column of the images (default: the one whose name says so).")
+@click.option("--mask", help="Column of the masks (default: the one whose name says so).")
+def convert_hf(source: str, out: Path, image: str | None, mask: str | None) -> None:
+    """Turn a data set of Hugging Face into a folder of images and masks, for new-dataset.
+
+    SOURCE is a name on the hub, or a folder that the package `datasets` can load. Needs the extra `datasets`.
+    """
+    from icsd.commands.convert.hf import convert_hf as run
+
+    run(source, out, image=image, mask=mask)
+
+
 @_command(TYPED, example="tune kd aicsd")
 @_methods
 @click.option(

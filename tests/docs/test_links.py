@@ -9,7 +9,10 @@ from tests.imports import ROOT
 
 OUTSIDE = re.compile(r"^[a-z]+:|^//")
 SOURCE_PATH = re.compile(r"^(?:\.ci|benchmarks|configs|docs|pipeline|src|tests)/[\w./-]+$")
-EXAMPLES = {"src/icsd/methods/mimic.py"}  # files that a reader is told to write
+EXAMPLES = {
+    "configs/datasets/photos.yaml",
+    "src/icsd/methods/mimic.py",
+}  # files that a reader is told to write
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
