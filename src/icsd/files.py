@@ -76,13 +76,13 @@ def write_bytes(path: Path, content: bytes | memoryview, *, former: Path | None 
     Raises:
         OSError: It cannot be written; names ``path``, and what was there is still there.
     """
-    with _replaced(path, former=former) as file:
+    with file_written_whole(path, former=former) as file:
         file.write(content)
 
 
 @contextmanager
-def _replaced(path: Path, *, former: Path | None = None) -> Iterator[BinaryIO]:
-    """A file to write to, which takes ``path``'s place when the block ends well."""
+def file_written_whole(path: Path, *, former: Path | None = None) -> Iterator[BinaryIO]:
+    """A file to write to, which takes ``path``'s place when the block ends well; see ``write_bytes``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     file = _new_file(path)
@@ -243,7 +243,7 @@ def copy_file(source: Path, target: Path) -> None:
     Never a hard link: DVC makes the files it tracks read-only, and a linked original would become so too.
     """
     check_disk_space(target.parent, source.stat().st_size)
-    with source.open("rb") as reader, _replaced(target) as writer:
+    with source.open("rb") as reader, file_written_whole(target) as writer:
         try:
             while os.copy_file_range(reader.fileno(), writer.fileno(), 1 << 30):
                 pass

@@ -1,12 +1,14 @@
 """A migrated, empty store per test, copied from one made once; and the runs that a store holds."""
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from icsd.tracking import Tracker, delivery, open_tracker
+from icsd.tracking import Tracker, delivery, open_tracker, tracker
+from icsd.tracking.patience import PATIENCE
 
 HERE = Path(__file__).parent
 # MLflow 3.17's own queries use a loader that SQLAlchemy 2.1 deprecates.
@@ -50,3 +52,10 @@ def track(root: Path) -> Callable[..., Tracker]:
         )
 
     return open_
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow is waited for until it has answered, however busy the machine is; for a killed run, too."""
+    monkeypatch.setattr(tracker, "_SECONDS_TO_END_WHEN_KILLED", None)
+    monkeypatch.setattr(PATIENCE, "seconds", math.inf)

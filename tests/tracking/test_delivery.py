@@ -237,14 +237,14 @@ def test_threads_may_record_together(track: Track, root: Path) -> None:
 def test_a_fork_records_nothing_and_waits_for_no_lock(track: Track) -> None:
     with track() as tracker:
         tracker.log({"loss": 1.0}, 1)
-        with tracker._journal._lock:  # type: ignore[attr-defined]  # as if a thread held it
+        with tracker._journal._lock:  # type: ignore[union-attr]  # as if a thread held it
             child = os.fork()
             if child == 0:
                 tracker.log({"loss": 2.0}, 2)
                 tracker.close()
                 os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
-        assert tracker._journal.unknown({"loss": 2.0}, 2)  # type: ignore[attr-defined]
+        assert tracker._journal.unknown({"loss": 2.0}, 2)  # type: ignore[union-attr]
 
 
 def test_a_run_of_another_store_does_not_end_the_loop_over_all(

@@ -100,7 +100,7 @@ def test_a_lost_server_stops_nothing_and_loses_nothing(
         server.start()
         log(tracker, range(11, 16))
         deadline = time.monotonic() + 60
-        while tracker._journal.waiting and time.monotonic() < deadline:  # type: ignore[attr-defined]
+        while tracker._journal.waiting and time.monotonic() < deadline:  # type: ignore[union-attr]
             time.sleep(0.1)
         server.kill()
         log(tracker, range(16, 21))

@@ -1,4 +1,3 @@
-import math
 import shutil
 import signal
 import time
@@ -13,9 +12,7 @@ from matplotlib.figure import Figure
 
 from icsd.tracking import NullTracker, Tracker, delivery, open_parent, open_tracker
 from icsd.tracking import opening as opening_module
-from icsd.tracking import tracker as tracker_module
 from icsd.tracking.journal import journal_lock
-from icsd.tracking.patience import PATIENCE
 from icsd.tracking.store import open_client
 
 if TYPE_CHECKING:
@@ -93,13 +90,6 @@ def test_the_run_ends_as_its_process_does(
     tracker.__enter__()
     tracker.__exit__(type(error), error, None)
     assert run_of(root, tracker).info.status == status
-
-
-@pytest.fixture
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A killed run, too, waits for the end of its delivery, however busy the machine is."""
-    monkeypatch.setattr(tracker_module, "_SECONDS_TO_END_WHEN_KILLED", None)
-    monkeypatch.setattr(PATIENCE, "seconds", math.inf)
 
 
 @pytest.mark.usefixtures("unhurried")

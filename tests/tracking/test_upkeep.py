@@ -32,12 +32,13 @@ def children(root: Path) -> dict[str, str]:
 
 def die(tracker: Tracker) -> None:
     """What the system does for a killed process."""
-    delivery = tracker._delivery  # type: ignore[attr-defined]
+    delivery = tracker._delivery  # type: ignore[union-attr]
     delivery._finishing.set()
     delivery.wake()
     assert delivery._ended.wait(30)
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_a_run_recorded_without_a_server_is_made_later_as_it_was(
     track: Track, root: Path, closed_port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

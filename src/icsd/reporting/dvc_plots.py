@@ -7,8 +7,7 @@ from icsd.reporting.histories import (
     SIMILARITY_DISTANCE,
     VALIDATION_MIOU,
     histories,
-    methods_with_changing_weights,
-    weight_shares,
+    shown_schedule,
 )
 from icsd.reporting.results import Results
 from icsd.reporting.style import method_label, network_label
@@ -53,19 +52,11 @@ def _curves(results: Results) -> pd.DataFrame:
 
 
 def _weights(results: Results, focus: str) -> pd.DataFrame:
-    parts = []
-    for student in results.students[:1]:
-        history = histories(results, student)
-        changing = [*methods_with_changing_weights(history)] if len(history) else []
-        method = focus if focus in changing or not changing else changing[0]
-        own = history[history["method"] == method]
-        own = own[own["seed"] == own["seed"].min()]
-        if len(own):
-            run = results.runs[student, method, int(own["seed"].iloc[0])]
-            shares = weight_shares(own, run.training)
-            parts.append(shares.melt("epoch", var_name="series", value_name="weight"))
     columns = ["series", "epoch", "weight"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    shown = shown_schedule(results, results.students[0], focus)
+    if shown is None:
+        return pd.DataFrame(columns=columns)
+    return shown[1].melt("epoch", var_name="series", value_name="weight")[columns]
 
 
 def _confusion(results: Results, focus: str) -> pd.DataFrame:

@@ -65,6 +65,21 @@ def weight_shares(history: pd.DataFrame, training: TrainRecord | None) -> pd.Dat
     return pd.DataFrame(shares)
 
 
+def shown_schedule(results: Results, student: str, focus: str) -> tuple[str, pd.DataFrame] | None:
+    """Method and ``weight_shares`` of the run whose weights are drawn; None where no run has a history.
+
+    It is the first seed of ``focus``, or of the first method whose weights change, where only others' do.
+    """
+    history = histories(results, student)
+    changing = methods_with_changing_weights(history) if len(history) else []
+    method = focus if focus in changing or not changing else changing[0]
+    own = history[history["method"] == method]
+    if own.empty:
+        return None
+    seed = int(own["seed"].iloc[0])
+    return method, weight_shares(own[own["seed"] == seed], results.runs[student, method, seed].training)
+
+
 def seed_scores(results: Results) -> pd.DataFrame:
     """The mIoU of every run in percent: student, method, seed, miou."""
     rows = [

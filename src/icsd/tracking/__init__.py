@@ -4,7 +4,7 @@ A stage opens a ``Tracker`` and records into it. Each record reaches a journal o
 sends it to MLflow: a lost server stops nothing and loses nothing, and a killed training resumes its own run.
 """
 
-from icsd.tracking.base import ModelSpec, NullTracker, Tracker
+from icsd.tracking.base import ModelSpec, NullTracker
 from icsd.tracking.git import git_state
 from icsd.tracking.identity import group_id
 from icsd.tracking.names import CHAMPION, Tag, experiment_name, registered_model_name, tuning_experiment_name
@@ -13,6 +13,7 @@ from icsd.tracking.patience import wait_patiently
 from icsd.tracking.registry import Registry, Version
 from icsd.tracking.run import run_id_in, run_id_of_key
 from icsd.tracking.store import public_uri, store_location
+from icsd.tracking.tracker import Tracker
 from icsd.tracking.upkeep import close_stale, deliver_pending, tag_reused, when_reachable
 
 __all__ = [

@@ -12,14 +12,14 @@ from pathlib import Path
 from filelock import Timeout
 
 from icsd.runs import main_root
-from icsd.tracking.base import NullTracker, Tracker
+from icsd.tracking.base import NullTracker
 from icsd.tracking.git import GitState, git_state
 from icsd.tracking.journal import Journal, is_waiting, journal_lock
 from icsd.tracking.lines import free_name
 from icsd.tracking.messages import log, without_secrets
 from icsd.tracking.names import CHILD, PARENT, Tag
 from icsd.tracking.run import RunDescription
-from icsd.tracking.tracker import MlflowTracker
+from icsd.tracking.tracker import MlflowTracker, Tracker
 
 _LOCK_SECONDS = 60.0
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from icsd.files import copy_file
-from icsd.tracking.base import ModelSpec, Status
+from icsd.tracking.base import ModelSpec, NullTracker, Status
 from icsd.tracking.delivery import Delivery
 from icsd.tracking.journal import Journal
 from icsd.tracking.messages import log
@@ -60,9 +60,11 @@ def _harmless(
 
 
 class MlflowTracker:
-    """A ``Tracker`` that records one run in a journal, from which a thread mirrors it to MLflow.
+    """Records one run in a journal, from which a thread mirrors it to MLflow.
 
-    Made by ``open_tracker`` and ``open_parent``.
+    Made by ``open_tracker`` and ``open_parent``. No call fails or waits because the tracking server or the
+    disk does. As a context manager it ends the run: FINISHED, FAILED after an exception, KILLED after Ctrl-C
+    or SIGTERM.
 
     Args:
         root: The repository.
@@ -96,17 +98,20 @@ class MlflowTracker:
 
     @property
     def run_id(self) -> str | None:
-        """The run's id in MLflow; None if the server does not say it soon."""
+        """The run's id in MLflow, waited for a little; None while there is none."""
         return self._delivery.run_id()
 
     @_harmless
     def params(self, values: Mapping[str, Any]) -> None:
-        """Record parameters under dotted names."""
+        """Record parameters; nested mappings become dotted names, long values are cut."""
         self._record("params", values=flatten(values))
 
     @_harmless
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Record metrics after ``step`` epochs, with a sample of the machine's load."""
+        """Record metrics after ``step`` epochs, with a sample of the machine's load.
+
+        Logging the same point again adds nothing.
+        """
         self._last_step = step
         points = {safe_key(key): float(value) for key, value in metrics.items()}
         points |= self._system.sample() if self._system else {}
@@ -121,12 +126,16 @@ class MlflowTracker:
 
     @_harmless
     def dataset(self, name: str, *, digest: str, source: str, context: str) -> None:
-        """Record which data the run used."""
+        """Record which data the run used, and for what (``context``: "training", "testing", …)."""
         self._record("dataset", name=name, digest=digest, source=source, context=context)
 
     @_harmless
     def image(self, picture: "Figure | npt.NDArray[np.uint8]", *, key: str, step: int) -> None:
-        """Record a picture; one logged again replaces the first."""
+        """Record a picture at a step: a figure, or uint8 pixels [H, W], [H, W, 3] or [H, W, 4].
+
+        Logged again at the same step, it replaces the first. MLflow's pages open at step 0 and stay empty
+        there unless a picture was recorded for that step.
+        """
         key = re.sub(r"[^\w\-./ ]", "_", key)
         known = self._journal.image(key, step)
         full, small = known["files"] if known else _image_files(key, step)
@@ -141,7 +150,7 @@ class MlflowTracker:
 
     @_harmless
     def artifact(self, path: Path, *, folder: str = "") -> None:
-        """Store a copy of a file or folder."""
+        """Store a copy of a file or a folder among the run's artifacts, under ``folder``."""
         copy = self._place_for(Path(folder) / path.name)
         if path.is_dir():
             shutil.copytree(path, copy, dirs_exist_ok=True)
@@ -158,7 +167,7 @@ class MlflowTracker:
 
     @_harmless
     def model(self, network: "nn.Module", spec: ModelSpec) -> None:
-        """Store a network as a torch.export program; one that cannot be exported is a warning."""
+        """Store a network as a program from RGB images to logits; see ``icsd.tracking.models``."""
         _load_models()
         from icsd.tracking.models import save_model
 
@@ -169,7 +178,7 @@ class MlflowTracker:
 
     @_harmless
     def rewind(self, step: int) -> None:
-        """Drop later points that have not been sent."""
+        """Training resumes after ``step`` epochs: drop later points that were not sent yet."""
         self._journal.rewind(step)
         self._delivery.wake()
 
@@ -210,6 +219,10 @@ class MlflowTracker:
 
     def _relative(self, path: Path) -> str:
         return str(path.relative_to(self._state))
+
+
+Tracker = MlflowTracker | NullTracker
+"""The record of one run."""
 
 
 def _load_models() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from icsd.datasets.archives import Wanted, is_text, member_path
 from icsd.errors import UserError, some
-from icsd.files import check_disk_space
+from icsd.files import check_disk_space, file_written_whole
 
 
 def pack(folder: Path, target: Path, *, wanted: Wanted) -> None:
@@ -19,19 +19,18 @@ def pack(folder: Path, target: Path, *, wanted: Wanted) -> None:
         )
     _check_readable(members)
     check_disk_space(target.parent, sum(path.stat().st_size for path in members.values()))
-    unfinished = target.with_name(f"{target.name}.unfinished")
     try:
-        with tarfile.open(unfinished, "w", format=tarfile.PAX_FORMAT) as archive:
+        with (
+            file_written_whole(target) as file,
+            tarfile.open(None, "w", file, format=tarfile.PAX_FORMAT) as archive,
+        ):
             for name, path in members.items():
                 member = tarfile.TarInfo(name)  # dates and owners stay at zero
                 member.size = path.stat().st_size
                 with path.open("rb") as stream:
                     archive.addfile(member, stream)
-        unfinished.replace(target)
     except OSError as error:
         raise UserError(f"Cannot pack {folder} (data.source): {error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def names_below(folder: Path) -> list[str]:

@@ -25,7 +25,7 @@ from icsd.reporting.histories import (
     histories,
     methods_with_changing_weights,
     seed_scores,
-    weight_shares,
+    shown_schedule,
 )
 from icsd.reporting.reading import read_panels
 from icsd.reporting.results import ALONE, Results, Run
@@ -143,18 +143,15 @@ def _training(student: _Student, history: pd.DataFrame, *, focus: str) -> Iterat
 
 def _weights(student: _Student, history: pd.DataFrame, *, focus: str) -> Iterator[Picture]:
     """The schedule of one run: that of ``focus``, or of the first method whose weights change."""
-    changing = methods_with_changing_weights(history)
-    if changing:
-        method = focus if focus in changing else changing[0]
-        own = history[history["method"] == method]
-        seed = int(own["seed"].iloc[0])
-        training = student.results.runs[student.name, method, seed].training
+    shown = shown_schedule(student.results, student.name, focus)
+    if shown and methods_with_changing_weights(history):
+        method, shares = shown
         yield _picture(
             f"alw_weights_{student.name}",
             f"Adaptive loss weighting, {student.label}",
             "Weights of the loss terms by epoch, each divided by its λ: where cross-entropy and KD share the "
             "weight, their lines add up to 1.",
-            alw_weights(weight_shares(own[own["seed"] == seed], training), method=method),
+            alw_weights(shares, method=method),
         )
 
 
