@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -15,6 +16,9 @@ from tests.imports import ROOT
 from tests.stages.recording.test_evaluation import METRICS
 
 from icsd.arrays import read_arrays, write_arrays
+from icsd.commands.convert.coco import convert_coco
+from icsd.commands.new_dataset.names import names_below
+from icsd.commands.new_dataset.survey import read_mask
 from icsd.commands.tune.study import Study
 from icsd.commands.tune.table import check_trials
 from icsd.data.manifest import MANIFEST, write_manifest
@@ -175,6 +179,27 @@ def _first(path: Path) -> list[str]:
     return [name for line in read_list(path) for name in names_in(without_number(line))]
 
 
+def _names(path: Path) -> object:
+    return names_below(path.parent)
+
+
+def _write_coco(folder: Path) -> Path:
+    (folder / "1.png").write_bytes(_picture("RGB", "PNG"))
+    polygon = {"id": 1, "image_id": 1, "category_id": 2, "iscrowd": 0, "segmentation": [[0, 0, 5, 0, 0, 5]]}
+    content = {
+        "images": [{"id": 1, "file_name": "1.png", "height": 6, "width": 8}],
+        "categories": [{"id": 2, "name": "roof"}],
+        "annotations": [polygon],
+    }
+    return _json("instances.json", content)(folder)
+
+
+def _convert(path: Path) -> None:
+    out = path.parent / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    convert_coco(path, path.parent, out, split=None)
+
+
 def _write_journal(folder: Path) -> Path:
     journal = Journal(folder)
     for step in (1, 2, 3):
@@ -252,6 +277,13 @@ READERS = {
     ),
     "manifest": Reader(_write_prepared, _read_prepared),
     "shard": Reader(_write_shard, _read_prepared),
+    "labelmap.txt": Reader(_file("labelmap.txt", b"# label:color\nsky:1,2,3::\nroad:0,0,0::\n"), _names, ()),
+    "_classes.csv": Reader(_file("_classes.csv", b"Pixel Value, Class\n0, sky\n1, road\n"), _names, ()),
+    "id2label.json": Reader(_json("id2label.json", {"id2label": {"0": "sky", "1": "road"}}), _names, ()),
+    "classes.txt": Reader(_file("classes.txt", b"sky\r\nroad\r\n"), _names, ()),
+    "data.yaml": Reader(_file("data.yaml", b"names:\n  0: sky\n  1: road\n"), _names, ()),
+    "mask, counted": Reader(_file("m.png", _picture("P", "PNG")), read_mask, ()),
+    "coco": Reader(_write_coco, _convert),
     "list": Reader(_file("train.txt", "0001TP_006690 1\nSeq 05/é.png labels/x.png\n".encode()), _first),
     "list in UTF-16": Reader(_file("train.txt", "one\r\ntwo\r\n".encode("utf-16")), _first),
     "tar": Reader(_file("a.tar", _tar("")), _read_archive),

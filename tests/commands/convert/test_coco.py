@@ -94,7 +94,11 @@ def test_nothing_that_is_there_is_replaced(place):
         (json.dumps(instances(images=[{"file_name": "a"}])), "an entry lacks 'id'"),
         (
             json.dumps(instances(images=[{"id": 7, "file_name": "a b.jpg"}])),
-            "images without height and width: 7",
+            "images without height and width, or of more than 89,478,485 pixels: 7",
+        ),
+        (
+            json.dumps(instances(images=[{"id": 7, "height": 10**9, "width": 10**9}])),
+            "or of more than 89,478,485 pixels: 7",
         ),
         (
             json.dumps(instances(annotations=[{"id": 5, "image_id": 1, "category_id": 3}])),

@@ -13,6 +13,7 @@ import numpy as np
 
 from icsd.commands.convert.target import target_folder, write_mask
 from icsd.core.labels import Pixels
+from icsd.datasets.reading.decoding import MAX_PIXELS
 from icsd.errors import UserError, some
 from icsd.files import copy_file
 
@@ -94,10 +95,20 @@ def _checked(coco: Any, annotations: Path) -> dict[int, str]:  # noqa: ANN401
         raise UserError(
             f"{annotations}: annotations of images or categories that it lacks: {some(bad, len(bad))}"
         )
-    sizeless = [str(image) for image, entry in coco.imgs.items() if not {"height", "width"} <= entry.keys()]
+    sizeless = [str(image) for image, entry in coco.imgs.items() if not _has_size(entry)]
     if sizeless:
-        raise UserError(f"{annotations}: images without height and width: {some(sizeless, len(sizeless))}")
+        raise UserError(
+            f"{annotations}: images without height and width, or of more than {MAX_PIXELS:,} pixels: "
+            f"{some(sizeless, len(sizeless))}"
+        )
     return names
+
+
+def _has_size(entry: Mapping[str, Any]) -> bool:
+    height, width = entry.get("height"), entry.get("width")
+    return (
+        isinstance(height, int) and isinstance(width, int) and 0 < height * width <= MAX_PIXELS and height > 0
+    )
 
 
 def _files(entries: Sequence[Mapping[str, Any]], images: Path) -> dict[int, Path]:

@@ -57,7 +57,7 @@ def names_below(root: Path) -> Named:
             shown = path.relative_to(root).as_posix()
             try:
                 names, counted = _read(path)
-            except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except (UserError, ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
                 notes.append(
                     f"{shown} holds no names that can be read ({str(error) or type(error).__name__})"
                 )
@@ -92,7 +92,11 @@ def _from_lines(lines: list[str]) -> tuple[dict[Value, str], bool]:
 def _from_table(lines: list[str]) -> tuple[dict[Value, str], bool]:
     rows = [[cell.strip() for cell in row] for row in csv.reader(lines)]
     header = [cell.casefold() for cell in rows[0]]
-    name = next(i for i, cell in enumerate(header) if cell in {"name", "class", "label", "class name"})
+    name = next(
+        (i for i, cell in enumerate(header) if cell in {"name", "class", "label", "class name"}), None
+    )
+    if name is None:
+        raise ValueError("no column called name or class")
     channels = [
         next((i for i, cell in enumerate(header) if cell in {c, c[0]}), None)
         for c in ("red", "green", "blue")

@@ -10,7 +10,9 @@ from icsd.commands.new_dataset.survey import Pictures
 from icsd.models.catalogue import BACKBONES
 
 STUDENT = "efficientnet_lite0"
-TEACHER = "resnet34"
+TEACHER = "smp:unet/resnet34"
+_BACKBONE = "resnet34"
+"""Of the teacher where the extra with U-Nets is not installed."""
 _STUDENTS = ("resnet18", "resnet34", "mobilenetv2")
 _LONGEST_SIDE = 512
 _STEP = 32
@@ -45,6 +47,7 @@ def settings_for(pictures: Pictures, *, num_train: int) -> Settings:
     steps = max(1, num_train // batch)
     epochs = min(max(-(-_STEPS // steps), _EPOCHS[0]), _EPOCHS[1])
     every = max(1, epochs // 10)
+    unet = find_spec("segmentation_models_pytorch") is not None
     pretrained = find_spec(str(BACKBONES[STUDENT].package)) is not None
     training = _training(batch=batch, epochs=epochs, every=every)
     size = f"the median size, {height:g} × {width:g}"
@@ -60,7 +63,7 @@ def settings_for(pictures: Pictures, *, num_train: int) -> Settings:
         "networks": {
             "dropout": 0.1,
             "pretrained": False,
-            "teacher": {"backbone": TEACHER, "width": 1.0},
+            "teacher": {"architecture": TEACHER if unet else None, "backbone": _BACKBONE, "width": 1.0},
             "students": {
                 **{name: {"width": 1.0} for name in _STUDENTS},
                 STUDENT: {"width": 1.0, "pretrained": pretrained},
@@ -79,6 +82,11 @@ def settings_for(pictures: Pictures, *, num_train: int) -> Settings:
         "images.crop": f"most of an image at that scale; sides are multiples of {_STEP}",
         "images.flip": "0 where left and right mean something",
         "networks.pretrained": "from scratch: ImageNet weights of the ResNets need the internet (true)",
+        "networks.teacher.architecture": (
+            "a U-Net on ResNet-34; docs/networks.md has others"
+            if unet
+            else "DeepLabV3+; the extra `networks`, which has U-Nets, is not installed"
+        ),
         f"networks.students.{STUDENT}.pretrained": (
             "ImageNet weights, from the installed package"
             if pretrained
