@@ -73,7 +73,10 @@ def test_the_folder_holds_tables_figures_and_pages(made: tuple[Path, dict[str, A
         *("per_class_iou", "training_curves", "similarity_distance", "alw_weights"),
         *("ics_matrices", "confusion", "panels"),
     )
-    pictures = {f"figures/{kind}_resnet18.png" for kind in kinds} | {"figures/miou_by_method.png"}
+    pictures = {f"figures/{kind}_resnet18.png" for kind in kinds} | {
+        "figures/miou_by_method.png",
+        "figures/differences.png",
+    }
     plots = {f"plots/{name}.csv" for name in ("curves", "weights", "confusion")}
     assert found == written | pictures | plots | {
         "differences.csv",
@@ -134,10 +137,10 @@ def test_the_summary_holds_fractions(made: tuple[Path, dict[str, Any]]):
     assert set(alone) == {"miou", "std"}
 
 
-def test_the_readme_shows_tables_and_three_figures_without_costs(made: tuple[Path, dict[str, Any]]):
+def test_the_readme_shows_tables_and_four_figures_without_costs(made: tuple[Path, dict[str, Any]]):
     text = (made[0] / "README.md").read_text()
     figures = re.findall(r"\]\((figures/.*?)\)", text)
-    assert len(figures) == 3
+    assert len(figures) == 4
     assert all((made[0] / name).is_file() for name in figures)
     assert "s / epoch" not in text
     assert all(f"\n## {title}\n" in text for title in ("What each part of AICSD is worth", "Methods"))
@@ -255,3 +258,15 @@ def test_incomplete_grids_have_sound_reports(
     assert " 0.00" not in text.split("## Comparison")[0]
     assert not re.search(r"\bnan\b|\bNone\b|<NA>", text)
     assert not re.search(r">\s*(nan|None|&lt;NA&gt;)\s*<", (tmp_path / "out/report.html").read_text())
+
+
+def test_the_page_begins_with_three_sentences_and_the_picture_of_differences(
+    made: tuple[Path, dict[str, Any]],
+):
+    page = (made[0] / "report.html").read_text(encoding="utf-8")
+    box, rest = page.split("</section>", 1)
+    sentences = re.findall(r'<p(?: class="lead")?>([^<]+)</p>', box)
+    assert [text.split(":")[0] for text in sentences] == ["ResNet-18", "Size", "What would settle it"]
+    assert rest.lstrip().startswith('<figure id="differences">')
+    assert page.count('id="differences"') == 1
+    assert "Order: " in rest.split('aria-label="Sections"')[0]

@@ -107,6 +107,7 @@ def write_report(
         pictures(
             results,
             comparison=rows["comparison"],
+            decisions=rows["decisions"],
             per_class=rows["per_class"],
             classes=classes,
             palette=palette,

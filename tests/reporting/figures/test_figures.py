@@ -1,15 +1,18 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from tests.reporting.tree import CLASSES, PALETTE, Tree
 
 from icsd.reporting import differences, histories
 from icsd.reporting.figures.canvas import to_png
 from icsd.reporting.figures.confusion import confusion as confusion_figure
 from icsd.reporting.figures.curves import similarity_distance, training_curves, validation_by_method
+from icsd.reporting.figures.forest import forest
 from icsd.reporting.figures.panels import coloured
 from icsd.reporting.figures.panels import panels as panels_figure
 from icsd.reporting.figures.per_class import per_class_iou
@@ -75,6 +78,23 @@ def test_miou_by_method_shows_seeds_means_and_the_teacher(results: Results):
     own = seeds.loc[seeds["method"] == "aicsd", "miou"].tolist()
     assert any(np.asarray(data).tolist() == own for data in drawn)
     assert any(np.asarray(data).tolist() == [table["miou_mean"].iloc[0]] * 2 for data in drawn)
+
+
+def test_the_forest_has_every_difference_the_largest_first_and_marks_zero_and_the_rope():
+    gains = {"kd": (1.0, -0.2, 2.2, 0.3), "aicsd": (2.0, 1.0, 3.0, 0.01), "none": (None,) * 4}
+    columns = ("delta_mean", "delta_low", "delta_high", "p_holm")
+    rows = [
+        {"student": "resnet18", "method": name, "rope": 0.5, **dict(zip(columns, own, strict=True))}
+        for name, own in gains.items()
+    ]
+    axis = forest(pd.DataFrame(rows)).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["AICSD", "KD"]
+    drawn = [np.asarray(line.get_xdata()).tolist() for line in axis.lines]
+    assert drawn == [[0, 0], [1.0, 3.0], [2.0], [-0.2, 2.2], [1.0]]
+    band = axis.patches[0]
+    assert isinstance(band, Rectangle)
+    assert (band.get_x(), band.get_width()) == (-0.5, 1.0)
+    assert [line.get_markerfacecolor() == "white" for line in (axis.lines[2], axis.lines[4])] == [False, True]
 
 
 def test_a_method_without_runs_is_marked_as_missing(tree: Tree):

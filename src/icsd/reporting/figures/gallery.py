@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from icsd.reporting.figures.canvas import to_png
 from icsd.reporting.figures.confusion import confusion
 from icsd.reporting.figures.curves import similarity_distance, training_curves, validation_by_method
+from icsd.reporting.figures.forest import forest
 from icsd.reporting.figures.loss_shares import loss_shares
 from icsd.reporting.figures.panels import panels
 from icsd.reporting.figures.per_class import per_class_iou
@@ -62,6 +63,7 @@ def pictures(
     results: Results,
     *,
     comparison: pd.DataFrame,
+    decisions: pd.DataFrame,
     per_class: pd.DataFrame,
     classes: Sequence[str],
     palette: NDArray[np.uint8],
@@ -72,11 +74,20 @@ def pictures(
     Args:
         results: What ran.
         comparison: From :func:`icsd.reporting.tables.comparison.rows`.
+        decisions: From :func:`icsd.reporting.tables.decisions.rows`.
         per_class: From :func:`icsd.reporting.tables.per_class.rows`.
         classes: Names of the C classes.
         palette: [C, 3] colours, 0..255.
         focus: The method that the report is about.
     """
+    if decisions["delta_mean"].notna().any():
+        yield _picture(
+            "differences",  # the page begins with it
+            "Difference to the student alone",
+            "95 % intervals of the paired difference, the largest first; a full mark is established. The "
+            "grey band is what counts as negligible (report.rope).",
+            forest(decisions),
+        )
     if comparison["miou_mean"].notna().any():
         yield _picture(
             "miou_by_method",

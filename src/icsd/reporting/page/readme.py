@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from icsd.reporting.tables.cells import Display
 from icsd.reporting.tables.writers import to_markdown
 
-_FIGURES = ("miou_by_method", "per_class_iou", "panels")
+_FIGURES = ("differences", "miou_by_method", "per_class_iou", "panels")
 """Kinds of figures that it shows, of the first student."""
 
 
