@@ -116,3 +116,14 @@ def test_somebody_at_the_terminal_chooses_the_masks(project, tmp_path, monkeypat
     monkeypatch.setattr("click.prompt", lambda question, *, default, **_: 2 if default == 1 else default)
     new_dataset(project, root, name=None, ask=True, force=False)
     assert read_yaml(project / "configs/datasets/own.yaml")["data"]["folder"]["masks"] == "masks/{stem}"
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_networks_are_those_whose_extras_are_installed(monkeypatch, installed):
+    monkeypatch.setattr("icsd.commands.new_dataset.settings.find_spec", lambda name: installed or None)
+    made = settings_for(Pictures({(64, 64): 9}, (), (), 0), num_train=9)
+    networks = made.tree["networks"]
+    assert networks["teacher"]["architecture"] == ("smp:unet/resnet34" if installed else None)
+    assert networks["students"]["efficientnet_lite0"]["pretrained"] is installed
+    reasons = [reason for reason in made.why.values() if "is not installed" in reason]
+    assert len(reasons) == (0 if installed else 2)
