@@ -107,6 +107,11 @@ def test_miou_leaves_out_classes_absent_from_the_truth():
     assert miou(confusion) == pytest.approx((8 / 10 + 5 / 10) / 2)
 
 
+def test_a_class_of_a_single_pixel_counts():
+    confusion = np.array([[[3, 0], [1, 0]]])
+    assert resampled_miou(confusion, np.ones((1, 1))).tolist() == [pytest.approx((3 / 4 + 0) / 2)]
+
+
 def test_every_resample_draws_as_many_images_as_there_are():
     weights = image_weights(7, resamples=50, seed=0)
     assert weights.shape == (50, 7)
@@ -232,7 +237,7 @@ def test_a_mean_beyond_all_doubt_has_the_p_zero_and_one_of_zero_the_p_one():
 
 @pytest.mark.parametrize(("log_p", "found"), [(-299.5, math.exp(-299.5)), (-300.5, 0.0)])
 def test_p_is_told_from_zero_down_to_the_three_hundredth_power_of_e(log_p: float, found: float):
-    spread = np.linspace(-1, 1, 40)
+    spread = np.linspace(-1e-6, 1e-6, 40)  # on whatever scale
     error = math.sqrt(np.var(spread, ddof=1) / 40)
     values = spread - stats.t.ppf(math.exp(log_p) / 2, 39) * error
     measured = interval(list(values), np.repeat(values[:, None], 9, axis=1), num_images=9)
