@@ -31,7 +31,8 @@ ALLOWED = {
     "evaluation": {"core", "data", "records"},
     "tracking": {"errors", "files", "runs"},
     "reporting": {"core", "models", *GROUND},
-    "stages": {"core", "data", "datasets", "methods", "models", "params", *GROUND},
+    "stages.registered": {"errors", "files", "runs", "tracking"},
+    "stages": {"stages.registered", "core", "data", "datasets", "methods", "models", "params", *GROUND},
     "stages.recording": {
         *("core", "data", "datasets", "errors", "models", "monitoring", "params", "records", "reporting"),
         *("runs", "stages", "tracking", "training", "yaml_files"),

@@ -38,6 +38,8 @@ ROOMS = {
         "stages.initial_weights",
         "stages.inputs",
         "stages.networks",
+        "stages.own_weights",
+        "stages.registered",
         "stages.tuned_weights",
         "stages.validate",
     ),
@@ -236,6 +238,8 @@ OTHER = {
             "taps": {"decoder": "decoder.blocks"},
         }.items()
     },
+    "networks.teacher.load": "unwrap",
+    "networks.teacher.classes": {"background": 1},
     "teacher.optimizer": "sgd",
     "teacher.subset": 32,
     "teacher.class_weights": "median",
@@ -292,6 +296,8 @@ STALE = {
     "networks.dropout": {"train_teacher", *TRAIN},
     "networks.pretrained": {"train_teacher", *TRAIN},
     "networks.teacher": {"train_teacher"},
+    "networks.teacher.load": set(),  # of `weights`, where there are any
+    "networks.teacher.classes": set(),
     "networks.students": TRAIN,
     "teacher": {"train_teacher"},
     "train": TRAIN,
@@ -351,6 +357,21 @@ def test_a_key_makes_the_right_stages_stale(key):
     other = with_value(TREE, key, another(key))
     assert other != TREE
     assert stale(TREE, other) == expected(key)
+
+
+def test_how_weights_are_loaded_makes_the_teacher_stale_where_there_are_any():
+    tree = with_value(TREE, "networks.teacher.weights", "w.pth")
+    for key in ("networks.teacher.load", "networks.teacher.classes"):
+        assert stale(tree, with_value(tree, key, OTHER[key])) == {("train_teacher",)}
+
+
+def test_how_a_teacher_would_be_trained_does_not_make_one_stale_that_is_not():
+    tree = with_value(with_value(TREE, "networks.teacher.weights", "w.pth"), "teacher.train", False)
+    for key in leaves(tree["teacher"], "teacher."):
+        expected = {("train_teacher",)} if key in ("teacher.train", "teacher.seed") else set()
+        assert (
+            stale(tree, with_value(tree, key, another(key) if key != "teacher.train" else True)) == expected
+        )
 
 
 def test_another_dataset_makes_every_stage_stale():

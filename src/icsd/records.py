@@ -109,12 +109,14 @@ class Provenance(Record):
         data: Of the prepared data's manifest, which holds the digest of every shard.
         teacher: Of the teacher's weights; None for the teacher itself.
         pretrained: Of a local file of initial weights; None without one.
+        weights: Of the file that the whole network was loaded from; None without one.
     """
 
     code: dict[str, str]
     data: str
     teacher: str | None
     pretrained: str | None
+    weights: str | None = None
 
 
 class MethodRecord(Record):
@@ -163,7 +165,9 @@ class TrainRecord(Record):
     network: NetworkRecord
     seed: int
     pretrained: bool | str
-    epochs: int
+    loaded: str | None = None
+    """Name or address of what the whole network was loaded from; None for one that began without."""
+    epochs: int  # 0 for a teacher that was not trained here
     batch: int
     crop: tuple[int, int]
     num_train_images: int
@@ -205,8 +209,8 @@ class CostRecord(Record):
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     seconds_training: float
-    seconds_per_epoch: float
-    images_per_second: float
+    seconds_per_epoch: float | None  # None without an epoch, as the next
+    images_per_second: float | None
     peak_memory_mb: float | None
     device: str
     machine: str

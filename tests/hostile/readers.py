@@ -32,7 +32,7 @@ from icsd.datasets.reading.masks import read_ids
 from icsd.datasets.reading.mat import read_matrix
 from icsd.errors import UserError
 from icsd.models.deeplab import build_network
-from icsd.models.imagenet import read_state as read_pretrained
+from icsd.models.weight_files import read_state
 from icsd.models.weights import load_network, save_weights
 from icsd.params import load_params
 from icsd.records import CostRecord, MetricsRecord, TrainRecord, read_record, write_record
@@ -306,5 +306,7 @@ READERS = {
     "progress of a journal": Reader(_write_progress, _read_journal, ()),
     "checkpoint": Reader(_write_state, _read_state),
     "network": Reader(_write_network, load_network),
-    "pretrained": Reader(_write_pretrained, lambda path: read_pretrained(path, "networks.pretrained")),
+    "pretrained": Reader(
+        _write_pretrained, lambda path: read_state(path, setting="networks.pretrained", advice="Or none.")
+    ),
 }

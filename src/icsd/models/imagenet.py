@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torchvision import models
 
@@ -16,6 +15,7 @@ from icsd.errors import UserError
 from icsd.models.backbones import BACKBONES as BUILDERS
 from icsd.models.backbones import Backbone
 from icsd.models.catalogue import BACKBONES
+from icsd.models.weight_files import read_state
 
 # Of torchvision's, the first version of each: what the published networks started from.
 WEIGHTS = {
@@ -26,7 +26,6 @@ WEIGHTS = {
 PACKAGES = {name: entry.package for name, entry in BACKBONES.items() if entry.package is not None}
 # What a backbone does not have.
 CLASSIFIER = ("fc.", "classifier.", "features.18.", "_conv_head.", "_bn1.", "_fc.")
-SUFFIXES = (".pth", ".pt", ".safetensors")
 SETTING = "networks.pretrained"
 WAYS_OUT = "Give a local file (`pretrained: path/to/weights.pth`) or train from scratch (`false`)."
 
@@ -71,7 +70,7 @@ def load_imagenet(
         _refuse_width(name, width, setting)
         origin, state = _published(name, setting)
     else:
-        origin, state = source, read_state(Path(source), setting)
+        origin, state = source, read_state(Path(source), setting=setting, advice=WAYS_OUT)
     kept = {_own_name(key): value for key, value in state.items() if not key.startswith(CLASSIFIER)}
     try:
         on_meta = next(backbone.parameters()).is_meta  # nothing is there that could be filled
@@ -96,7 +95,7 @@ def load_imagenet(
 def _published(name: str, setting: str) -> tuple[str, Mapping[str, Tensor]]:
     """Who has the ImageNet weights, and the weights."""
     if name in PACKAGES:
-        return PACKAGES[name], read_state(_file_in_package(name, setting), setting)
+        return PACKAGES[name], read_state(_file_in_package(name, setting), setting=setting, advice=WAYS_OUT)
     return "torchvision", _download(name, setting)
 
 
@@ -136,28 +135,4 @@ def _download(name: str, setting: str) -> Mapping[str, Tensor]:
             f"{setting}: could not get torchvision's weights of {name} ({error}). "
             f"Without a network, {WAYS_OUT[0].lower()}{WAYS_OUT[1:]}"
         ) from error
-    return state
-
-
-def read_state(path: Path, setting: str) -> Mapping[str, Tensor]:
-    """The tensors of a local file of weights.
-
-    Raises:
-        UserError: There is no such file, or it holds something else.
-    """
-    if path.is_dir():
-        raise UserError(f"{setting}: {path} is a folder; name the file in it. {WAYS_OUT}")
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"{setting}: {path} is not a weights file, which ends in {', '.join(SUFFIXES)}.")
-    if not path.is_file():
-        raise UserError(f"{setting}: there is no file {path}. {WAYS_OUT}")
-    try:
-        state = (
-            load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        )
-    except Exception as error:  # given a damaged file, torch's reader raises whatever it stumbles over
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{setting}: {path} cannot be read ({reason}). {WAYS_OUT}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{setting}: {path} does not hold a plain dictionary of tensors. {WAYS_OUT}")
     return state

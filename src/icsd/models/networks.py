@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from icsd.errors import UserError
 from icsd.models.contract import Architecture, Network
 from icsd.models.deeplab import DROPOUT, build_network
-from icsd.models.imagenet import read_state
+from icsd.models.imagenet import WAYS_OUT
 from icsd.models.libraries import from_huggingface, from_python, from_smp, from_torchvision
 from icsd.models.library_network import Inner, LibraryNetwork
 from icsd.models.names import DEEPLAB, portable, split
+from icsd.models.weight_files import read_state
 
 
 def new_network(
@@ -52,7 +53,10 @@ def new_network(
         raise type(error)(f"{setting}: {error}") from error
     if isinstance(pretrained, str):
         _fill(
-            network, read_state(Path(pretrained), f"{setting}.pretrained"), origin=pretrained, setting=setting
+            network,
+            read_state(Path(pretrained), setting=f"{setting}.pretrained", advice=WAYS_OUT),
+            origin=pretrained,
+            setting=setting,
         )
     return network
 

@@ -8,18 +8,24 @@ from safetensors.torch import save
 
 from icsd.errors import UserError
 from icsd.files import write_bytes
+from icsd.models.class_map import class_map_of, map_classes
 from icsd.models.contract import MissingCode, Network, read_architecture
 from icsd.models.networks import new_network
 from icsd.runs import advice_for
 
 KEY = "architecture"
+CLASS_MAP = "class_map"
+"""Within the architecture, where the network's logits are not the dataset's classes."""
 
 
 def save_weights(model: Network, path: Path) -> None:
     """Write ``model`` to ``path``: all or nothing, and the same bytes for the same weights."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     # One key: safetensors writes several in an order that changes from process to process.
-    metadata = {KEY: json.dumps(model.architecture.described(), sort_keys=True)}
+    architecture = model.architecture.described()
+    if class_map := class_map_of(model):
+        architecture[CLASS_MAP] = class_map
+    metadata = {KEY: json.dumps(architecture, sort_keys=True)}
     write_bytes(path, save(tensors, metadata))
 
 
@@ -39,11 +45,15 @@ def load_network(path: Path) -> Network:
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is not a readable safetensors file ({error}); {advice_for(path)}") from error
     try:
-        model = new_network(read_architecture(json.loads(metadata[KEY])), setting=str(path))
+        architecture = json.loads(metadata[KEY])
+        class_map = architecture.pop(CLASS_MAP, None)
+        model = new_network(read_architecture(architecture), setting=str(path))
         model.load_state_dict(state)
+        if class_map is not None:
+            map_classes(model, class_map)
     except MissingCode:
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"{path} does not hold a network of this project ({reason}); {advice_for(path)}"

@@ -1,7 +1,7 @@
 """params.yaml and the dataset's preset as one frozen, strict tree."""
 
 from icsd.params.block import Block, Count, Name, Natural, NonNegative, Positive
-from icsd.params.networks import Network
+from icsd.params.networks import Network, TeacherNetwork
 from icsd.params.reading import (
     PARAMS,
     PRESET_ONLY,
@@ -36,6 +36,7 @@ __all__ = [
     "Positive",
     "Runtime",
     "StudentTraining",
+    "TeacherNetwork",
     "Training",
     "digest_of",
     "has_validation",

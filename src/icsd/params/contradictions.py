@@ -21,6 +21,7 @@ def contradictions(params: Params) -> Iterator[str]:
     yield from _weighting(params)
     yield from _data(params)
     yield from _optimiser(params)
+    yield from _own_teacher(params)
 
 
 def _grid(params: Params) -> Iterator[str]:
@@ -113,3 +114,17 @@ def _optimiser(params: Params) -> Iterator[str]:
             yield f"{role}.nesterov: only SGD has it; set {role}.optimizer to sgd, or nesterov: false"
         elif training.nesterov and training.momentum == 0:
             yield f"{role}.nesterov: needs a momentum above 0; set {role}.momentum, or nesterov: false"
+
+
+def _own_teacher(params: Params) -> Iterator[str]:
+    network = params.networks.teacher
+    if network.weights is None:
+        if not params.teacher.train:
+            yield "teacher.train: false needs a teacher: name its file in networks.teacher.weights"
+        if network.classes is not None:
+            yield "networks.teacher.classes: says what networks.teacher.weights stand for, and there are none"
+    elif network.load == "partial" and not params.teacher.train:
+        yield (
+            "networks.teacher.load: partial leaves layers with random numbers, which nothing trains: set it "
+            "to strict or unwrap, or teacher.train: true"
+        )

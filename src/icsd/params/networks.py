@@ -1,14 +1,16 @@
-"""The block ``networks``: what teacher and students are."""
+"""The block ``networks``: what teacher and students are, and what they start from."""
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from icsd.models.names import DEEPLAB, checked_architecture, checked_backbone
 from icsd.params.block import Block, Name
 
 Architecture = Annotated[str, AfterValidator(checked_architecture)]
 Backbone = Annotated[str, AfterValidator(checked_backbone)]
+Channel = Annotated[int, Field(ge=0, lt=100_000)]
+"""Of a network's logits, from 0."""
 Tap = Literal["stage1", "stage2", "stage3", "stage4", "aspp", "decoder"]
 
 
@@ -30,6 +32,9 @@ class Network(Block):
         normalisation: What it expects; None for ImageNet's mean and standard deviation.
         output_stride: Of its deepest map; None for that of all networks.
         taps: Tap -> path of a module in a library's network, where the network needs to be told.
+        weights: What the whole network starts from, instead of ``pretrained``: a file, or
+            ``models:/name/version`` of MLflow's registry; None for nothing.
+        load: How ``weights`` must fit: as they are; below wrappings and prefixes; or only in part.
     """
 
     architecture: Architecture | None = None
@@ -39,6 +44,8 @@ class Network(Block):
     normalisation: Normalisation | None = None
     output_stride: Literal[8, 16, 32] | None = None
     taps: Annotated[dict[Tap, str], Field(min_length=1)] | None = None
+    weights: str | None = None
+    load: Literal["strict", "unwrap", "partial"] = "strict"
 
     @property
     def library_name(self) -> str | None:
@@ -47,9 +54,28 @@ class Network(Block):
 
 
 class TeacherNetwork(Network):
-    """The teacher, which has no name that could be its backbone."""
+    """The teacher, which has no name that could be its backbone.
+
+    Attributes:
+        backbone: Its name.
+        classes: The dataset's class -> the channels of ``weights`` that stand for it; None where the two are
+            the same, in the same order.
+    """
 
     backbone: Backbone
+    classes: dict[str, Channel | Annotated[list[Channel], Field(min_length=1)]] | None = None
+
+    @model_validator(mode="after")
+    def _a_channel_is_one_class(self) -> "TeacherNetwork":
+        channels = [channel for name in self.classes or {} for channel in self.channels_of(name)]
+        if repeated := sorted({channel for channel in channels if channels.count(channel) > 1}):
+            raise ValueError(f"classes: {', '.join(map(str, repeated))} stands for more than one class")
+        return self
+
+    def channels_of(self, name: str) -> tuple[int, ...]:
+        """The channels that ``classes`` gives a class."""
+        channels = (self.classes or {})[name]
+        return (channels,) if isinstance(channels, int) else tuple(channels)
 
 
 class Networks(Block):

@@ -35,8 +35,9 @@ class Training(Block):
 
 
 class TeacherTraining(Training):
-    """The teacher's own training, from its own seed."""
+    """The teacher's own training, from its own seed; without ``train`` its weights are used as they are."""
 
+    train: bool
     seed: Seed
 
 

@@ -22,15 +22,21 @@ from icsd.stages.networks import (
     network_of,
     networks_of_grid,
 )
+from icsd.stages.registered import is_registered, pinned
 
 LINKS = Path("configs") / "initial_weights"
 """The folder of links, from the root of the repository."""
 
 
 def source_of(params: Params, key: RunKey) -> bool | str:
-    """What a network starts from: its own ``pretrained``, or that of all networks."""
-    own = network_of(params, key).pretrained
-    return params.networks.pretrained if own is None else own
+    """What a network starts from: its own ``pretrained``, or that of all networks.
+
+    Nothing where the whole network is loaded from ``weights``.
+    """
+    network = network_of(params, key)
+    if network.weights is not None and network.load != "partial":
+        return False
+    return params.networks.pretrained if network.pretrained is None else network.pretrained
 
 
 def setting_of(params: Params, key: RunKey) -> str:
@@ -41,7 +47,7 @@ def setting_of(params: Params, key: RunKey) -> str:
 
 def name_of(source: bool | str) -> bool | str:
     """The source as results record it: of a file its name, as its place differs from machine to machine."""
-    return Path(source).name if isinstance(source, str) else source
+    return Path(source).name if isinstance(source, str) and not is_registered(source) else source
 
 
 def located(root: Path, source: bool | str) -> bool | str:
@@ -51,6 +57,8 @@ def located(root: Path, source: bool | str) -> bool | str:
     """
     if not isinstance(source, str):
         return source
+    if is_registered(source):
+        return str(pinned(root, source))
     path = Path(source).expanduser()
     places = [path] if path.is_absolute() else [root / path, main_root(root) / path]
     return str(next((place for place in places if is_file(str(place))), places[0]))
@@ -60,6 +68,13 @@ def digest_of_file(root: Path, params: Params, key: RunKey) -> str | None:
     """SHA-256 of the file that a network starts from; None where it starts from none, or there is none."""
     source = located(root, source_of(params, key))
     return sha256_of(Path(source)) if isinstance(source, str) and is_file(source) else None
+
+
+def digest_of_weights(root: Path, params: Params, key: RunKey) -> str | None:
+    """SHA-256 of the file that a whole network is loaded from; None without one, or where there is none."""
+    weights = network_of(params, key).weights
+    file = None if weights is None else located(root, weights)
+    return sha256_of(Path(file)) if isinstance(file, str) and is_file(file) else None
 
 
 def is_file(path: str) -> bool:
@@ -118,7 +133,7 @@ def _problems(root: Path, params: Params) -> Iterator[str]:
 def link_files(root: Path, params: Params) -> None:
     """Make the folder hold a link to every file that a network of the grid is made from, and to no other."""
     folder = root / LINKS
-    sources = {located(root, source_of(params, key)) for key in networks_of_grid(params).values()}
+    sources = {located(root, source) for source in _named(params).values()}
     files = [Path(source).resolve() for source in sources if isinstance(source, str) and is_file(source)]
     for key in networks_of_grid(params).values():
         described = files_of_network(root, params, key, with_weights=source_of(params, key) is True)
@@ -148,6 +163,13 @@ def remove_dead_links(root: Path) -> list[Path]:
 
 def settings_that_name(root: Path, params: Params, file: Path) -> list[str]:
     """The keys of params.yaml by which a network of the grid starts from ``file``."""
+    named = _named(params).items()
+    return [setting for setting, source in named if located(root, source) == str(file)]
+
+
+def _named(params: Params) -> dict[str, bool | str]:
+    """Keys of params.yaml by which a network of the grid starts from something -> what that is."""
     keys = networks_of_grid(params).values()
-    naming = (key for key in keys if located(root, source_of(params, key)) == str(file))
-    return list(dict.fromkeys(setting_of(params, key) for key in naming))
+    weights = {f"{block_name(key)}.weights": network_of(params, key).weights for key in keys}
+    sources = {setting_of(params, key): source_of(params, key) for key in keys if source_of(params, key)}
+    return sources | {setting: named for setting, named in weights.items() if named is not None}

@@ -6,14 +6,15 @@ from is not in it: params.yaml may repeat what the preset says, and nothing beco
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from icsd.core.weighting import Alw
-from icsd.params import Params
+from icsd.params import Network, Params
 from icsd.runs import TEACHER, RunKey
 from icsd.stages.grid import teacher_key
 from icsd.stages.initial_weights import name_of, source_of
-from icsd.stages.networks import numbers_of_network
+from icsd.stages.networks import network_of, numbers_of_network
 
 Values = dict[str, Any]
 _UNUSED: Mapping[str, set[str]] = {"sgd": set(), "adamw": {"momentum", "nesterov"}}
@@ -28,9 +29,15 @@ def schedule_of(params: Params, key: RunKey) -> Alw | None:
     return Alw(**schedule.model_dump()) if schedule else None
 
 
+def trains(params: Params, key: RunKey) -> bool:
+    """Whether a network is trained here, and not used as somebody else has trained it."""
+    return not key.is_teacher or params.teacher.train
+
+
 def numbers_of(params: Params, key: RunKey) -> Values:
     """The parameters that determine a network, as train.json holds them."""
     training = params.teacher if key.is_teacher else params.train
+    network = network_of(params, key)
     numbers: Values = {
         "dataset": params.dataset,
         "data": params.data.model_dump(exclude={"source", "sources"}),
@@ -38,8 +45,11 @@ def numbers_of(params: Params, key: RunKey) -> Values:
         "network": {
             **numbers_of_network(params, key),
             "pretrained": name_of(source_of(params, key)),
+            **(_own_weights(network) if network.weights else {}),
         },
-        "training": training.model_dump(exclude=_UNUSED[training.optimizer]),
+        "training": training.model_dump(exclude=_UNUSED[training.optimizer])
+        if trains(params, key)
+        else {"train": False},
         "seed": key.seed,
     }
     schedule = schedule_of(params, key)
@@ -50,12 +60,18 @@ def numbers_of(params: Params, key: RunKey) -> Values:
     return numbers
 
 
+def _own_weights(network: Network) -> Values:
+    own = network.model_dump(include={"weights", "load", "classes"}, exclude_none=True)
+    return own | {"weights": name_of(own["weights"])}
+
+
 def inputs_of_stages(
     params: Params,
     *,
     of_methods: Mapping[str, Values],
     initial_weights: Mapping[str, str | None],
     of_networks: Mapping[str, Mapping[str, str]],
+    own_weights: Mapping[str, str | None] = MappingProxyType({}),
 ) -> dict[Path, Values]:
     """The file of every stage, relative to the folder of validated parameters -> its content.
 
@@ -65,8 +81,13 @@ def inputs_of_stages(
         initial_weights: ``teacher`` or a student's name -> digest of the file that it starts from; None
             without one.
         of_networks: The same names -> digests of the files that decide what the network is, by their names.
+        own_weights: The same names -> digest of the file that the whole network is loaded from; None, or no
+            entry, without one.
     """
     data, grid = params.data, params.grid
+    loaded = {
+        name: {"own_weights": digest} if (digest := own_weights.get(name)) else {} for name in initial_weights
+    }
     dataset = {"dataset": params.dataset}
     evaluation = dataset | {
         "evaluation": params.evaluation.model_dump(),
@@ -78,6 +99,7 @@ def inputs_of_stages(
         "teacher": {
             "numbers": numbers_of(params, teacher_key(params)),
             "initial_weights": initial_weights[TEACHER],
+            **loaded[TEACHER],
             **_files(of_networks.get(TEACHER)),
         },
         "evaluate_teacher": evaluation,
@@ -92,6 +114,7 @@ def inputs_of_stages(
             files[f"students/{method}/{student}"] = {
                 "numbers": numbers,
                 "initial_weights": initial_weights[student],
+                **loaded[student],
                 **_files(of_networks.get(student)),
                 **of_methods[method],
             }

@@ -14,7 +14,7 @@ from icsd.records import Provenance
 from icsd.runs import RunKey, data_folder
 from icsd.stages.code import code_of_method, code_of_training
 from icsd.stages.grid import teacher_key
-from icsd.stages.initial_weights import digest_of_file, digests_of_network
+from icsd.stages.initial_weights import digest_of_file, digest_of_weights, digests_of_network
 
 
 def provenance_of(root: Path, params: Params, key: RunKey, *, data: PreparedData | None = None) -> Provenance:
@@ -39,6 +39,7 @@ def provenance_of(root: Path, params: Params, key: RunKey, *, data: PreparedData
         data=(data or PreparedData(root / data_folder(params.dataset))).digest,
         teacher=sha256_of(teacher) if teacher else None,
         pretrained=digest_of_file(root, params, key),
+        weights=digest_of_weights(root, params, key),
     )
 
 

@@ -17,11 +17,13 @@ from icsd.stages.execution import RESOLVED, params_of_execution
 from icsd.stages.initial_weights import (
     check_initial_weights,
     digest_of_file,
+    digest_of_weights,
     digests_of_network,
     link_files,
 )
 from icsd.stages.inputs import inputs_of_stages
 from icsd.stages.networks import check_networks, networks_of_grid
+from icsd.stages.own_weights import check_own_weights, pin_registered
 from icsd.yaml_files import yaml_text
 
 
@@ -100,6 +102,7 @@ def validate(root: Path, *, show: bool) -> None:
         params,
         of_methods=_of_methods(root, params),
         initial_weights={name: digest_of_file(root, params, key) for name, key in networks.items()},
+        own_weights={name: digest_of_weights(root, params, key) for name, key in networks.items()},
         of_networks={name: digests_of_network(root, params, key) for name, key in networks.items()},
     )
     with folder_written_whole(root / validated_folder(params.dataset)) as folder:
@@ -117,12 +120,14 @@ def check_tree(root: Path, tree: Mapping[str, Any], source: str) -> Params:
     refuse_endless(tree, source)
     params: Params
     params, _ = _together(partial(parse_params, tree, source), partial(_check_methods, tree.get("methods")))
+    pin_registered(root, params)
     link_files(root, params)
     _, params, *_ = _together(
         partial(_checked, params),
         partial(chosen_params, root, params),
         partial(check_initial_weights, root, params),
         partial(check_networks, root, params),
+        partial(check_own_weights, root, params),
     )
     return params
 

@@ -177,6 +177,8 @@ def _compare_provenance(
         yield compare_file("teacher", now.teacher, trained_with | {"metrics.json": metrics.teacher_sha256})
     if recorded and (recorded.pretrained or now.pretrained):
         yield compare_file("pretrained", now.pretrained, {"train.json": recorded.pretrained})
+    if recorded and (recorded.weights or now.weights):
+        yield compare_file("loaded", now.weights, {"train.json": recorded.weights})
     yield compare_file("weights", sha256_of(root / key.weights), recorded_weights(root, key, metrics))
 
 

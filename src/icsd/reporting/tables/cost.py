@@ -62,10 +62,14 @@ def _row(runs: list[Run], student: str, name: str) -> dict[str, Any]:
         "student": student,
         "method": name,
         "n_runs": len(costs),
-        "seconds_per_epoch": mean([each.seconds_per_epoch for each in costs]),
+        "seconds_per_epoch": mean(
+            [each.seconds_per_epoch for each in costs if each.seconds_per_epoch is not None]
+        ),
         "relative_time": None,
         "minutes_training": mean([each.seconds_training / 60 for each in costs]),
-        "images_per_second": mean([each.images_per_second for each in costs]),
+        "images_per_second": mean(
+            [each.images_per_second for each in costs if each.images_per_second is not None]
+        ),
         "peak_memory_mb": mean([each.peak_memory_mb for each in costs if each.peak_memory_mb is not None]),
         "extra_parameters": costs[0].extra_parameters if costs else None,
         "parameters": metrics.parameters if metrics else None,

@@ -65,19 +65,15 @@ def _described(run: Run) -> dict[str, str]:
 
 def _trained(training: TrainRecord) -> dict[str, str]:
     network = training.network
-    epoch = "" if training.selected_epoch is None else f" (epoch {training.selected_epoch})"
     return {
         "Training images": str(training.num_train_images),
         "Validation images": str(training.num_validation_images),
         "Network": _network(network),
         **({} if network.output_stride is None else {"Output stride": str(network.output_stride)}),
         "Initial weights": _initial_weights(training),
-        "Optimiser": f"{_optimiser(training)}, poly schedule per iteration",
-        "Epochs": str(training.epochs),
-        "Batch": str(training.batch),
-        "Crop": f"{training.crop[0]} × {training.crop[1]}",
+        **(_schedule(training) if training.epochs else {"Epochs": "none: used as it was loaded"}),
         **_resizing(training.params.get("images", {})),
-        "Weights reported": "last epoch" if training.selected == "last" else f"best on validation{epoch}",
+        **({"Weights reported": _selected(training)} if training.epochs else {}),
         **({"Weights of loss terms": str(training.weights_source)} if has_terms(training) else {}),
     }
 
@@ -87,7 +83,24 @@ def _network(network: NetworkRecord) -> str:
     return f"{label}, width {network.width:g}" if network.architecture != network.backbone else label
 
 
+def _selected(training: TrainRecord) -> str:
+    epoch = "" if training.selected_epoch is None else f" (epoch {training.selected_epoch})"
+    return "last epoch" if training.selected == "last" else f"best on validation{epoch}"
+
+
+def _schedule(training: TrainRecord) -> dict[str, str]:
+    return {
+        "Optimiser": f"{_optimiser(training)}, poly schedule per iteration",
+        "Epochs": str(training.epochs),
+        "Batch": str(training.batch),
+        "Crop": f"{training.crop[0]} × {training.crop[1]}",
+    }
+
+
 def _initial_weights(training: TrainRecord) -> str:
+    if training.loaded is not None:
+        digest = training.provenance.weights if training.provenance else None
+        return f"whole network from {training.loaded}" + (f", SHA-256 {digest[:12]}" if digest else "")
     if isinstance(training.pretrained, bool):
         return "ImageNet weights" if training.pretrained else "from scratch"
     digest = training.provenance.pretrained if training.provenance else None

@@ -6,7 +6,7 @@ import platform
 import resource
 import sys
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -14,12 +14,22 @@ from icsd.arrays import write_arrays
 from icsd.data.prepared import TRAIN, VALIDATION
 from icsd.data.subsets import chosen_images
 from icsd.files import folder_written_whole, sha256_of, write_bytes
+from icsd.models.contract import Network
 from icsd.models.weights import save_weights
-from icsd.records import CostRecord, GitRecord, MlflowRecord, NetworkRecord, TrainRecord, write_record
+from icsd.records import (
+    CostRecord,
+    GitRecord,
+    MlflowRecord,
+    NetworkRecord,
+    TrainRecord,
+    write_record,
+)
 from icsd.runs import main_root
 from icsd.stages.device import device_name
 from icsd.stages.initial_weights import name_of, source_of
-from icsd.stages.networks import numbers_of_network
+from icsd.stages.inputs import trains
+from icsd.stages.networks import network_of, numbers_of_network
+from icsd.stages.training.admission import AdmissionRecord
 from icsd.stages.training.process import Run
 from icsd.stages.training.setup import Setup
 from icsd.training.loop import Progress, Row
@@ -42,9 +52,18 @@ def write_result(run: Run, setup: Setup, progress: Progress, monitor: Monitor, d
         if arrays := monitor.arrays():
             write_arrays(folder / "similarity.npz", arrays)
         digest = sha256_of(folder / run.weights.name)
-        write_record(
-            folder / "train.json", _train_record(run, digest, diverged=diverged, selected_epoch=selected)
-        )
+        record = _train_record(run, digest, diverged=diverged, selected_epoch=selected)
+        write_record(folder / "train.json", record)
+
+
+def write_loaded(run: Run, network: Network, admission: AdmissionRecord) -> None:
+    """As ``write_result``, of a teacher that was not trained: its history has no epoch."""
+    with folder_written_whole(run.folder) as folder:
+        save_weights(network, folder / run.weights.name)
+        write_bytes(folder / "history.csv", history_csv([]))
+        write_record(folder / "admission.json", admission)
+        digest = sha256_of(folder / run.weights.name)
+        write_record(folder / "train.json", _train_record(run, digest, diverged=None, selected_epoch=0))
 
 
 def history_csv(history: list[Row]) -> bytes:
@@ -62,6 +81,8 @@ def _train_record(
 ) -> TrainRecord:
     job, key, params = run.job, run.job.key, run.job.params
     height, width = params.images.crop
+    trained = trains(params, key)
+    loaded = network_of(params, key).weights
     return TrainRecord(
         kind="teacher" if key.is_teacher else "student",
         dataset=params.dataset,
@@ -69,10 +90,11 @@ def _train_record(
         network=NetworkRecord.model_validate(numbers_of_network(params, key)),
         seed=key.seed,
         pretrained=name_of(source_of(params, key)),
-        epochs=job.training.epochs,
+        loaded=None if loaded is None else str(name_of(loaded)),
+        epochs=job.training.epochs if trained else 0,
         batch=job.training.batch,
         crop=(height, width),
-        num_train_images=_num_train_images(run),
+        num_train_images=_num_train_images(run) if trained else 0,
         num_validation_images=run.data.num_images(VALIDATION),
         selected=job.training.select,
         selected_epoch=selected_epoch,
@@ -86,34 +108,60 @@ def _train_record(
 
 def write_cost(
     run: Run,
-    setup: Setup,
-    progress: Progress,
     *,
+    seconds: float,
+    epochs: int,
+    images: int,
+    extra_parameters: int,
+    resumed: int,
     started: datetime,
     mlflow: MlflowRecord | None,
     git: GitRecord,
 ) -> None:
-    """Write what is never the same twice, apart from the files that other stages depend on."""
-    device, method = run.fabric.device, setup.distiller.method
-    epochs = min(progress.epoch + 1, setup.schedule.epochs)  # the epoch that diverged was begun
-    images = epochs * setup.schedule.steps * run.job.training.batch
+    """Write what is never the same twice, apart from the files that other stages depend on.
+
+    Args:
+        run: What was trained.
+        seconds: That training took.
+        epochs: That were begun; 0 for a network that was not trained.
+        images: That were trained on, an image as often as it was seen.
+        extra_parameters: Of the method's own modules.
+        resumed: How often training was resumed.
+        started: When this process began with it.
+        mlflow: Its run.
+        git: The code's commit.
+    """
+    device = run.fabric.device
     record = CostRecord(
-        seconds_training=progress.seconds,
-        seconds_per_epoch=progress.seconds / epochs,
-        images_per_second=images / progress.seconds,
+        seconds_training=seconds,
+        seconds_per_epoch=seconds / epochs if epochs else None,
+        images_per_second=images / seconds if epochs else None,
         peak_memory_mb=_peak_memory_mb(device),
         device=device_name(device),
         machine=f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
         torch=torch.__version__,
-        extra_parameters=sum(p.numel() for p in method.parameters()) if method else 0,
+        extra_parameters=extra_parameters,
         started=started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        resumed=progress.resumed,
+        resumed=resumed,
         mlflow=mlflow,
         git=git,
         state=str(run.state.relative_to(main_root())),
     )
     write_record(run.cost, record)
+
+
+def cost_of(setup: Setup, progress: Progress, *, batch: int) -> dict[str, Any]:
+    """What ``write_cost`` takes of a training."""
+    epochs = min(progress.epoch + 1, setup.schedule.epochs)  # the epoch that diverged was begun
+    method = setup.distiller.method
+    return {
+        "seconds": progress.seconds,
+        "epochs": epochs,
+        "images": epochs * setup.schedule.steps * batch,
+        "extra_parameters": sum(p.numel() for p in method.parameters()) if method else 0,
+        "resumed": progress.resumed,
+    }
 
 
 def _peak_memory_mb(device: torch.device) -> float:

@@ -17,7 +17,8 @@ from icsd.stages.guard import guarded
 from icsd.stages.recording.monitor import student_monitor
 from icsd.stages.recording.training import TrainingRecorder, git_record, mlflow_record, open_tracker
 from icsd.stages.training.job import Job, student_job, teacher_job
-from icsd.stages.training.outputs import write_cost, write_result
+from icsd.stages.training.loaded import load_and_admit
+from icsd.stages.training.outputs import cost_of, write_cost, write_result
 from icsd.stages.training.process import Run, start_run
 from icsd.stages.training.resuming import restore, state_of
 from icsd.stages.training.setup import Setup, set_up
@@ -31,8 +32,13 @@ if TYPE_CHECKING:
 
 
 def train_teacher(root: Path) -> None:
-    """Train the teacher that params.yaml describes, or resume its training."""
-    _train(root, teacher_job(checked_params(root)))
+    """Train the teacher that params.yaml describes, or resume its training; or load it and admit it.
+
+    Raises:
+        UserError: A teacher that is not trained did not pass the admission test.
+    """
+    params = checked_params(root)
+    _make(root, teacher_job(params), _train_and_write if params.teacher.train else load_and_admit)
 
 
 def train_student(root: Path, *, method: str, student: str, seed: int) -> None:
@@ -51,7 +57,8 @@ def train_student(root: Path, *, method: str, student: str, seed: int) -> None:
                 f"there is no block {path}.{name} in params.yaml{did_you_mean(name, sorted(blocks))}"
             )
     job = student_job(params, RunKey(params.dataset, method, student, seed))
-    _train(root, replace(job, weights_source=weights_source(root, params, method=method, student=student)))
+    job = replace(job, weights_source=weights_source(root, params, method=method, student=student))
+    _make(root, job, _train_and_write)
 
 
 def train_trial(root: Path, job: Job, *, open_tracker: Callable[[Path], "Tracker"]) -> list[Row]:
@@ -79,17 +86,18 @@ def train_trial(root: Path, job: Job, *, open_tracker: Callable[[Path], "Tracker
     return progress.history
 
 
-def _train(root: Path, job: Job) -> None:
+def _make(root: Path, job: Job, make: Callable[[Run], None]) -> None:
+    """Let ``make`` write a network's outputs, as the only process that does."""
     run = start_run(root, job)
     if run.fabric.is_global_zero:
         for path in (run.cost, run.checkpoint):
             check_writable(path)
         with guarded(root, job.key.folder), _alone(run):
             run.fabric.barrier()
-            _train_and_write(run)
+            make(run)
     else:
         run.fabric.barrier()  # until the first rank holds the lock
-        _train_and_write(run)
+        make(run)
 
 
 def _alone(run: Run) -> AbstractContextManager[None]:
@@ -115,7 +123,8 @@ def _train_and_write(run: Run) -> None:
         if first:
             write_result(run, setup, progress, monitor, diverged)
             mlflow, git = mlflow_record(run.root, params, tracker), git_record(run.root)
-            write_cost(run, setup, progress, started=started, mlflow=mlflow, git=git)
+            cost = cost_of(setup, progress, batch=run.job.training.batch)
+            write_cost(run, **cost, started=started, mlflow=mlflow, git=git)
             recorder.end(run.folder, progress.history, diverged=diverged)
     run.fabric.barrier()
 

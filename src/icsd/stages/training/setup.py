@@ -21,10 +21,8 @@ from icsd.data.transforms import augment, prepare
 from icsd.errors import UserError
 from icsd.methods import build_method
 from icsd.models.contract import Network
-from icsd.models.networks import new_network
 from icsd.models.weights import load_network
-from icsd.stages.initial_weights import located, source_of
-from icsd.stages.networks import architecture_of, block_name
+from icsd.stages.own_weights import initial_network
 from icsd.stages.training.job import Job
 from icsd.stages.training.process import Run
 from icsd.training.distiller import Distiller
@@ -95,12 +93,7 @@ def _build_distiller(run: Run) -> Distiller:
     """Networks and method; initial weights depend on seed and network alone, so all methods share them."""
     job, params, key = run.job, run.job.params, run.job.key
     torch.manual_seed(seed_at(key.seed, "init", key.network))
-    student = new_network(
-        architecture_of(run.root, params, key),
-        pretrained=located(run.root, source_of(params, key)),
-        dropout=params.networks.dropout,
-        setting=block_name(key),
-    )
+    student = initial_network(run.root, params, key)
     auxiliary = next(iter(job.training.label_terms), None)
     distiller = partial(Distiller, student, class_weights=_class_weights(run), auxiliary=auxiliary)
     if key.is_teacher:

@@ -1,0 +1,144 @@
+"""Whether a network's confusion is that of a teacher: better than chance, and its classes in their order.
+
+Confusion counts are per image, [N, C, C] (rows: truth, columns: prediction). Whether a difference is clear is
+decided by its size and by a 95 % interval of a bootstrap over images, as images are what another sample would
+change: it must not reach below zero. It may begin there: a few images drawn again may lack what differs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from icsd.core.metrics import mean_iou
+
+Counts = NDArray[np.integer]
+RESAMPLES = 1000
+CLEAR = 0.05
+"""The least difference in mIoU, a fraction, that is called clear: less may be an accident of a few images."""
+TWICE = 2.0
+"""Classes that were swapped overlap at least so many times better in their own order."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of classes in which predictions fit the truth best.
+
+    Attributes:
+        column: For each class of the truth, the predicted class that overlaps with it best, each taken once.
+        miou: In this order.
+        swapped: Whether it is clearly better than the order as it is.
+    """
+
+    column: tuple[int, ...]
+    miou: float
+    swapped: bool
+
+
+def chance(total: Counts) -> float:
+    """The mIoU of the better of two that have learned nothing: the one value to beat.
+
+    The first predicts the most frequent class everywhere. The second predicts as many pixels of each class
+    as the network does, at random places; it is the better one where classes are equally frequent.
+
+    Args:
+        total: [C, C], the network's confusion counts, summed over images.
+    """
+    return max(mean_iou(_constant(total)), _miou_at_random(total))
+
+
+def beats_chance(counts: Counts) -> bool:
+    """Whether a network is better than ``chance``: by ``CLEAR``, on other images, too."""
+
+    def gap(total: Counts) -> float:
+        return mean_iou(total) - chance(total)
+
+    return gap(counts.sum(0)) >= CLEAR and low_end(gap, counts) >= 0
+
+
+def clearly_better(counts: Counts, other: Counts) -> bool:
+    """Whether ``other``, on the same images, is better in its best order than ``counts`` in its own best."""
+    ours, theirs = best_order(counts), best_order(other)
+
+    def gap(total: Counts, other: Counts) -> float:
+        return mean_iou(other[:, theirs.column]) - mean_iou(total[:, ours.column])
+
+    return theirs.miou - ours.miou >= CLEAR and low_end(gap, counts, other) >= 0
+
+
+def best_order(counts: Counts) -> Order:
+    """The order of classes with the highest mIoU, by an optimal assignment (Kuhn, 1955), and what it says.
+
+    It says that classes are swapped where those that move overlap ``TWICE`` as well as in the order as it is,
+    by ``CLEAR`` on average, and the gain in mIoU is established by a 95 % interval over images; and
+    only of a network that beats chance in the new order. Any other has a best order, too, by accident.
+    """
+    total = counts.sum(0)
+    present = total.sum(1) > 0
+    overlap = np.where(present[:, None], _overlap(total), 0)
+    rows, column = linear_sum_assignment(overlap, maximize=True)
+    _leave_in_place(column, overlap)
+
+    def gain(total: Counts) -> float:
+        return mean_iou(total[:, column]) - mean_iou(total)
+
+    moved = present & (column != rows)
+    before, after = (float(overlap[rows, each][moved].sum()) for each in (rows, column))
+    swapped = after >= TWICE * before and after - before >= CLEAR * moved.sum() and moved.any()
+    return Order(
+        column=tuple(column.tolist()),
+        miou=mean_iou(total[:, column]),
+        swapped=bool(swapped and low_end(gain, counts) >= 0 and beats_chance(counts[..., column])),
+    )
+
+
+def low_end(statistic: Callable[..., float], *counts: Counts, seed: int = 0) -> float:
+    """The lower end of the 95 % percentile interval of a statistic of totals; NaN counts as 0.
+
+    Args:
+        statistic: Of the totals [C, C] of every one of ``counts``.
+        counts: Of the same images, which are resampled together.
+        seed: Of the resamples.
+    """
+    rng = np.random.Generator(np.random.PCG64(seed))
+    number = len(counts[0])
+    images = [each.reshape(number, -1).astype(np.float64) for each in counts]
+    values = []
+    for _ in range(RESAMPLES):
+        times = np.bincount(rng.integers(number, size=number), minlength=number).astype(np.float64)
+        totals = [(times @ each).astype(np.int64).reshape(counts[0].shape[1:]) for each in images]
+        values.append(statistic(*totals))
+    return float(np.percentile(np.nan_to_num(values), 2.5))
+
+
+def _constant(total: Counts) -> Counts:
+    """The confusion of a prediction of the most frequent class everywhere."""
+    constant = np.zeros_like(total)
+    constant[:, total.sum(1).argmax()] = total.sum(1)
+    return constant
+
+
+def _miou_at_random(total: Counts) -> float:
+    """The mIoU of as many pixels of each class as predicted, at random places."""
+    present = total.sum(1) > 0
+    truth, predicted = total.sum(1)[present], total.sum(0)[present]
+    hits = truth * predicted / max(int(total.sum()), 1)
+    return float((hits / (truth + predicted - hits)).mean()) if present.any() else 0.0
+
+
+def _overlap(total: Counts) -> NDArray[np.float64]:
+    """IoU of every true class with every predicted one, [C, C]; 0 where there are no pixels of either."""
+    union = total.sum(1)[:, None] + total.sum(0)[None, :] - total
+    overlap: NDArray[np.float64] = np.divide(total, union, out=np.zeros(total.shape), where=union > 0)
+    return overlap
+
+
+def _leave_in_place(column: NDArray[np.integer], overlap: NDArray[np.float64]) -> None:
+    """Undo, in place, the moves of an assignment that gain nothing."""
+    for row in range(len(column)):
+        other = int(np.flatnonzero(column == row)[0])
+        now = overlap[row, column[row]] + overlap[other, row]
+        if overlap[row, row] + overlap[other, column[row]] >= now:
+            column[other], column[row] = column[row], row

@@ -1,0 +1,247 @@
+"""Weights of a whole network from somebody's file: as they are, unwrapped, or as far as they fit."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from icsd.errors import UserError, some
+from icsd.models.class_map import ClassMap, composed, map_classes
+from icsd.models.contract import Network, read_architecture
+from icsd.models.weight_files import header_of, is_state, read_checkpoint
+from icsd.models.weights import CLASS_MAP, KEY
+
+Load = Literal["strict", "unwrap", "partial"]
+Build = Callable[[int], Network]
+"""Number of channels of the logits -> a new network."""
+WRAPPINGS = ("state_dict", "model_state_dict", "model", "network", "net")
+"""Keys under which training code keeps a network's weights."""
+PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
+"""What DDP, torch.compile and modules around a network put before every name."""
+
+
+def load_own(
+    build: Build,
+    path: Path,
+    *,
+    num_classes: int,
+    load: Load,
+    classes: Sequence[Sequence[int]] | None,
+    names: Sequence[str],
+    block: str,
+) -> tuple[Network, list[str]]:
+    """A network with the weights of a file. Under ``torch.device("meta")`` this only checks the file.
+
+    Args:
+        build: Makes the network, as the parameters describe it.
+        path: A file of this project, with its architecture in the header, or a plain state dict.
+        num_classes: Of the dataset.
+        load: ``strict``: names and shapes are the network's. ``unwrap``: after wrappings and prefixes are
+            taken off. ``partial``: then, what fits; the rest stays as ``build`` made it.
+        classes: For each of the dataset's classes, the file's channels that stand for it; None where they
+            are the same.
+        names: Of the dataset's classes.
+        block: Of the network in params.yaml, such as ``networks.teacher``, for messages.
+
+    Returns:
+        The network, and what ``partial`` left out, a phrase for every tensor.
+
+    Raises:
+        UserError: Whatever is wrong with the file.
+    """
+    setting = f"{block}.weights"
+    content = read_checkpoint(path, setting=setting, advice="Name another file, or none (null).")
+    header = header_of(path, KEY)
+    header = dict(header) if isinstance(header, Mapping) else None
+    inner = _tuples(header.pop(CLASS_MAP, None), path, setting) if header else None
+    if header:
+        _check_architecture(header, build, path, block)
+    state = unwrapped(content) if load != "strict" else content
+    if not is_state(state):
+        raise UserError(
+            f"{setting}: {path} does not hold a plain dictionary of tensors but {_outline(content)}. "
+            + (f"`{block}.load: unwrap` looks below {', '.join(WRAPPINGS)}." if load == "strict" else "")
+        )
+    if wrong := [name for name, value in state.items() if not value.isfinite().all()]:
+        raise UserError(f"{setting}: {path} holds NaN or infinity, in {wrong[0]}. Name another file.")
+    channels = channels_in(state, build)
+    own = num_classes if channels is None else channels if inner is None else len(inner)
+    class_map: Sequence[Sequence[int]] | None = inner
+    if channels is not None and classes is not None:
+        class_map = composed(_checked_map(classes, own, names, block), inner)
+    elif own != num_classes and load == "partial":
+        channels, class_map = None, None
+    elif own != num_classes:
+        raise UserError(_other_classes(path, own, num_classes, block))
+    network = build(num_classes if channels is None else channels)
+    left_out = _fill(network, state, path, load, block)
+    if class_map is not None:
+        try:
+            map_classes(network, class_map)
+        except ValueError as error:  # of a damaged header: the parameters' map has been checked
+            raise UserError(f"{setting}: {path}: {error}. Name another file.") from error
+    return network, left_out
+
+
+def unwrapped(content: object) -> object:
+    """What is below the wrappings of ``content``, with prefixes that every name has taken off."""
+    while isinstance(content, Mapping) and not is_state(content):
+        inner = next((content[key] for key in WRAPPINGS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            return content
+        content = inner
+    while isinstance(content, Mapping) and content:
+        prefix = next((each for each in PREFIXES if all(name.startswith(each) for name in content)), None)
+        if prefix is None:
+            break
+        content = {name.removeprefix(prefix): value for name, value in content.items()}
+    return content
+
+
+def channels_in(state: Mapping[str, Tensor], build: Build) -> int | None:
+    """The channels of the logits in a file, by the one tensor whose size follows them; None without it."""
+    with torch.device("meta"):
+        shapes = [{n: v.shape for n, v in build(number).state_dict().items()} for number in (2, 3)]
+    following = [name for name, shape in shapes[0].items() if shape != shapes[1][name]]
+    sizes = {state[name].shape[0] for name in following if name in state and state[name].ndim}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def differences(network: Network, state: Mapping[str, Tensor]) -> tuple[list[str], list[str], list[str]]:
+    """Names that a file lacks, names that a network lacks, and names whose shapes differ."""
+    own = network.state_dict()
+    # Files of old versions of torch have no counters of batches.
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in state if name not in own]
+    shapes = [name for name in own if name in state and own[name].shape != state[name].shape]
+    return missing, unexpected, shapes
+
+
+def _fill(network: Network, state: Mapping[str, Tensor], path: Path, load: Load, block: str) -> list[str]:
+    """Load what fits, in place; returns what did not, a phrase each."""
+    missing, unexpected, shapes = differences(network, state)
+    own = network.state_dict()
+    if (missing or unexpected or shapes) and load != "partial":
+        raise UserError(_misfit(network, state, path, load, block))
+    fitting = {name: value for name, value in state.items() if name in own and name not in shapes}
+    if not any(own[name].ndim for name in fitting):
+        raise UserError(f"{block}.weights: nothing in {path} fits. {_belongs_elsewhere(block)}")
+    on_meta = next(network.parameters()).is_meta  # nothing is there that could be filled
+    network.load_state_dict(fitting, strict=False, assign=on_meta)
+    return [
+        *(f"{name} (not in the file)" for name in missing),
+        *(f"{name} (not in the network)" for name in unexpected),
+        *(f"{name} ({_sizes(own[name], state[name])})" for name in shapes),
+    ]
+
+
+def _misfit(network: Network, state: Mapping[str, Tensor], path: Path, load: Load, block: str) -> str:
+    """What differs, the first of each kind, and the setting that would load the file."""
+    missing, unexpected, shapes = differences(network, state)
+    own = network.state_dict()
+    found = [
+        f"{len(names)} {what} ({first})"
+        for names, what, first in (
+            (missing, "missing", missing[:1] and missing[0]),
+            (unexpected, "unexpected", unexpected[:1] and unexpected[0]),
+            (
+                shapes,
+                "of another shape",
+                shapes and f"{shapes[0]}: {_sizes(own[shapes[0]], state[shapes[0]])}",
+            ),
+        )
+        if names
+    ]
+    return (
+        f"{block}.weights: {path} does not fit the network of {block}: {'; '.join(found)}. "
+        f"{_way_out(network, state, load, block)}"
+    )
+
+
+def _way_out(network: Network, state: Mapping[str, Tensor], load: Load, block: str) -> str:
+    if load == "strict":
+        below = unwrapped(state)
+        assert is_state(below)
+        if not any(differences(network, below)):
+            return f"Without the prefix of its names it does: set `{block}.load: unwrap`."
+        state = below
+    own = network.state_dict()
+    fitting = sum(name in own and own[name].shape == value.shape for name, value in state.items())
+    if fitting >= len(own) / 2:
+        trained = " and train it (`teacher.train: true`)" if block.endswith(".teacher") else ""
+        return (
+            f"{fitting} of its {len(state)} tensors fit: `{block}.load: partial` loads these{trained}, and "
+            "leaves the rest out."
+        )
+    return _belongs_elsewhere(block)
+
+
+def _belongs_elsewhere(block: str) -> str:
+    return f"It belongs to another network: compare the block {block} (backbone, width) with the file's."
+
+
+def _check_architecture(header: Mapping[str, Any], build: Build, path: Path, block: str) -> None:
+    with torch.device("meta"):
+        own = build(2).architecture
+    try:
+        held = read_architecture(header)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{block}.weights: the header of {path} is damaged. Name another file.") from error
+    keys = {"name": "architecture"} | {key: key for key in ("backbone", "width", "output_stride")}
+    keys["normalisation"] = "normalisation"
+    other = [key for key in keys if getattr(held, key) != getattr(own, key)]
+    if other:
+        raise UserError(
+            f"{block}.weights: {path} holds another network: set "
+            + ", ".join(
+                f"`{block}.{keys[key]}: {getattr(held, key)}` (it is {getattr(own, key)})" for key in other
+            )
+        )
+
+
+def _tuples(class_map: Any, path: Path, setting: str) -> ClassMap | None:  # noqa: ANN401 - what a header holds
+    try:
+        return None if class_map is None else tuple(tuple(int(each) for each in group) for group in class_map)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{setting}: the header of {path} is damaged. Name another file.") from error
+
+
+def _checked_map(
+    classes: Sequence[Sequence[int]], channels: int, names: Sequence[str], block: str
+) -> Sequence[Sequence[int]]:
+    for name, group in zip(names, classes, strict=True):
+        if beyond := [channel for channel in group if channel >= channels]:
+            raise UserError(
+                f"{block}.classes.{name}: is channel {beyond[0]}, but the network in {block}.weights has "
+                f"channels 0 to {channels - 1}"
+            )
+    return classes
+
+
+def _other_classes(path: Path, channels: int, num_classes: int, block: str) -> str:
+    ways = f"`{block}.load: partial` loads all but them, for a network that is then trained"
+    if block.endswith(".teacher"):
+        ways = f"say in `{block}.classes` which of them stands for which class. Or {ways}"
+    return (
+        f"{block}.weights: the network in {path} has {channels} classes, and the dataset has "
+        f"{num_classes}: {ways}."
+    )
+
+
+def _sizes(own: Tensor, other: Tensor) -> str:
+    return f"{list(other.shape)} in the file, {list(own.shape)} in the network"
+
+
+def _outline(content: object) -> str:
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    kinds = [f"{key} ({type(value).__name__})" for key, value in content.items()]
+    return f"the keys {some(kinds, len(kinds), most=3)}"
+
+
+def left_out_in_words(left_out: Sequence[str]) -> Iterator[str]:
+    """What was left out, as a line to print; nothing where everything was loaded."""
+    if left_out:
+        yield f"left out: {some(left_out, len(left_out), most=3)}"

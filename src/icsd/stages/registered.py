@@ -1,0 +1,79 @@
+"""Networks of MLflow's registry as files: an address is looked up by ``validate``, and kept from then on."""
+
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from icsd.errors import UserError
+from icsd.files import write_bytes
+from icsd.runs import state_root
+from icsd.tracking.store import open_client, store_lock
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+SCHEME = "models:"
+_ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>[0-9]+)|@(?P<alias>[^/@]+))")
+SUFFIX = ".safetensors"
+
+
+def is_registered(source: str) -> bool:
+    """Whether it is an address of MLflow's registry, well written or not."""
+    return source.startswith(SCHEME)
+
+
+def pinned(root: Path, address: str) -> Path:
+    """Where ``pin`` keeps the file of an address."""
+    digest = hashlib.sha256(address.encode()).hexdigest()[:16]
+    return state_root() / "registered" / f"{digest}{SUFFIX}"
+
+
+def pin(root: Path, address: str, *, setting: str) -> None:
+    """Get the weights of a registered network, which every stage then reads, whatever an alias means later.
+
+    They are a file of the run that trained it: what this project logs with every network.
+
+    Raises:
+        UserError: The address is wrong, or there are no such weights.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise UserError(
+            f"{setting}: {address} is no address of a registered model; write models:/name/3 or "
+            "models:/name@alias"
+        )
+    try:
+        with store_lock(root):
+            client = open_client(root)
+        content = _weights(client, match["name"], match["version"], match["alias"])
+    except UserError as error:
+        raise UserError(f"{setting}: {address}: {error}") from None
+    except Exception as error:  # whatever a server, a driver or a disk raises
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{setting}: {address} cannot be had from MLflow ({reason}); is MLFLOW_TRACKING_URI set to its "
+            "store?"
+        ) from error
+    file = pinned(root, address)
+    if not file.is_file() or file.read_bytes() != content:
+        write_bytes(file, content)
+
+
+def _weights(client: "MlflowClient", name: str, version: str | None, alias: str | None) -> bytes:
+    found = (
+        client.get_model_version(name, version)
+        if version is not None
+        else client.get_model_version_by_alias(name, str(alias))
+    )
+    run_id = found.run_id or ""
+    listed = client.list_artifacts(run_id) if run_id else []
+    files = [each.path for each in listed if PurePosixPath(each.path).suffix == SUFFIX]
+    if len(files) != 1:
+        raise UserError(
+            f"its run has {len(files)} {SUFFIX} files, and weights are read from one; download the model, "
+            "and name its file"
+        )
+    with TemporaryDirectory() as folder:
+        return Path(client.download_artifacts(run_id, files[0], folder)).read_bytes()
