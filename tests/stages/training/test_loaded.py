@@ -28,8 +28,12 @@ MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.2
 
 @pytest.fixture(scope="module")
 def good(prepared_once):
-    """The weights of a network that knows the validation images by heart."""
-    data = PreparedData(prepared_once / "data/shapes/processed")
+    return by_heart(prepared_once)
+
+
+def by_heart(project):
+    """The weights of a network that knows a tiny project's validation images by heart."""
+    data = PreparedData(project / "data/shapes/processed")
     pairs = [data.split("validation")[index] for index in range(4)]
     images = torch.stack([prepare(image) for image, _ in pairs])
     labels = torch.from_numpy(np.stack([label for _, label in pairs])).long()
