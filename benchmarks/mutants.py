@@ -63,6 +63,12 @@ EQUIVALENT = {
         "Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]",
         "False  [False -> True]",
     ),
+    # Where both are equal, their difference is 0 already.
+    (
+        "src/icsd/methods/overhaul.py",
+        "return squared.masked_fill((student <= target) & (target <= 0), 0).sum() / student.shape[0]",
+        "student <= target  [LtE -> list]",
+    ),
     # One match is looked for per name.
     (
         "src/icsd/reporting/statistics/resampling.py",
