@@ -36,8 +36,8 @@ class Named(Mine):
 """
 
 
-def write_segformer(folder: Path) -> str:
-    """A folder of transformers with a tiny SegFormer, for another number of classes."""
+def write_segformer(folder: Path, *, num_labels: int = 3) -> str:
+    """A folder of transformers with a tiny SegFormer, by itself for another number of classes."""
     import transformers
 
     transformers.logging.disable_progress_bar()
@@ -46,7 +46,7 @@ def write_segformer(folder: Path) -> str:
         hidden_sizes=[8, 16, 24, 32],
         num_attention_heads=[1, 1, 2, 2],
         decoder_hidden_size=16,
-        num_labels=3,
+        num_labels=num_labels,
     )
     transformers.SegformerForSemanticSegmentation(config).save_pretrained(folder)
     return f"hf:{folder}"

@@ -54,6 +54,7 @@ TRIED = {
     ("docs/own_data.md", "$ python -m pipeline new-dataset"): "tests/docs/test_own_data.py",
     ("docs/own_data.md", "python -m pipeline convert-coco"): "tests/docs/test_own_data.py",
     ("docs/own_data.md", "python -m pipeline convert-hf"): "tests/docs/test_own_data.py",
+    ("docs/own_teacher.md", "networks:"): "here",
     ("docs/running.md", "flowchart"): "here",
     ("docs/running.md", "$ python -m pipeline verify"): "tests/docs/test_transcripts.py",
     ("docs/running.md", "dvc repro train_teacher"): "tests/pipeline/test_tune.py",
@@ -144,6 +145,15 @@ def test_a_network_of_the_documentation_is_accepted(name, checkout, monkeypatch)
     tree, source = read_tree(checkout)
     params = check_tree(checkout, merge(tree, {**written, "grid": {"students": [name]}}), source)
     assert list(networks_of_grid(params)) == ["teacher", name]
+
+
+def test_a_folder_of_transformers_is_accepted_as_the_teacher(checkout):
+    write_segformer(checkout / "networks/segformer")
+    described = block("docs/own_teacher.md", "networks:")
+    tree, source = read_tree(checkout)
+    params = check_tree(checkout, merge(tree, parse_yaml(described.content.encode(), Path("block"))), source)
+    assert not params.teacher.train
+    assert params.networks.teacher.weights is None
 
 
 def test_the_table_of_experiments_is_printed_so():

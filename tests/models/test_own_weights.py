@@ -1,15 +1,19 @@
 """Files of whole networks: loaded as they are, unwrapped, in part, or refused with what to set."""
 
 from collections import OrderedDict
+from dataclasses import replace
 from functools import partial
+from importlib import import_module
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from tests.libraries import of_library, write_own, write_segformer
 
 from icsd.errors import UserError
 from icsd.models.class_map import class_map_of, map_classes
 from icsd.models.deeplab import build_network
+from icsd.models.networks import new_network
 from icsd.models.own_weights import load_own, unwrapped
 from icsd.models.weights import save_weights
 
@@ -217,3 +221,56 @@ def test_on_the_meta_device_a_file_is_only_checked(state, saved):
     assert class_map_of(network) is None
     with torch.device("meta"), pytest.raises(UserError, match="1 missing"):
         load(saved({name: value for name, value in state.items() if name != "classifier.bias"}))
+
+
+def of_libraries(kind, folder, patch):
+    """An architecture, and a network of it as its library or its owner builds it, with other weights."""
+    torch.manual_seed(7)
+    if kind == "smp":
+        architecture = of_library("smp:unet/resnet18", num_classes=3)
+        smp = import_module("segmentation_models_pytorch")
+        return architecture, smp.Unet("resnet18", encoder_weights=None, classes=3)
+    if kind == "hf":
+        architecture = of_library(write_segformer(folder), num_classes=3)
+        import transformers
+
+        return architecture, transformers.AutoModelForSemanticSegmentation.from_pretrained(folder)
+    write_own(folder, patch)
+    architecture = of_library("python:own_networks:Mine", num_classes=3)
+    return architecture, import_module("own_networks").Mine(3)
+
+
+@pytest.mark.parametrize("kind", ["smp", "hf", "python"])
+def test_a_library_s_own_file_is_loaded_under_the_library_s_names(kind, saved, tmp_path, monkeypatch):
+    architecture, theirs = of_libraries(kind, tmp_path, monkeypatch)
+
+    def make(num_classes):
+        return new_network(replace(architecture, num_classes=num_classes))
+
+    file = saved(theirs.state_dict(), "theirs.pth")
+    network, _ = load(file, make=make)
+    assert same(network.network, theirs.state_dict())
+    with torch.device("meta"):
+        load(file, make=make)
+    with pytest.raises(UserError, match=r"Without the prefix of its names it does: set `.*load: unwrap`"):
+        load(saved(prefixed(theirs.state_dict())), make=make)
+    assert same(load(saved(prefixed(theirs.state_dict())), how="unwrap", make=make)[0], network.state_dict())
+    save_weights(network, tmp_path / "ours.safetensors")
+    assert same(load(tmp_path / "ours.safetensors", make=make)[0], network.state_dict())
+    map_classes(network, [(2,), (0,), (1,)])
+    mapped = load(file, make=make, classes=[(2,), (0,), (1,)])[0]
+    image = torch.randn(1, 3, 64, 64)
+    assert torch.equal(mapped.eval()(image)["logits"], network.eval()(image)["logits"])
+
+
+def test_a_file_under_names_of_transformers_itself_is_left_to_transformers(tmp_path):
+    architecture = of_library(write_segformer(tmp_path), num_classes=3)
+    state = load_file(tmp_path / "model.safetensors")
+    save_file({f"old.{name}": value for name, value in state.items()}, tmp_path / "old.safetensors")
+    with pytest.raises(
+        UserError, match=r"loaded by its own library: name it in `networks\.teacher\.architecture`"
+    ):
+        load(
+            tmp_path / "old.safetensors",
+            make=lambda classes: new_network(replace(architecture, num_classes=classes)),
+        )

@@ -66,11 +66,13 @@ class Network(nn.Module):
         architecture: What it was built from.
         channels: Width of every tap that ``forward`` returns.
         backbone_prefixes: How the names of the parameters begin that train at the backbone's learning rate.
+        inner_prefix: What stands before the names that a library, or somebody's own class, gave its weights.
     """
 
     architecture: Architecture
     channels: dict[str, int]
     backbone_prefixes: tuple[str, ...] = ("backbone.",)
+    inner_prefix: str = ""
 
 
 class Renormalise(nn.Module):

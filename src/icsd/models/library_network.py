@@ -54,6 +54,8 @@ class LibraryNetwork(Network):
         UserError: A tap names no module, or one without a map.
     """
 
+    inner_prefix = "network."
+
     def __init__(self, architecture: Architecture, inner: Inner) -> None:
         super().__init__()
         self.architecture = architecture

@@ -66,6 +66,7 @@ def load_own(
         )
     if wrong := [name for name, value in state.items() if not value.isfinite().all()]:
         raise UserError(f"{setting}: {path} holds NaN or infinity, in {wrong[0]}. Name another file.")
+    state = named_as_here(state, build)
     channels = channels_in(state, build)
     own = num_classes if channels is None else channels if inner is None else len(inner)
     class_map: Sequence[Sequence[int]] | None = inner
@@ -98,6 +99,15 @@ def unwrapped(content: object) -> object:
             break
         content = {name.removeprefix(prefix): value for name, value in content.items()}
     return content
+
+
+def named_as_here(state: Mapping[str, Tensor], build: Build) -> Mapping[str, Tensor]:
+    """The tensors of a file under this project's names, where a library's network is a part of another."""
+    with torch.device("meta"):
+        prefix = build(2).inner_prefix
+    if any(name.startswith(prefix) for name in state):
+        return state
+    return {f"{prefix}{name}": value for name, value in state.items()}
 
 
 def channels_in(state: Mapping[str, Tensor], build: Build) -> int | None:
@@ -162,8 +172,9 @@ def _misfit(network: Network, state: Mapping[str, Tensor], path: Path, load: Loa
 
 def _way_out(network: Network, state: Mapping[str, Tensor], load: Load, block: str) -> str:
     if load == "strict":
-        below = unwrapped(state)
+        below = unwrapped(_without(state, network.inner_prefix))
         assert is_state(below)
+        below = {f"{network.inner_prefix}{name}": value for name, value in below.items()}
         if not any(differences(network, below)):
             return f"Without the prefix of its names it does: set `{block}.load: unwrap`."
         state = below
@@ -175,7 +186,16 @@ def _way_out(network: Network, state: Mapping[str, Tensor], load: Load, block: s
             f"{fitting} of its {len(state)} tensors fit: `{block}.load: partial` loads these{trained}, and "
             "leaves the rest out."
         )
+    if network.architecture.name.startswith("hf:"):  # whose files may have other names than its networks
+        return (
+            f"A folder of transformers is loaded by its own library: name it in `{block}.architecture`, and "
+            f"set `{block}.pretrained: true` and `{block}.weights: null`."
+        )
     return _belongs_elsewhere(block)
+
+
+def _without(state: Mapping[str, Tensor], prefix: str) -> Mapping[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items()}
 
 
 def _belongs_elsewhere(block: str) -> str:

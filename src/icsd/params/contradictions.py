@@ -119,8 +119,14 @@ def _optimiser(params: Params) -> Iterator[str]:
 def _own_teacher(params: Params) -> Iterator[str]:
     network = params.networks.teacher
     if network.weights is None:
-        if not params.teacher.train:
-            yield "teacher.train: false needs a teacher: name its file in networks.teacher.weights"
+        # A model of transformers has the weights of its classifier, too.
+        start = params.networks.pretrained if network.pretrained is None else network.pretrained
+        whole = start is True and (network.library_name or "").startswith("hf:")
+        if not params.teacher.train and not whole:
+            yield (
+                "teacher.train: false needs a teacher: name its file in networks.teacher.weights (or, of a "
+                "model of transformers, set networks.teacher.pretrained: true)"
+            )
         if network.classes is not None:
             yield "networks.teacher.classes: says what networks.teacher.weights stand for, and there are none"
     elif network.load == "partial" and not params.teacher.train:

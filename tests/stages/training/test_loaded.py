@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from tests.libraries import write_segformer
 from tests.project import change, outputs
 
 from icsd.core.labels import IGNORE
@@ -17,6 +18,7 @@ from icsd.models.deeplab import build_network
 from icsd.models.weights import load_network
 from icsd.records import CostRecord, TrainRecord, read_record
 from icsd.stages.evaluation.run import evaluate_students, evaluate_teacher
+from icsd.stages.training import loaded
 from icsd.stages.training.admission import AdmissionRecord
 from icsd.stages.training.run import train_student, train_teacher
 from icsd.stages.validate import validate
@@ -230,3 +232,35 @@ def test_a_student_can_start_from_a_whole_network(project, own, good, tmp_path):
     assert read_record(folder / "train.json", TrainRecord).loaded == "student.pth"
     trained = load_network(folder / "student.safetensors").state_dict()
     assert torch.allclose(trained["classifier.weight"], state["classifier.weight"], atol=1e-6)
+
+
+def test_a_model_of_transformers_is_its_own_file(project, tmp_path):
+    """Its folder holds the classifier, too, and weights of random numbers are not admitted."""
+    torch.manual_seed(0)
+    architecture = write_segformer(tmp_path / "segformer", num_labels=CLASSES)
+    teacher = {"architecture": architecture, "pretrained": False}
+    change(project, teacher={"train": False}, networks={"teacher": teacher})
+    with pytest.raises(
+        UserError, match=r"of a model of transformers, set networks\.teacher\.pretrained: true"
+    ):
+        train_teacher(project)
+    change(project, networks={"teacher": {"pretrained": True}})
+    validate(project, show=False)
+    with pytest.raises(UserError, match=r"networks\.teacher\.architecture: hf:.*segformer: "):
+        train_teacher(project)
+
+
+def test_an_admitted_model_of_transformers_says_where_it_came_from(project, tmp_path, monkeypatch):
+    architecture = write_segformer(tmp_path / "segformer", num_labels=CLASSES)
+    teacher = {"architecture": architecture, "pretrained": True}
+    change(project, teacher={"train": False}, networks={"teacher": teacher})
+    passed = AdmissionRecord(
+        split="validation", num_images=4, miou=0.5, chance=0.1, best_order=0.5, normalisations={}
+    )
+    monkeypatch.setattr(loaded, "admit", lambda run, network: passed)
+    train_teacher(project)
+    record = read_record(project / "runs/shapes/teacher/train.json", TrainRecord)
+    assert record.loaded == "hf:segformer"
+    written = load_network(project / "runs/shapes/teacher/teacher.safetensors").state_dict()
+    own = load_file(tmp_path / "segformer/model.safetensors")
+    assert torch.equal(written["network.decode_head.classifier.bias"], own["decode_head.classifier.bias"])

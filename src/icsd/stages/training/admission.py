@@ -207,4 +207,7 @@ def _in_yaml(name: str) -> str:
 
 
 def _name(run: Run) -> str:
-    return f"networks.teacher.weights: {run.job.params.networks.teacher.weights}"
+    teacher = run.job.params.networks.teacher
+    if teacher.weights is None:
+        return f"networks.teacher.architecture: {teacher.library_name}"
+    return f"networks.teacher.weights: {teacher.weights}"

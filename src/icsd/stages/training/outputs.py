@@ -15,6 +15,7 @@ from icsd.data.prepared import TRAIN, VALIDATION
 from icsd.data.subsets import chosen_images
 from icsd.files import folder_written_whole, sha256_of, write_bytes
 from icsd.models.contract import Network
+from icsd.models.names import portable
 from icsd.models.weights import save_weights
 from icsd.records import (
     CostRecord,
@@ -82,7 +83,10 @@ def _train_record(
     job, key, params = run.job, run.job.key, run.job.params
     height, width = params.images.crop
     trained = trains(params, key)
-    loaded = network_of(params, key).weights
+    network = network_of(params, key)
+    loaded = network.weights
+    if loaded is None and key.is_teacher and not params.teacher.train:
+        loaded = portable(str(network.library_name))
     return TrainRecord(
         kind="teacher" if key.is_teacher else "student",
         dataset=params.dataset,
