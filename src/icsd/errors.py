@@ -1,4 +1,4 @@
-"""The one error that a user may see, and what helps its message: hints, and lists that stay short."""
+"""The one error that a user may see, and what helps its message: hints, reasons, lists that stay short."""
 
 import difflib
 from collections.abc import Iterable
@@ -14,6 +14,21 @@ def did_you_mean(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
     return f"{hint} Allowed: {', '.join(known)}"
+
+
+def refuse(problems: Iterable[str]) -> None:
+    """Nothing where there are no problems.
+
+    Raises:
+        UserError: A line per problem, each once.
+    """
+    if lines := dict.fromkeys(problems):
+        raise UserError("\n".join(lines))
+
+
+def first_line(error: Exception) -> str:
+    """What an error of somebody else's code says, as a part of a message; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def some(names: Iterable[str], count: int, *, most: int = 5) -> str:

@@ -134,12 +134,12 @@ def test_a_registered_network_is_looked_up_once_and_then_kept(project, registere
     first = load_file(files[0])["classifier.weight"]
     assert torch.equal(network.state_dict()["classifier.weight"], first)
     registered(files[1])  # the alias moves: no stage sees it before `validate` runs again
-    assert torch.equal(load_file(pinned(project, "models:/own@best"))["classifier.weight"], first)
+    assert torch.equal(load_file(pinned("models:/own@best"))["classifier.weight"], first)
     after = validated(project)
     assert changed(before, after) == {"teacher.json"}
     of_teacher(project, weights="models:/own/1")
     validate(project, show=False)
-    assert torch.equal(load_file(pinned(project, "models:/own/1"))["classifier.weight"], first)
+    assert torch.equal(load_file(pinned("models:/own/1"))["classifier.weight"], first)
 
 
 def test_a_registered_network_without_a_file_of_weights_is_refused(project, registered):  # noqa: F811

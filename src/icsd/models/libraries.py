@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from icsd.errors import UserError, did_you_mean, some
+from icsd.errors import UserError, did_you_mean, first_line, some
 from icsd.models.contract import MissingCode, library
 from icsd.models.library_network import Inner, as_map
 from icsd.models.names import TAPS
@@ -229,5 +229,4 @@ def _run_python(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    return first_line(error)[:300]

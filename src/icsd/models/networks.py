@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from icsd.errors import UserError
+from icsd.errors import UserError, first_line
 from icsd.models.contract import Architecture, Network
 from icsd.models.deeplab import DROPOUT, build_network
 from icsd.models.imagenet import WAYS_OUT
@@ -72,10 +72,9 @@ def widths_of(architecture: Architecture, *, crop: tuple[int, int], setting: str
         with torch.no_grad():
             network(torch.zeros(1, 3, *crop))
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
         raise UserError(
             f"{setting}: {architecture.name} cannot take images of {crop[0]} × {crop[1]} "
-            f"(images.crop): {reason}"
+            f"(images.crop): {first_line(error)}"
         ) from error
     return network.channels
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from icsd.errors import UserError
+from icsd.errors import UserError, first_line
 from icsd.models.contract import library
 
 STRIDES = [4, 8, 16, 32]
@@ -62,7 +62,7 @@ def _created(name: str, output_stride: int, pretrained: bool | str) -> nn.Module
     try:
         network = timm.create_model(name, features_only=True, pretrained=bool(pretrained), **options)
     except Exception as error:  # timm raises what its networks stumble over, and what its hub does
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         if pretrained:
             raise UserError(f"timm:{name}: its weights cannot be had ({reason})") from error
         raise UserError(

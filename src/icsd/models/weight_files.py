@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from icsd.errors import UserError
+from icsd.errors import UserError, first_line
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
@@ -37,8 +37,7 @@ def read_checkpoint(path: Path, *, setting: str, advice: str) -> object:
             load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
         )
     except Exception as error:  # given a damaged file, torch's reader raises whatever it stumbles over
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{setting}: {path} cannot be read ({reason}). {advice}") from error
+        raise UserError(f"{setting}: {path} cannot be read ({first_line(error)}). {advice}") from error
 
 
 def read_state(path: Path, *, setting: str, advice: str) -> Mapping[str, Tensor]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from icsd.errors import UserError
+from icsd.errors import UserError, first_line
 from icsd.files import write_bytes
 from icsd.models.class_map import class_map_of, map_classes
 from icsd.models.contract import MissingCode, Network, read_architecture
@@ -54,8 +54,7 @@ def load_network(path: Path) -> Network:
     except MissingCode:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"{path} does not hold a network of this project ({reason}); {advice_for(path)}"
+            f"{path} does not hold a network of this project ({first_line(error)}); {advice_for(path)}"
         ) from error
     return model

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from icsd.errors import UserError
+from icsd.errors import UserError, refuse
 from icsd.files import sha256_of
 from icsd.models.catalogue import BACKBONES
 from icsd.params import Params
@@ -58,7 +58,7 @@ def located(root: Path, source: bool | str) -> bool | str:
     if not isinstance(source, str):
         return source
     if is_registered(source):
-        return str(pinned(root, source))
+        return str(pinned(source))
     path = Path(source).expanduser()
     places = [path] if path.is_absolute() else [root / path, main_root(root) / path]
     return str(next((place for place in places if is_file(str(place))), places[0]))
@@ -98,9 +98,7 @@ def check_initial_weights(root: Path, params: Params) -> None:
     Raises:
         UserError: One line per network that cannot.
     """
-    problems = list(_problems(root, params))
-    if problems:
-        raise UserError("\n".join(dict.fromkeys(problems)))
+    refuse(_problems(root, params))
 
 
 def _problems(root: Path, params: Params) -> Iterator[str]:

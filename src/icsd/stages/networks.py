@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from icsd.errors import UserError
+from icsd.errors import UserError, refuse
 from icsd.models.names import DEEPLAB, TAPS, module_of, portable, split
 from icsd.params import Network, Params
 from icsd.runs import TEACHER, RunKey, main_root
@@ -134,9 +134,7 @@ def check_networks(root: Path, params: Params) -> None:
             widths[name] = _widths(root, params, key)
         except UserError as error:
             problems += str(error).splitlines()
-    problems += _missing_taps(params, widths)
-    if problems:
-        raise UserError("\n".join(dict.fromkeys(problems)))
+    refuse([*problems, *_missing_taps(params, widths)])
 
 
 def _widths(root: Path, params: Params, key: RunKey) -> Mapping[str, int]:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icsd.errors import UserError, did_you_mean
+from icsd.errors import UserError, did_you_mean, refuse
 from icsd.params import Params, TeacherNetwork
 from icsd.runs import RunKey
 from icsd.stages.dataset import dataset_in
@@ -50,8 +50,7 @@ def class_map_in(params: Params) -> list[tuple[int, ...]] | None:
             f"networks.teacher.classes: lacks {', '.join(missing)}; a teacher without a channel for a class "
             "would teach that it is never there, so give every class of the dataset one"
         )
-    if problems:
-        raise UserError("\n".join(problems))
+    refuse(problems)
     return [teacher.channels_of(name) for name in names]
 
 
@@ -61,9 +60,7 @@ def check_own_weights(root: Path, params: Params) -> None:
     Raises:
         UserError: One line per network that cannot, and what is wrong with the map of its classes.
     """
-    problems = list(_problems(root, params))
-    if problems:
-        raise UserError("\n".join(dict.fromkeys(problems)))
+    refuse(_problems(root, params))
 
 
 def _problems(root: Path, params: Params) -> Iterator[str]:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from icsd.errors import UserError
+from icsd.errors import UserError, first_line
 from icsd.files import write_bytes
 from icsd.runs import state_root
 from icsd.tracking.store import open_client, store_lock
@@ -24,7 +24,7 @@ def is_registered(source: str) -> bool:
     return source.startswith(SCHEME)
 
 
-def pinned(root: Path, address: str) -> Path:
+def pinned(address: str) -> Path:
     """Where ``pin`` keeps the file of an address."""
     digest = hashlib.sha256(address.encode()).hexdigest()[:16]
     return state_root() / "registered" / f"{digest}{SUFFIX}"
@@ -51,12 +51,11 @@ def pin(root: Path, address: str, *, setting: str) -> None:
     except UserError as error:
         raise UserError(f"{setting}: {address}: {error}") from None
     except Exception as error:  # whatever a server, a driver or a disk raises
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{setting}: {address} cannot be had from MLflow ({reason}); is MLFLOW_TRACKING_URI set to its "
-            "store?"
+            f"{setting}: {address} cannot be had from MLflow ({first_line(error)}); is MLFLOW_TRACKING_URI "
+            "set to its store?"
         ) from error
-    file = pinned(root, address)
+    file = pinned(address)
     if not file.is_file() or file.read_bytes() != content:
         write_bytes(file, content)
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from icsd.commands.convert.target import target_folder, write_mask
-from icsd.errors import UserError
+from icsd.errors import UserError, first_line
 from icsd.files import write_bytes
 
 _INSTALL = "`uv sync --extra datasets`, or `pip install '.[datasets]'`"
@@ -58,8 +58,7 @@ def _load(source: str) -> Mapping[str, Any]:
         else:
             loaded = datasets.load_dataset(str(folder) if folder.is_dir() else source)
     except Exception as error:  # of the hub, of files, of formats: the library's own texts say which
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{source}: `datasets` cannot load it ({reason})") from error
+        raise UserError(f"{source}: `datasets` cannot load it ({first_line(error)})") from error
     return loaded if isinstance(loaded, Mapping) else {"train": loaded}
 
 
