@@ -120,7 +120,7 @@ def as_map(value: object, where: str) -> Tensor:
 
 
 def _check_paths(module: nn.Module, paths: Mapping[str, str]) -> None:
-    known = {name for name, _ in module.named_modules() if name}
+    known = [name for name, _ in module.named_modules() if name]
     for tap, path in paths.items():
         if path not in known:
             top = [name for name, _ in module.named_children()]
