@@ -15,7 +15,7 @@ from icsd.errors import UserError
 from icsd.models.backbones import BACKBONES as BUILDERS
 from icsd.models.backbones import Backbone
 from icsd.models.catalogue import BACKBONES
-from icsd.models.weight_files import read_state
+from icsd.models.weight_files import fill, read_state
 
 # Of torchvision's, the first version of each: what the published networks started from.
 WEIGHTS = {
@@ -72,24 +72,7 @@ def load_imagenet(
     else:
         origin, state = source, read_state(Path(source), setting=setting, advice=WAYS_OUT)
     kept = {_own_name(key): value for key, value in state.items() if not key.startswith(CLASSIFIER)}
-    try:
-        on_meta = next(backbone.parameters()).is_meta  # nothing is there that could be filled
-        difference = backbone.load_state_dict(kept, strict=False, assign=on_meta)
-    except RuntimeError as error:  # shapes; torch's message has one line per parameter
-        first = str(error).splitlines()[1].strip()
-        raise UserError(
-            f"{setting}: the weights from {origin} do not fit {name}: {first} {WAYS_OUT}"
-        ) from error
-    if difference.missing_keys or difference.unexpected_keys:
-        missing, unexpected = difference.missing_keys, difference.unexpected_keys
-        raise UserError(
-            f"{setting}: the weights from {origin} do not belong to {name}: {len(missing)} missing "
-            f"(e.g. {missing[:2]}), {len(unexpected)} unknown (e.g. {unexpected[:2]}). {WAYS_OUT}"
-        )
-    if wrong := [key for key, value in kept.items() if not value.isfinite().all()]:
-        raise UserError(
-            f"{setting}: the weights from {origin} hold NaN or infinity, in {wrong[0]}. {WAYS_OUT}"
-        )
+    fill(backbone, kept, origin=origin, name=name, setting=setting, advice=WAYS_OUT)
 
 
 def _published(name: str, setting: str) -> tuple[str, Mapping[str, Tensor]]:

@@ -63,7 +63,7 @@ class LibraryNetwork(Network):
         self.normalise = renormalise(architecture.normalisation)
         self.run, self.multiple = inner.run, inner.multiple
         self.paths = {**inner.taps, **(architecture.taps or {})}
-        self.backbone_prefixes = tuple(f"network.{part}." for part in inner.backbone)
+        self.backbone_prefixes = tuple(f"{self.inner_prefix}{part}." for part in inner.backbone)
         _check_paths(inner.module, self.paths)
         self.channels = self._widths()
 

@@ -14,7 +14,7 @@ from icsd.models.imagenet import WAYS_OUT
 from icsd.models.libraries import from_huggingface, from_python, from_smp, from_torchvision
 from icsd.models.library_network import Inner, LibraryNetwork
 from icsd.models.names import DEEPLAB, portable, split
-from icsd.models.weight_files import read_state
+from icsd.models.weight_files import fill, read_state
 
 
 def new_network(
@@ -52,11 +52,15 @@ def new_network(
     except UserError as error:
         raise type(error)(f"{setting}: {error}") from error
     if isinstance(pretrained, str):
-        _fill(
-            network,
-            read_state(Path(pretrained), setting=f"{setting}.pretrained", advice=WAYS_OUT),
+        key = f"{setting}.pretrained"
+        state = read_state(Path(pretrained), setting=key, advice=WAYS_OUT)
+        fill(
+            _place_of(state, network),
+            state,
             origin=pretrained,
-            setting=setting,
+            name=network.architecture.name,
+            setting=key,
+            advice=WAYS_OUT,
         )
     return network
 
@@ -101,26 +105,8 @@ def _inner(architecture: Architecture, pretrained: bool) -> tuple[Inner, Archite
     raise UserError(f"there is no architecture {architecture.name!r}")
 
 
-def _fill(network: LibraryNetwork, state: Mapping[str, Tensor], *, origin: str, setting: str) -> None:
-    """Load the whole network's tensors, or those of its encoder."""
-    parts = [prefix.removeprefix("network.").rstrip(".") for prefix in network.backbone_prefixes]
-    places: list[nn.Module] = [network.network, *(network.network.get_submodule(part) for part in parts)]
-    fitting = [place for place in places if place.state_dict().keys() == state.keys()]
-    if not fitting:
-        own = network.network.state_dict().keys()
-        missing, unknown = sorted(own - state.keys()), sorted(state.keys() - own)
-        raise UserError(
-            f"{setting}.pretrained: the weights from {origin} do not belong to {network.architecture.name}: "
-            f"{len(missing)} missing (e.g. {missing[:2]}), {len(unknown)} unknown (e.g. {unknown[:2]})"
-        )
-    try:
-        fitting[0].load_state_dict(dict(state))
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
-        raise UserError(
-            f"{setting}.pretrained: the weights from {origin} do not fit {network.architecture.name}: {first}"
-        ) from error
-    if wrong := [key for key, value in state.items() if not value.isfinite().all()]:
-        raise UserError(
-            f"{setting}.pretrained: the weights from {origin} hold NaN or infinity, in {wrong[0]}"
-        )
+def _place_of(state: Mapping[str, Tensor], network: LibraryNetwork) -> nn.Module:
+    """The part of a network that has these tensors: its encoder, or else the whole network."""
+    parts = [prefix.removeprefix(network.inner_prefix).rstrip(".") for prefix in network.backbone_prefixes]
+    places = (network.network.get_submodule(part) for part in parts)
+    return next((place for place in places if place.state_dict().keys() == state.keys()), network.network)

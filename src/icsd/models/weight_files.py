@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from icsd.errors import UserError, first_line
 
@@ -57,6 +57,40 @@ def is_state(content: object) -> TypeGuard[Mapping[str, Tensor]]:
     return isinstance(content, Mapping) and all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
     )
+
+
+def fill(
+    module: nn.Module, state: Mapping[str, Tensor], *, origin: str, name: str, setting: str, advice: str
+) -> None:
+    """Load all tensors of a module, in place.
+
+    Args:
+        module: On the meta device, where nothing is there that could be filled, this only checks the tensors.
+        state: Tensors by the module's own names.
+        origin: Where they are from, for messages.
+        name: What the module is, likewise.
+        setting: The key of params.yaml that asks for them.
+        advice: What else the key may be; the end of every message.
+
+    Raises:
+        UserError: They do not fit, belong to another network, or are not finite.
+    """
+    try:
+        on_meta = next(module.parameters()).is_meta
+        difference = module.load_state_dict(state, strict=False, assign=on_meta)
+    except RuntimeError as error:  # shapes; torch's message has one line per parameter
+        first = str(error).splitlines()[1].strip()
+        raise UserError(
+            f"{setting}: the weights from {origin} do not fit {name}: {first} {advice}"
+        ) from error
+    if difference.missing_keys or difference.unexpected_keys:
+        missing, unexpected = difference.missing_keys, difference.unexpected_keys
+        raise UserError(
+            f"{setting}: the weights from {origin} do not belong to {name}: {len(missing)} missing "
+            f"(e.g. {missing[:2]}), {len(unexpected)} unknown (e.g. {unexpected[:2]}). {advice}"
+        )
+    if wrong := [key for key, value in state.items() if not value.isfinite().all()]:
+        raise UserError(f"{setting}: the weights from {origin} hold NaN or infinity, in {wrong[0]}. {advice}")
 
 
 def header_of(path: Path, key: str) -> Any:  # noqa: ANN401 - any JSON value
