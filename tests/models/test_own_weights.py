@@ -226,10 +226,11 @@ def test_on_the_meta_device_a_file_is_only_checked(state, saved):
 def of_libraries(kind, folder, patch):
     """An architecture, and a network of it as its library or its owner builds it, with other weights."""
     torch.manual_seed(7)
-    if kind == "smp":
-        architecture = of_library("smp:unet/resnet18", num_classes=3)
+    if kind.startswith("smp "):
+        encoder = kind.removeprefix("smp ")
         smp = import_module("segmentation_models_pytorch")
-        return architecture, smp.Unet("resnet18", encoder_weights=None, classes=3)
+        theirs = smp.Unet(encoder, encoder_weights=None, classes=3)
+        return of_library(f"smp:unet/{encoder}", num_classes=3), theirs
     if kind == "hf":
         architecture = of_library(write_segformer(folder), num_classes=3)
         import transformers
@@ -240,7 +241,7 @@ def of_libraries(kind, folder, patch):
     return architecture, import_module("own_networks").Mine(3)
 
 
-@pytest.mark.parametrize("kind", ["smp", "hf", "python"])
+@pytest.mark.parametrize("kind", ["smp resnet18", "smp mit_b0", "hf", "python"])
 def test_a_library_s_own_file_is_loaded_under_the_library_s_names(kind, saved, tmp_path, monkeypatch):
     architecture, theirs = of_libraries(kind, tmp_path, monkeypatch)
 

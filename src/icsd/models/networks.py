@@ -47,8 +47,9 @@ def new_network(
             normalisation=architecture.normalisation,
         )
     try:
-        inner, own = _inner(architecture, pretrained is True)
-        network = LibraryNetwork(own, inner)
+        with torch.device("cpu"):  # also where a check wants no memory: some cannot be built without
+            inner, own = _inner(architecture, pretrained is True)
+            network = LibraryNetwork(own, inner)
     except UserError as error:
         raise type(error)(f"{setting}: {error}") from error
     if isinstance(pretrained, str):

@@ -56,8 +56,11 @@ def load_own(
     header = header_of(path, KEY)
     header = dict(header) if isinstance(header, Mapping) else None
     inner = _tuples(header.pop(CLASS_MAP, None), path, setting) if header else None
+    # No random number of the network that is built below is drawn here.
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        probe, other = build(2), build(3)
     if header:
-        _check_architecture(header, build, path, block)
+        _check_architecture(header, probe, path, block)
     state = unwrapped(content) if load != "strict" else content
     if not is_state(state):
         raise UserError(
@@ -66,8 +69,8 @@ def load_own(
         )
     if wrong := [name for name, value in state.items() if not value.isfinite().all()]:
         raise UserError(f"{setting}: {path} holds NaN or infinity, in {wrong[0]}. Name another file.")
-    state = named_as_here(state, build)
-    channels = channels_in(state, build)
+    state = named_as_here(state, probe.inner_prefix)
+    channels = channels_in(state, probe, other)
     own = num_classes if channels is None else channels if inner is None else len(inner)
     class_map: Sequence[Sequence[int]] | None = inner
     if channels is not None and classes is not None:
@@ -101,20 +104,23 @@ def unwrapped(content: object) -> object:
     return content
 
 
-def named_as_here(state: Mapping[str, Tensor], build: Build) -> Mapping[str, Tensor]:
+def named_as_here(state: Mapping[str, Tensor], prefix: str) -> Mapping[str, Tensor]:
     """The tensors of a file under this project's names, where a library's network is a part of another."""
-    with torch.device("meta"):
-        prefix = build(2).inner_prefix
     if any(name.startswith(prefix) for name in state):
         return state
     return {f"{prefix}{name}": value for name, value in state.items()}
 
 
-def channels_in(state: Mapping[str, Tensor], build: Build) -> int | None:
-    """The channels of the logits in a file, by the one tensor whose size follows them; None without it."""
-    with torch.device("meta"):
-        shapes = [{n: v.shape for n, v in build(number).state_dict().items()} for number in (2, 3)]
-    following = [name for name, shape in shapes[0].items() if shape != shapes[1][name]]
+def channels_in(state: Mapping[str, Tensor], probe: Network, other: Network) -> int | None:
+    """The channels of the logits in a file, by the one tensor whose size follows them; None without it.
+
+    Args:
+        state: The tensors of the file.
+        probe: The network with some number of classes.
+        other: The network with another number.
+    """
+    shapes = {name: value.shape for name, value in other.state_dict().items()}
+    following = [name for name, value in probe.state_dict().items() if value.shape != shapes[name]]
     sizes = {state[name].shape[0] for name in following if name in state and state[name].ndim}
     return sizes.pop() if len(sizes) == 1 else None
 
@@ -172,9 +178,10 @@ def _misfit(network: Network, state: Mapping[str, Tensor], path: Path, load: Loa
 
 def _way_out(network: Network, state: Mapping[str, Tensor], load: Load, block: str) -> str:
     if load == "strict":
-        below = unwrapped(_without(state, network.inner_prefix))
+        own_names = {name.removeprefix(network.inner_prefix): value for name, value in state.items()}
+        below = unwrapped(own_names)
         assert is_state(below)
-        below = {f"{network.inner_prefix}{name}": value for name, value in below.items()}
+        below = named_as_here(below, network.inner_prefix)
         if not any(differences(network, below)):
             return f"Without the prefix of its names it does: set `{block}.load: unwrap`."
         state = below
@@ -194,17 +201,12 @@ def _way_out(network: Network, state: Mapping[str, Tensor], load: Load, block: s
     return _belongs_elsewhere(block)
 
 
-def _without(state: Mapping[str, Tensor], prefix: str) -> Mapping[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items()}
-
-
 def _belongs_elsewhere(block: str) -> str:
     return f"It belongs to another network: compare the block {block} (backbone, width) with the file's."
 
 
-def _check_architecture(header: Mapping[str, Any], build: Build, path: Path, block: str) -> None:
-    with torch.device("meta"):
-        own = build(2).architecture
+def _check_architecture(header: Mapping[str, Any], probe: Network, path: Path, block: str) -> None:
+    own = probe.architecture
     try:
         held = read_architecture(header)
     except (TypeError, ValueError) as error:
