@@ -76,19 +76,16 @@ class Network(nn.Module):
 
 
 class Renormalise(nn.Module):
-    """Images normalised by ImageNet's statistics, as if they had been normalised by others."""
+    """Images in another range, channel by channel: ``images * gain + offset``, both [3, 1, 1]."""
 
     gain: Tensor
     offset: Tensor
 
-    def __init__(self, normalisation: Normalisation) -> None:
+    def __init__(self, gain: Tensor, offset: Tensor) -> None:
         super().__init__()
-        mean, std, given_mean, given_std = (
-            torch.tensor(values).view(3, 1, 1) for values in (*normalisation, IMAGENET_MEAN, IMAGENET_STD)
-        )
         # Buffers that are derived, not learnt: they stay out of the weights.
-        self.register_buffer("gain", given_std / std, persistent=False)
-        self.register_buffer("offset", (given_mean - mean) / std, persistent=False)
+        self.register_buffer("gain", gain, persistent=False)
+        self.register_buffer("offset", offset, persistent=False)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """The images as the network expects them."""
@@ -97,7 +94,12 @@ class Renormalise(nn.Module):
 
 def renormalise(normalisation: Normalisation | None) -> nn.Module:
     """What stands before a network that expects ``normalisation``; None is ImageNet's, as images come."""
-    return nn.Identity() if normalisation is None else Renormalise(normalisation)
+    if normalisation is None:
+        return nn.Identity()
+    mean, std, given_mean, given_std = (
+        torch.tensor(values).view(3, 1, 1) for values in (*normalisation, IMAGENET_MEAN, IMAGENET_STD)
+    )
+    return Renormalise(given_std / std, (given_mean - mean) / std)
 
 
 class MissingCode(UserError):

@@ -148,7 +148,7 @@ def _backbone(
         return TimmBackbone(name, output_stride=output_stride, pretrained=pretrained)
     backbone = BACKBONES[architecture.backbone](width=width, output_stride=output_stride)
     if isinstance(backbone, EfficientNetLite) and architecture.normalisation is not None:
-        backbone.take_images_as_they_are()
+        backbone.normalise = nn.Identity()  # the network's own stands before it
     return backbone
 
 

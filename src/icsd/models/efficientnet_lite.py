@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icsd.core.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from icsd.models.contract import Renormalise
 
 # Kernel, stride, expansion and channels of the seven groups of blocks (Tan and Le, ICML 2019, table 1).
 # The Lite networks have ReLU6 for swish and no squeeze-and-excitation; stem, first and last group have a
@@ -96,9 +97,6 @@ class EfficientNetLite(nn.Module):
         output_stride: 8, 16, or 32 (no dilation: the classification network).
     """
 
-    gain: Tensor
-    offset: Tensor
-
     def __init__(
         self,
         depths: Sequence[int],
@@ -109,11 +107,9 @@ class EfficientNetLite(nn.Module):
     ) -> None:
         super().__init__()
         self.activation: nn.Module = nn.Identity()
-        # Buffers that are derived, not learnt: they stay out of the weights.
         gain = torch.tensor(IMAGENET_STD).view(3, 1, 1) * 255 / 128
         offset = (torch.tensor(IMAGENET_MEAN).view(3, 1, 1) * 255 - 127) / 128
-        self.register_buffer("gain", gain, persistent=False)
-        self.register_buffer("offset", offset, persistent=False)
+        self.normalise: nn.Module = Renormalise(gain, offset)
         inputs = rounded(STEM * width)
         self.conv_stem = SameConv2d(3, inputs, 3, 2, bias=False)
         self.bn0 = nn.BatchNorm2d(inputs, eps=BN_EPS)
@@ -149,15 +145,9 @@ class EfficientNetLite(nn.Module):
             if isinstance(conv, nn.Conv2d):
                 nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
 
-    def take_images_as_they_are(self) -> None:
-        """Do not bring images to the released weights' range: they have been normalised for this network."""
-        self.gain.fill_(1.0)
-        self.offset.fill_(0.0)
-
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Tensor]:
         """``stage1`` (24 channels in Lite0, stride 4) to ``stage4`` (320 channels, the output stride)."""
-        x = images * self.gain + self.offset
-        x = F.relu6(self.bn0(self.conv_stem(x)))
+        x = F.relu6(self.bn0(self.conv_stem(self.normalise(images))))
         stages = {}
         for index, block in enumerate(self.blocks):
             x = block(x)
