@@ -106,6 +106,16 @@ def main_root(root: Path = Path()) -> Path:
     return Path(os.environ.get("DVC_ROOT") or root).resolve()
 
 
+def places_of(root: Path, named: str) -> list[Path]:
+    """Where a file or folder that params.yaml names may be, the first place to look at first.
+
+    A relative path begins at ``root`` or else at the main repository: DVC's temporary experiments run in a
+    copy that has only what git and DVC track.
+    """
+    path = Path(named).expanduser()
+    return [path] if path.is_absolute() else [root / path, main_root(root) / path]
+
+
 def state_root() -> Path:
     """Where interrupted work is kept: ignored by git and DVC."""
     return main_root() / ".state"

@@ -120,8 +120,8 @@ def _own_teacher(params: Params) -> Iterator[str]:
     network = params.networks.teacher
     if network.weights is None:
         # A model of transformers has the weights of its classifier, too.
-        start = params.networks.pretrained if network.pretrained is None else network.pretrained
-        whole = start is True and (network.library_name or "").startswith("hf:")
+        is_hf = (network.library_name or "").startswith("hf:")
+        whole = is_hf and params.networks.start_of(network) is True
         if not params.teacher.train and not whole:
             yield (
                 "teacher.train: false needs a teacher: name its file in networks.teacher.weights (or, of a "

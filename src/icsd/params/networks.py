@@ -86,3 +86,7 @@ class Networks(Block):
     pretrained: bool | str
     teacher: TeacherNetwork
     students: dict[Name, Network]
+
+    def start_of(self, network: Network) -> bool | str:
+        """The ``pretrained`` of a network: its own, or that of all networks."""
+        return self.pretrained if network.pretrained is None else network.pretrained

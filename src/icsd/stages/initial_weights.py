@@ -13,7 +13,7 @@ from icsd.errors import UserError, refuse
 from icsd.files import sha256_of
 from icsd.models.catalogue import BACKBONES
 from icsd.params import Params
-from icsd.runs import RunKey, main_root
+from icsd.runs import RunKey, places_of
 from icsd.stages.networks import (
     architecture_of,
     block_name,
@@ -36,7 +36,7 @@ def source_of(params: Params, key: RunKey) -> bool | str:
     network = network_of(params, key)
     if network.weights is not None and network.load != "partial":
         return False
-    return params.networks.pretrained if network.pretrained is None else network.pretrained
+    return params.networks.start_of(network)
 
 
 def setting_of(params: Params, key: RunKey) -> str:
@@ -51,29 +51,27 @@ def name_of(source: bool | str) -> bool | str:
 
 
 def located(root: Path, source: bool | str) -> bool | str:
-    """The source with a file's whole path; relative ones begin at ``root`` or else at the main repository.
-
-    DVC's temporary experiments run in a copy that has only what git and DVC track.
-    """
+    """The source with a file's whole path."""
     if not isinstance(source, str):
         return source
     if is_registered(source):
         return str(pinned(source))
-    path = Path(source).expanduser()
-    places = [path] if path.is_absolute() else [root / path, main_root(root) / path]
+    places = places_of(root, source)
     return str(next((place for place in places if is_file(str(place))), places[0]))
 
 
 def digest_of_file(root: Path, params: Params, key: RunKey) -> str | None:
     """SHA-256 of the file that a network starts from; None where it starts from none, or there is none."""
-    source = located(root, source_of(params, key))
-    return sha256_of(Path(source)) if isinstance(source, str) and is_file(source) else None
+    return _digest_of(root, source_of(params, key))
 
 
 def digest_of_weights(root: Path, params: Params, key: RunKey) -> str | None:
     """SHA-256 of the file that a whole network is loaded from; None without one, or where there is none."""
-    weights = network_of(params, key).weights
-    file = None if weights is None else located(root, weights)
+    return _digest_of(root, network_of(params, key).weights)
+
+
+def _digest_of(root: Path, source: bool | str | None) -> str | None:
+    file = None if source is None else located(root, source)
     return sha256_of(Path(file)) if isinstance(file, str) and is_file(file) else None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from icsd.errors import UserError, refuse
 from icsd.models.names import DEEPLAB, TAPS, module_of, portable, split
 from icsd.params import Network, Params
-from icsd.runs import TEACHER, RunKey, main_root
+from icsd.runs import TEACHER, RunKey, places_of
 from icsd.stages.grid import student_keys, teacher_key
 
 HF_FILES = ("config.json", "model.safetensors")
@@ -68,8 +68,7 @@ def numbers_of_network(params: Params, key: RunKey) -> dict[str, Any]:
 def architecture_of(root: Path, params: Params, key: RunKey) -> Any:  # noqa: ANN401 - its module imports torch
     """What ``icsd.models.networks.new_network`` builds a network from.
 
-    A folder of transformers has its whole path; a relative one begins at ``root`` or else at the main
-    repository.
+    A folder of transformers has its whole path.
     """
     from icsd.models.contract import Architecture
 
@@ -114,9 +113,7 @@ def _folder_of(root: Path, name: str) -> Path | None:
     library, rest = split(name)
     if library != "hf":
         return None
-    path = Path(rest).expanduser()
-    places = [path] if path.is_absolute() else [root / path, main_root(root) / path]
-    return next((place for place in places if (place / HF_FILES[0]).is_file()), None)
+    return next((place for place in places_of(root, rest) if (place / HF_FILES[0]).is_file()), None)
 
 
 def check_networks(root: Path, params: Params) -> None:
