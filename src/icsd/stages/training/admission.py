@@ -1,6 +1,6 @@
 """The admission test of a teacher that is not trained here: whether it is worth learning from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -21,7 +21,7 @@ from icsd.data.prepared import TRAIN, VALIDATION
 from icsd.data.subsets import chosen_images
 from icsd.data.transforms import prepare
 from icsd.errors import UserError, some
-from icsd.models.contract import Network
+from icsd.models.contract import Network, Normalisation
 from icsd.records import Record
 from icsd.stages.own_weights import class_map_in
 from icsd.stages.training.process import Run
@@ -30,13 +30,13 @@ MOST_IMAGES = 100
 """Images that a teacher is tried on: enough to tell, in seconds."""
 Pixels = Callable[[Tensor], Tensor]
 
-SETTINGS = {
-    "ImageNet's mean and standard deviation": "null",
-    "0 to 1, without mean and standard deviation": "{mean: [0.0, 0.0, 0.0], std: [1.0, 1.0, 1.0]}",
-    "0 to 255": "{mean: [0.0, 0.0, 0.0], std: [0.00392157, 0.00392157, 0.00392157]}",
-    "(x - 127) / 128": "{mean: [0.498039, 0.498039, 0.498039], std: [0.501961, 0.501961, 0.501961]}",
+NORMALISATIONS = {
+    "ImageNet's mean and standard deviation": (IMAGENET_MEAN, IMAGENET_STD),
+    "0 to 1, without mean and standard deviation": ((0.0,) * 3, (1.0,) * 3),
+    "0 to 255": ((0.0,) * 3, (1 / 255,) * 3),
+    "(x - 127) / 128": ((127 / 255,) * 3, (128 / 255,) * 3),
 }
-"""What people train with -> its ``networks.teacher.normalisation``."""
+"""What people train with: mean and standard deviation of pixel values in [0, 1]."""
 BGR = "BGR instead of RGB"
 
 
@@ -78,7 +78,10 @@ def admit(run: Run, network: Network) -> AdmissionRecord:
         raise UserError(f"{_name(run)}: no {split} image has a labelled pixel to try it on")
     others = {name: trying(change) for name, change in _other_normalisations(network).items()}
     order, miou = best_order(counts), mean_iou(counts.sum(0))
-    _refuse_another_normalisation(run, counts, others)
+    reached = {name: best_order(each).miou for name, each in others.items()}
+    best = max(reached, key=lambda name: reached[name])
+    if clearly_better(counts, others[best]):
+        raise UserError(_normalised_otherwise(run, best, reached[best], order.miou))
     if order.swapped:
         raise UserError(_swapped(run, images.classes, order, miou))
     if not beats_chance(counts):
@@ -93,7 +96,7 @@ def admit(run: Run, network: Network) -> AdmissionRecord:
         miou=miou,
         chance=chance(counts.sum(0)),
         best_order=order.miou,
-        normalisations={name: best_order(each).miou for name, each in others.items()},
+        normalisations=reached,
     )
 
 
@@ -139,11 +142,12 @@ def _pixels(image: Tensor) -> Tensor:
 
 
 def _as_imagenet(pixels: Tensor) -> Tensor:
-    return _normalised(pixels, IMAGENET_MEAN, IMAGENET_STD)
+    return _normalised(pixels, (IMAGENET_MEAN, IMAGENET_STD))
 
 
-def _normalised(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    return (pixels / 255 - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
+def _normalised(pixels: Tensor, normalisation: Normalisation) -> Tensor:
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in normalisation)
+    return (pixels / 255 - mean) / std
 
 
 def _other_normalisations(network: Network) -> dict[str, Pixels]:
@@ -152,39 +156,39 @@ def _other_normalisations(network: Network) -> dict[str, Pixels]:
     A network is given images normalised by ImageNet's statistics, and makes its own normalisation of them. So
     each of these is what it makes the other normalisation of.
     """
-    mean, std = network.architecture.normalisation or (IMAGENET_MEAN, IMAGENET_STD)
-    seen: dict[str, Pixels] = {
-        "ImageNet's mean and standard deviation": _as_imagenet,
-        "0 to 1, without mean and standard deviation": lambda pixels: pixels / 255,
-        "0 to 255": lambda pixels: pixels,
-        "(x - 127) / 128": lambda pixels: (pixels - 127) / 128,
+    own = network.architecture.normalisation or (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in own)
+
+    def given(normalisation: Normalisation, pixels: Tensor) -> Tensor:
+        return _as_imagenet(255 * (_normalised(pixels, normalisation) * std + mean))
+
+    others: dict[str, Pixels] = {
+        name: partial(given, normalisation)
+        for name, normalisation in NORMALISATIONS.items()
+        if normalisation != own
     }
-    spread, centre = (torch.tensor(values).view(1, 3, 1, 1) for values in (std, mean))
-
-    def given(change: Pixels, pixels: Tensor) -> Tensor:
-        return _as_imagenet(255 * (change(pixels) * spread + centre))
-
-    others: dict[str, Pixels] = {name: partial(given, change) for name, change in seen.items()}
-    if network.architecture.normalisation is None:
-        del others["ImageNet's mean and standard deviation"]
     return others | {BGR: lambda pixels: _as_imagenet(pixels.flip(1))}
 
 
-def _refuse_another_normalisation(
-    run: Run, counts: NDArray[np.int64], others: Mapping[str, NDArray[np.int64]]
-) -> None:
-    name = max(others, key=lambda each: best_order(others[each]).miou)
-    if clearly_better(counts, others[name]):
-        advice = (
-            f"set `networks.teacher.normalisation: {SETTINGS[name]}`"
-            if name in SETTINGS
-            else "reverse the input channels of its first convolution"
-        )
-        raise UserError(
-            f"{_name(run)}: was trained on images that were normalised in another way: {name}. On these it "
-            f"reaches mIoU {100 * best_order(others[name]).miou:.1f} %, and "
-            f"{100 * best_order(counts).miou:.1f} % on images as it is given them: {advice}"
-        )
+def _normalised_otherwise(run: Run, name: str, theirs: float, ours: float) -> str:
+    """The message about images in another range, with the normalisation to set."""
+    advice = (
+        f"set `networks.teacher.normalisation: {_setting(NORMALISATIONS[name])}`"
+        if name in NORMALISATIONS
+        else "reverse the input channels of its first convolution"
+    )
+    return (
+        f"{_name(run)}: was trained on images that were normalised in another way: {name}. On these it "
+        f"reaches mIoU {100 * theirs:.1f} %, and {100 * ours:.1f} % on images as it is given them: {advice}"
+    )
+
+
+def _setting(normalisation: Normalisation) -> str:
+    """The value of ``networks.teacher.normalisation``, which is empty for ImageNet's."""
+    if normalisation == (IMAGENET_MEAN, IMAGENET_STD):
+        return "null"
+    mean, std = ([float(f"{value:.6g}") for value in values] for values in normalisation)
+    return f"{{mean: {mean}, std: {std}}}"
 
 
 def _swapped(run: Run, classes: tuple[str, ...], order: Order, miou: float) -> str:
