@@ -17,7 +17,7 @@ from tests.stages.recording.test_evaluation import METRICS
 
 from icsd.arrays import read_arrays, write_arrays
 from icsd.commands.convert.coco import convert_coco
-from icsd.commands.new_dataset.names import names_below
+from icsd.commands.new_dataset.names import class_names_below
 from icsd.commands.new_dataset.survey import read_mask
 from icsd.commands.tune.study import Study
 from icsd.commands.tune.table import check_trials
@@ -180,7 +180,7 @@ def _first(path: Path) -> list[str]:
 
 
 def _names(path: Path) -> object:
-    return names_below(path.parent)
+    return class_names_below(path.parent)
 
 
 def _write_coco(folder: Path) -> Path:

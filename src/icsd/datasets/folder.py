@@ -177,15 +177,17 @@ class Folder:
         return chosen
 
     def _is_in(self, stem: str, split: str) -> bool:
-        """Whether an image belongs to a split; with fractions, that depends on seed and name alone."""
-        if self._fractions is None:
-            return True
-        luck, begin = seed_at(self._seed, "split", stem) / 2**63, 0.0
-        for name, share in self._fractions.items():
-            if begin <= luck < begin + share:
-                return name == split
-            begin += share
-        return False
+        return self._fractions is None or split_of(stem, self._fractions, seed=self._seed) == split
+
+
+def split_of(stem: str, fractions: Mapping[str, float], *, seed: int) -> str | None:
+    """The split that an image is drawn into, which depends on seed and name alone; None for none of them."""
+    luck, begin = seed_at(seed, "split", stem) / 2**63, 0.0
+    for name, share in fractions.items():
+        if begin <= luck < begin + share:
+            return name
+        begin += share
+    return None
 
 
 def _names(line: str) -> Iterator[str]:

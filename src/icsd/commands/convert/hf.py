@@ -9,7 +9,7 @@ import click
 import numpy as np
 from PIL import Image
 
-from icsd.commands.convert.target import target_folder, write_mask
+from icsd.commands.convert.target import target_folder, write_mask, write_png
 from icsd.errors import UserError, first_line
 from icsd.files import write_bytes
 
@@ -97,7 +97,5 @@ def _write(rows: Any, folder: Path, image: str, mask: str, digits: int) -> None:
 def _write_mask(path: Path, picture: Image.Image) -> None:
     if picture.mode in {"L", "P"}:
         write_mask(path, np.asarray(picture))
-        return
-    buffer = io.BytesIO()
-    picture.save(buffer, "png")
-    write_bytes(path, buffer.getvalue())
+    else:
+        write_png(path, picture)

@@ -55,6 +55,11 @@ def write_mask(path: Path, numbers: Pixels) -> None:
     """A PNG whose pixels are the numbers, shown in VOC's colours."""
     image = Image.fromarray(numbers)
     image.putpalette(np.asarray(voc_palette(256), dtype=np.uint8).reshape(-1).tolist())
+    write_png(path, image)
+
+
+def write_png(path: Path, image: Image.Image) -> None:
+    """The image as it is."""
     buffer = io.BytesIO()
     image.save(buffer, "png")
     write_bytes(path, buffer.getvalue())

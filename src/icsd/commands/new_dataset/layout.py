@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 
-from icsd.commands.new_dataset.groups import Found, Group, Key, grouped, pictures_below
+from icsd.commands.new_dataset.groups import Group, Key, grouped, pictures_below
 from icsd.commands.new_dataset.questions import Questions
 from icsd.errors import UserError, some
 
@@ -132,8 +132,3 @@ def _instead(root: Path) -> str:
     listed = sorted(counts, key=lambda name: -counts[name])
     named = some((f"{counts[name]:,} × {name}" for name in listed), len(listed))
     return f"found {named}; save images and masks as pictures, masks as PNG"
-
-
-def example_of(found: Found) -> str:
-    """A file as messages call it."""
-    return f"{found.path.parent.name}/{found.path.name}"

@@ -45,7 +45,7 @@ class Named:
     notes: tuple[str, ...] = ()
 
 
-def names_below(root: Path) -> Named:
+def class_names_below(root: Path) -> Named:
     """The names in the first file of a known kind; no names where there is none."""
     by_name: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*"), key=lambda path: (len(path.parts), path)):

@@ -9,7 +9,7 @@ import click
 
 from icsd.commands.new_dataset.classes import ClassFound, Meaning, meaning_of, percent, values_of
 from icsd.commands.new_dataset.layout import Layout, layout_of
-from icsd.commands.new_dataset.names import names_below
+from icsd.commands.new_dataset.names import class_names_below
 from icsd.commands.new_dataset.preset import preset_text
 from icsd.commands.new_dataset.questions import Questions
 from icsd.commands.new_dataset.settings import STUDENT, settings_for
@@ -47,14 +47,11 @@ def new_dataset(root: Path, folder: Path, *, name: str | None, ask: bool, force:
     questions = Questions(ask)
     layout = layout_of(folder, questions, looks_like_mask=looks_like_mask)
     chosen = _chosen_name(root, folder, name, force=force)
-    values = values_of(
-        read_masks({key: layout.masks.files[key].path for key in layout.pairs}), names_below(folder)
-    )
+    names = class_names_below(folder)
+    values = values_of(read_masks({key: layout.masks.files[key].path for key in layout.pairs}), names)
     splits = splits_of(folder, layout, values)
     used = {key for keys in splits.keys.values() for key in keys}
-    meaning = _named(
-        meaning_of([values[key] for key in layout.pairs if key in used], names_below(folder)), questions
-    )
+    meaning = _named(meaning_of([values[key] for key in layout.pairs if key in used], names), questions)
     pictures = survey_images([layout.images.files[key].path for key in layout.pairs if key in used])
     settings = settings_for(pictures, num_train=len(splits.keys["train"]))
     text = preset_text(root, folder, layout=layout, meaning=meaning, splits=splits, settings=settings)

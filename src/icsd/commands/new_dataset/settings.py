@@ -69,8 +69,8 @@ def settings_for(pictures: Pictures, *, num_train: int) -> Settings:
                 STUDENT: {"width": 1.0, "pretrained": pretrained},
             },
         },
-        "teacher": {**training, "lr": 0.001},
-        "train": {**training, "lr": 0.001},
+        "teacher": training,
+        "train": training,
         "monitor": {"similarity_every": every},
         "report": {"clips": "none"},
     }
@@ -110,6 +110,7 @@ def _training(*, batch: int, epochs: int, every: int) -> dict[str, Any]:
         "epochs": epochs,
         "batch": batch,
         "optimizer": "adamw",
+        "lr": 0.001,
         "head_lr_factor": 1.0,
         "weight_decay": 0.01,
         "warmup_epochs": min(1.0, epochs / 10),

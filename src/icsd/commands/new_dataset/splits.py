@@ -8,7 +8,7 @@ from unicodedata import normalize
 from icsd.commands.new_dataset.groups import Key, folded
 from icsd.commands.new_dataset.layout import Layout
 from icsd.commands.new_dataset.words import ROLES, split_in
-from icsd.core.seeds import seed_at
+from icsd.datasets.folder import split_of
 from icsd.datasets.reading.lists import names_in, read_list, without_number
 from icsd.errors import UserError
 
@@ -64,8 +64,7 @@ def _of_folders(layout: Layout, pairs: Sequence[Key]) -> Splits:
     notes = [
         f"the folders of {named[split]} have no masks and are left out" for split in keys if not keys[split]
     ]
-    by_role = {ROLES[split]: split for split in reversed([*ROLES]) if keys.get(split)}
-    roles = _roles(by_role)
+    roles = _roles(_by_role([split for split in keys if keys[split]]))
     if roles is None:
         raise UserError(
             f"the folders {', '.join(named.values())} give no training and reported images: a folder for "
@@ -175,15 +174,11 @@ def _of_fractions(layout: Layout, pairs: Sequence[Key], values: Mapping[Key, Col
 
 
 def _drawn(own: Mapping[Key, str], seed: int) -> dict[str, list[Key]]:
-    """As the reader draws them; see ``icsd.datasets.folder``."""
+    """As the reader draws them."""
     drawn: dict[str, list[Key]] = {name: [] for name in FRACTIONS}
     for key, stem in own.items():
-        luck, begin = seed_at(seed, "split", stem) / 2**63, 0.0
-        for name, share in FRACTIONS.items():
-            if begin <= luck < begin + share:
-                drawn[name].append(key)
-                break
-            begin += share
+        if (split := split_of(stem, FRACTIONS, seed=seed)) is not None:
+            drawn[split].append(key)
     return drawn
 
 

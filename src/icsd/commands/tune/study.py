@@ -46,9 +46,8 @@ class Study:
             raise
         except Exception as error:  # Optuna checks nothing, and raises whatever it stumbles over
             raise _damaged(journal, lines.read + 1, f"{type(error).__name__}: {error}") from error
-        if lines.read < journal.read_bytes().count(
-            b"\n"
-        ):  # Optuna forgives a last line, and writes on behind it
+        # Optuna forgives a last line, and writes on behind it.
+        if lines.read < journal.read_bytes().count(b"\n"):
             raise _damaged(journal, lines.read + 1, "not JSON")
 
     @property
