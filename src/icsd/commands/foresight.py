@@ -8,9 +8,6 @@ from pathlib import Path
 from statistics import fmean, variance
 
 from icsd.params import Params
-from icsd.reporting.results import ALONE
-from icsd.reporting.statistics.decisions import MOST_SEEDS, seeds_for, smallest_of_grid, strictest_share
-from icsd.reporting.statistics.estimates import LEVEL
 from icsd.runs import RunKey
 from icsd.stages.validate import checked_params
 
@@ -25,10 +22,9 @@ def foresight(root: Path) -> str | None:
         None without earlier results of two seeds, and where the grid is large enough.
     """
     params = checked_params(root)
-    for place, spreads in (
-        (f"results/{params.dataset}", list(_of_results(root, params))),
-        (f"reports/{params.dataset}", list(_of_report(root, params))),
-    ):
+    for folder, read in (("results", _of_results), ("reports", _of_report)):
+        place = f"{folder}/{params.dataset}"
+        spreads = list(read(root, params)) if (root / place).is_dir() else []
         if degrees := sum(each for _, each in spreads):
             deviation = sqrt(sum(value * each for value, each in spreads) / degrees)
             return _note(params, deviation, place)
@@ -36,6 +32,11 @@ def foresight(root: Path) -> str | None:
 
 
 def _note(params: Params, deviation: float, place: str) -> str | None:
+    # Where nothing was measured yet, `validate` need not wait for SciPy and pandas.
+    from icsd.reporting.results import ALONE
+    from icsd.reporting.statistics.decisions import MOST_SEEDS, seeds_for, smallest_of_grid, strictest_share
+    from icsd.reporting.statistics.estimates import LEVEL
+
     methods, seeds, rope = len(params.grid.methods), len(params.grid.seeds), params.report.rope
     if ALONE not in params.grid.methods:
         return None
@@ -54,6 +55,8 @@ def _note(params: Params, deviation: float, place: str) -> str | None:
 
 def _of_results(root: Path, params: Params) -> Iterator[Spread]:
     """From the runs of the grid that have been evaluated before."""
+    from icsd.reporting.results import ALONE
+
     for student in params.grid.students:
         alone = _scores(root, params, ALONE, student)
         for method in params.grid.methods:

@@ -9,7 +9,7 @@ from icsd.reporting.page.settling import settling
 from icsd.reporting.results import ALONE, KD
 from icsd.reporting.statistics.estimates import LEVEL
 from icsd.reporting.style import method_label, network_label
-from icsd.reporting.tables.cells import p_value
+from icsd.reporting.tables.cells import p_value, records, signed
 from icsd.runs import TEACHER
 
 Row = dict[str, Any]
@@ -209,7 +209,7 @@ def _context(first: Row, alone: Row, teacher: Row) -> list[str]:
 
 def _published(rows: Sequence[Row], name: str) -> list[str]:
     listed = [
-        f"{method_label(row['method'])} {_signed(row['published_delta'])}"
+        f"{method_label(row['method'])} {signed(row['published_delta'])}"
         for row in rows
         if pd.notna(row["published_delta"])
     ]
@@ -233,20 +233,15 @@ def _score(row: Row) -> str:
 def _difference(row: Row) -> str:
     span = ""
     if pd.notna(row["delta_low"]):
-        span = f" (95 % interval {_signed(row['delta_low'])} to {_signed(row['delta_high'])})"
+        span = f" (95 % interval {signed(row['delta_low'])} to {signed(row['delta_high'])})"
     return f"{_points(row)} points{span}"
 
 
 def _points(row: Row) -> str:
     spread: str = "" if pd.isna(row["delta_std"]) else f" ± {row['delta_std']:.2f}"
-    return f"{_signed(row['delta_mean'])}{spread}"
-
-
-def _signed(value: float, digits: int = 2) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
+    return f"{signed(row['delta_mean'])}{spread}"
 
 
 def _rows(table: pd.DataFrame) -> list[Row]:
     """Records with ``n``, the number of seeds or of pairs of seeds."""
-    records = [{str(name): value for name, value in record.items()} for record in table.to_dict("records")]
-    return [{**row, "n": row.get("n_pairs", row.get("n_seeds"))} for row in records]
+    return [{**row, "n": row.get("n_pairs", row.get("n_seeds"))} for row in records(table)]

@@ -8,7 +8,7 @@ from icsd.reporting.results import ALONE
 from icsd.reporting.statistics.decisions import MOST_SEEDS
 from icsd.reporting.statistics.estimates import LEVEL
 from icsd.reporting.style import method_label
-from icsd.reporting.tables.cells import missing
+from icsd.reporting.tables.cells import missing, records, signed
 
 Row = dict[str, Any]
 
@@ -25,7 +25,7 @@ def settling(decisions: pd.DataFrame, student: str, method: str) -> list[str]:
         Nothing where the method cannot be tested.
     """
     table = decisions[decisions["student"] == student]
-    row = next((row for row in _rows(table) if row["method"] == method), None)
+    row = next((row for row in records(table) if row["method"] == method), None)
     if row is None or missing(row["prob_positive"]):
         return []
     return [_size(row), _limit(table, row), *_order(table)]
@@ -47,7 +47,7 @@ def _limit(table: pd.DataFrame, row: Row) -> str:
     )
     if row["p_holm"] < LEVEL:
         return f"{known}; this one is."
-    measured = f"{row['delta_mean']:+.2f}".replace("-", "−")
+    measured = signed(row["delta_mean"])
     if missing(row["seeds_needed"]):
         return f"{known}; {measured} would not be with {MOST_SEEDS} seeds on these images."
     return f"{known}; {measured} would need {int(row['seeds_needed'])} seeds."
@@ -58,20 +58,13 @@ def _order(table: pd.DataFrame) -> list[str]:
     shares = table.sort_values("first_share", ascending=False, kind="stable").head(2)
     if len(table) < 3 or ALONE not in set(table["method"]):
         return []
-    first, second = _rows(shares)
-    between: str = (
-        ""
-        if missing(first["tau_seeds"])
-        else (f"; Kendall's τ between the orders of two seeds is {first['tau_seeds']:+.2f}".replace("-", "−"))
-    )
+    first, second = records(shares)
+    tau = first["tau_seeds"]
+    between = "" if missing(tau) else f"; Kendall's τ between the orders of two seeds is {signed(tau)}"
     return [
         f"Order: {method_label(first['method'])} is the highest in {_percent(first['first_share'])} of "
         f"resamples, {method_label(second['method'])} in {_percent(second['first_share'])}{between}."
     ]
-
-
-def _rows(table: pd.DataFrame) -> list[Row]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _percent(value: float) -> str:

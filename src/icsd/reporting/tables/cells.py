@@ -46,6 +46,16 @@ def number(value: Any, form: str) -> Cell:  # noqa: ANN401 - a number, None, NaN
     return Cell(text.replace("-", "−"), float(value))
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """``+1.20`` or ``−1.20``."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table by the names of its columns."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
 def spread(mean: Any, std: Any, *, signed: bool = False, digits: int = 2) -> Cell:  # noqa: ANN401 - see number
     """``mean ± std``, or the mean alone where there is no std."""
     sign = "+" if signed else ""

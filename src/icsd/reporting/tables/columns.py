@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from icsd.reporting.style import method_label, network_label
-from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number, p_value
+from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number, p_value, records
 
 Row = dict[str, Any]
 Column = tuple[str, Callable[[Row], Cell]]
@@ -32,10 +32,7 @@ def to_display(
         notes: What the columns mean.
         num_labels: How many of the first columns name the row.
     """
-    records = table.to_dict("records")
-    rows = tuple(
-        tuple(cell({str(key): value for key, value in row.items()}) for _, cell in columns) for row in records
-    )
+    rows = tuple(tuple(cell(row) for _, cell in columns) for row in records(table))
     return Display(name, title, tuple(header for header, _ in columns), rows, tuple(notes), num_labels)
 
 
@@ -43,8 +40,8 @@ def texts_display(
     name: str, title: str, table: pd.DataFrame, headers: Sequence[str], *, num_labels: int
 ) -> Display:
     """A table of texts as they are."""
-    records = table.astype(object).where(table.notna(), GAP).to_dict("records")
-    rows = tuple(tuple(Cell(str(value)) for value in record.values()) for record in records)
+    texts = records(table.astype(object).where(table.notna(), GAP))
+    rows = tuple(tuple(Cell(str(value)) for value in row.values()) for row in texts)
     return Display(name, title, tuple(headers), rows, num_labels=num_labels)
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from icsd.reporting.differences import Difference, Resampled, all_differences, scores
-from icsd.reporting.results import ALONE, Results, Run
+from icsd.reporting.results import ALONE, Results
 from icsd.reporting.statistics.decisions import MOST_SEEDS
 from icsd.reporting.statistics.ranking import agreement_of_seeds, first_shares, least_agreement
 from icsd.reporting.style import network_label
-from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number, span, spread
+from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number, signed, span, spread
 from icsd.reporting.tables.columns import Column, Row, corrected_p, method, network, to_display
 
 _DIFFERENCE = ("delta_mean", "delta_std", "delta_low", "delta_high", "n_pairs", "p", "p_holm")
@@ -79,9 +79,7 @@ def order_notes(table: pd.DataFrame) -> list[str]:
     for student, own in table.groupby("student", sort=False):
         if pd.isna(own["tau_seeds"].iloc[0]) or pd.isna(own["tau_least"].iloc[0]):
             continue
-        between, least = (
-            f"{own[name].iloc[0]:+.2f}".replace("-", "−") for name in ("tau_seeds", "tau_least")
-        )
+        between, least = (signed(own[name].iloc[0]) for name in ("tau_seeds", "tau_least"))
         notes.append(
             f"{network_label(str(student))}, order of {len(own)} methods: Kendall's τ between two seeds is "
             f"{between} on average; between the order here and the true one it is {least} to +1 "
@@ -131,11 +129,7 @@ def _complete(results: Results, student: str) -> list[str]:
 
 def _matrix(results: Results, student: str, names: Sequence[str]) -> np.ndarray:
     """[methods, seeds], percent."""
-
-    def of(name: str) -> list[Run]:
-        return results.of(student, name)
-
-    return np.array([scores(of(name)) for name in names])
+    return np.array([scores(results.of(student, name)) for name in names])
 
 
 def _needed(row: Row) -> Cell:

@@ -13,7 +13,7 @@ import pandas as pd
 from icsd.reporting.differences import Difference, Resampled, all_differences
 from icsd.reporting.results import Results
 from icsd.reporting.style import method_label, network_label
-from icsd.reporting.tables.cells import GAP, Display, p_value
+from icsd.reporting.tables.cells import GAP, Display, p_value, signed
 from icsd.reporting.tables.columns import texts_display
 from icsd.yaml_files import read_yaml
 
@@ -113,7 +113,7 @@ def _in_words(table: pd.DataFrame, dataset: str) -> str:
     texts = []
     for row in table.to_dict("records"):
         spread: str = "" if pd.isna(row["delta_std"]) else f" ± {row['delta_std']:.2f}"
-        points = f"{row['delta_mean']:+.2f}".replace("-", "−") + spread
+        points = signed(row["delta_mean"]) + spread
         where = f"{network_label(row['student'])} on {dataset}"
         names = f"{method_label(row['first'])} − {method_label(row['second'])}"
         texts.append(f"{names}: {points} points, {where} ({_sureness(row['n_pairs'], row['p_holm'])})")

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from icsd.reporting.results import ALONE, Results, Run
 from icsd.reporting.style import method_label, network_label
-from icsd.reporting.tables.cells import GAP, Cell, Display, number
+from icsd.reporting.tables.cells import GAP, Cell, Display, number, signed
 from icsd.runs import TEACHER
 
 Matrix = NDArray[np.float64]
@@ -67,10 +67,9 @@ def correlation_sentences(pairs: pd.DataFrame) -> Iterator[str]:
         if own["errors_share"].nunique() < 2 or own["similarity"].nunique() < 2:
             continue
         rho = float(spearmanr(-own["similarity"], own["errors_share"]).statistic)
-        text = f"{rho:+.2f}".replace("-", "−")
         yield (
             f"{name}: Spearman's ρ between a pair's likeness (its KL, negated) and its share of errors is "
-            f"{text} over {len(own)} pairs, {100 * rho**2:.0f} % of the variance of the ranks. "
+            f"{signed(rho)} over {len(own)} pairs, {100 * rho**2:.0f} % of the variance of the ranks. "
             + _meaning(rho)
         )
 

@@ -5,7 +5,7 @@ import pandas as pd
 from icsd.records import TrainRecord
 from icsd.reporting.literature.values import deviations, protocols, published_rows
 from icsd.reporting.style import method_label, network_label
-from icsd.reporting.tables.cells import Cell, Display, missing, number, spread
+from icsd.reporting.tables.cells import Cell, Display, missing, number, records, spread
 from icsd.reporting.tables.columns import Column, Row, text, to_display
 
 
@@ -21,13 +21,13 @@ def rows(dataset: str, training: TrainRecord | None = None) -> pd.DataFrame:
     """
     printed = published_rows()
     printed = printed[printed["dataset"] == dataset].reset_index(drop=True)
-    records = [{str(name): value for name, value in row.items()} for row in printed.to_dict("records")]
+    printed_values = records(printed)
     notes = printed["note"].fillna("")
     described = [
         "; ".join(filter(None, (protocols()[key].text, note)))
         for key, note in zip(printed["protocol"], notes, strict=True)
     ]
-    differing = ["; ".join(deviations(row, training)) or None for row in records]
+    differing = ["; ".join(deviations(row, training)) or None for row in printed_values]
     deviating = pd.Series(differing, dtype=object)
     return printed.assign(protocol=described, deviations=deviating).drop(columns="note")
 
