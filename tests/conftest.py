@@ -12,6 +12,17 @@ def _patient_process():
         module.PATIENCE.__init__()
 
 
+@pytest.fixture
+def one_thread():
+    """Maps as small as those of the tests cost more to share among threads than to compute."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory):
     """A tiny project after its first ``dvc repro``, committed; every test leaves it as it was."""

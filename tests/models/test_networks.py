@@ -19,6 +19,7 @@ from icsd.models.networks import new_network, widths_of
 from icsd.models.weights import load_network, save_weights
 from icsd.training.optim import build_optimizer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 ALL = [*STAGES, "aspp", "decoder", "logits"]
 NETWORKS = {
@@ -44,15 +45,6 @@ NETWORKS = {
     ),
     "python, with taps": (of_library("python:own_networks:with_taps"), ["stage2", "logits"]),
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Maps this small cost more to share among threads than to compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

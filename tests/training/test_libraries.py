@@ -13,6 +13,7 @@ from icsd.training.distiller import Distiller
 from icsd.training.optim import build_optimizer
 from icsd.yaml_files import read_yaml
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 BLOCKS = read_yaml(ROOT / "params.yaml")["methods"]
 KINDS = {
     "timm": of_timm("test_resnet"),
@@ -25,15 +26,6 @@ KINDS = {
 OURS = Architecture(backbone="resnet18", num_classes=CLASSES, width=0.125)
 RUN = {"timm": 17, "smp": 9, "smp with a pyramid": 17, "torchvision": 8, "hf": 8, "python": 9}
 """How many of the methods can run on each kind: the others read a tap that it lacks."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Maps this small cost more to share among threads than to compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
