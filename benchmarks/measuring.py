@@ -3,8 +3,9 @@
 import ctypes
 import platform
 import re
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,6 +18,41 @@ def seconds(call: Callable[[], object], device: torch.device) -> float:
     call()
     _wait_for(device)
     return time.perf_counter() - start
+
+
+def interleaved(
+    variants: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    device: torch.device | None = None,
+    warm_up: bool = True,
+) -> dict[str, float]:
+    """Median seconds of every variant, measured by turns, so that all meet the same machine.
+
+    Every round runs each variant once, in an order that rotates from round to round: what one leaves behind
+    in caches and allocators is not always the same neighbour's.
+    """
+    device = torch.device("cpu") if device is None else device
+    if warm_up:
+        for call in variants.values():
+            call()
+    names = list(variants)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(rounds):
+        start = turn % len(names)
+        for name in names[start:] + names[:start]:
+            times[name].append(seconds(variants[name], device))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def section(title: str, text: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A part of RESULTS.md: a heading, what is compared, and one table whose first column is text."""
+    lines = [f"## {title}", "", text, "", _row(header), _row(["---", *["---:"] * (len(header) - 1)])]
+    return "\n".join([*lines, *(_row(row) for row in rows)]) + "\n"
+
+
+def _row(cells: Sequence[object]) -> str:
+    return f"| {' | '.join(str(cell) for cell in cells)} |"
 
 
 def peak_megabytes(call: Callable[[], object], device: torch.device) -> float:
@@ -36,8 +72,9 @@ def peak_megabytes(call: Callable[[], object], device: torch.device) -> float:
     return (_process_kilobytes("VmHWM") - before) / 1e3
 
 
-def machine(device: torch.device) -> str:
+def machine(device: torch.device | None = None) -> str:
     """What the numbers are measured on."""
+    device = torch.device("cpu") if device is None else device
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     path = Path("/proc/cpuinfo")

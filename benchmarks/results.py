@@ -1,0 +1,83 @@
+"""Runs benchmarks and puts what they print into RESULTS.md, each into its own section.
+
+    python benchmarks/results.py              # all: hours
+    python benchmarks/results.py icsd_loss    # one; the other sections stay as they are
+
+A benchmark is a script of this folder that prints one section (``measuring.section``). Below each heading
+stand the date, the machine and the versions that its numbers come from.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from measuring import machine
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "RESULTS.md"
+BENCHMARKS: tuple[str, ...] = ()  # in the order of RESULTS.md
+PACKAGES = ("torch", "torchvision", "dvc", "mlflow")
+HEAD = """# Benchmarks
+
+Written by `python benchmarks/results.py`, section by section. Every table compares by turns in one run: its
+ratios hold, its absolute times belong to the machine that is named. What was tried on the way, failures too,
+is in [NOTES.md](NOTES.md).
+"""
+
+
+def main() -> None:
+    """Run the benchmarks that are named, or all, and rewrite their sections."""
+    parser = argparse.ArgumentParser(description="Run benchmarks and write benchmarks/RESULTS.md")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    names = parser.parse_args().names or BENCHMARKS
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    for name in names:
+        printed = run(name)
+        written = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else HEAD
+        RESULTS.write_text(with_section(written, name, printed), encoding="utf-8")
+
+
+def run(name: str, *options: str) -> str:
+    """The section that a benchmark prints, with where it was measured below its heading."""
+    root = HERE.parent
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])}
+    command = [sys.executable, str(HERE / f"{name}.py"), *options]
+    printed = subprocess.run(
+        command, cwd=root, env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
+    heading, _, rest = printed.stdout.strip().partition("\n")
+    if not heading.startswith("## "):
+        raise SystemExit(f"benchmarks/{name}.py must print a section that begins with `## `: {heading!r}")
+    return f"{heading}\n\n{_where(name)}\n{rest}\n"
+
+
+def with_section(written: str, name: str, section: str) -> str:
+    """RESULTS.md with the section of a benchmark replaced, or added at its place in BENCHMARKS."""
+    head, *parts = re.split(r"^(?=<!-- \w+ -->$)", written, flags=re.MULTILINE)
+    sections = {part.split()[1]: part.strip() for part in parts}
+    sections[name] = f"<!-- {name} -->\n\n{section.strip()}"
+    ordered = [sections[each] for each in BENCHMARKS if each in sections]
+    return "\n\n".join([head.strip(), *ordered]) + "\n"
+
+
+def _where(name: str) -> str:
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    today = datetime.date.today().isoformat()
+    system = f"{platform.system()}, Python {platform.python_version()}"
+    return (
+        f"`PYTHONPATH=src:. python benchmarks/{name}.py`, {today}, "
+        f"{machine()} of {os.cpu_count()}, {system}, {versions}."
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
