@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from pipeline.compiler import LateCompiler
 from pipeline.spellings import FormerModules
 
 # The package is found next to this folder and not through an installation: inside DVC's temporary
@@ -14,4 +15,5 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 # OpenMP reads this once, when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+sys.meta_path.insert(0, LateCompiler())
 sys.meta_path.append(FormerModules())

@@ -15,5 +15,12 @@ if __name__ == "__main__":
         sys.argv.insert(1, command)
 
     from pipeline.cli import main
+    from pipeline.leaving import leave
 
-    main()
+    try:
+        main()
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        leave(end.code or 0)
+    leave(0)

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from pipeline.failures import failures_as_messages
 from pipeline.groups import SectionedGroup
+from pipeline.importing import uncollected
 from pipeline.parent import end_with_parent
 
 PROGRAM = "python -m pipeline"
@@ -108,7 +109,8 @@ def preprocess() -> None:
 @_command(STAGES, example="train-teacher")
 def train_teacher() -> None:
     """Train the teacher; resumes after the last finished epoch of an interrupted run."""
-    from icsd.stages.training.run import train_teacher as run
+    with uncollected():
+        from icsd.stages.training.run import train_teacher as run
 
     run(Path.cwd())
 
@@ -128,7 +130,8 @@ def train_teacher() -> None:
 )
 def train_student(method: str, student: str, seed: int) -> None:
     """Train one student with one method; resumes after the last finished epoch of an interrupted run."""
-    from icsd.stages.training.run import train_student as run
+    with uncollected():
+        from icsd.stages.training.run import train_student as run
 
     run(Path.cwd(), method=method, student=student, seed=seed)
 
@@ -142,7 +145,8 @@ def train_student(method: str, student: str, seed: int) -> None:
 )
 def evaluate(method: str) -> None:
     """Measure the teacher, or all students of a method, on the reported split."""
-    from icsd.stages.evaluation.run import evaluate_students, evaluate_teacher
+    with uncollected():
+        from icsd.stages.evaluation.run import evaluate_students, evaluate_teacher
 
     if method == "teacher":
         evaluate_teacher(Path.cwd())
@@ -153,7 +157,8 @@ def evaluate(method: str) -> None:
 @_command(STAGES, example="report")
 def report() -> None:
     """Write tables, figures and report.html, and this execution's summary in MLflow."""
-    from icsd.stages.report import report as run
+    with uncollected():
+        from icsd.stages.report import report as run
 
     run(Path.cwd())
 

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from click.testing import CliRunner
-from pipeline import environment, parent
+from pipeline import environment, leaving, parent
 from pipeline.cli import cli
 from pipeline.failures import failures_as_messages
 from pipeline.spellings import FormerModules, former_command
@@ -133,6 +133,8 @@ def test_methods_are_completed_from_params_and_nothing_without_them(tmp_path, mo
 
 def test_the_entry_is_what_python_m_runs(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["pipeline", "--version"])
+    left: list[int] = []
+    monkeypatch.setattr(leaving, "leave", left.append)
     former = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     try:
         runpy.run_module("pipeline", run_name="__main__", alter_sys=True)
@@ -140,6 +142,7 @@ def test_the_entry_is_what_python_m_runs(monkeypatch, capsys):
         signal.signal(signal.SIGINT, former[0])
         signal.signal(signal.SIGTERM, former[1])
     assert capsys.readouterr().out.startswith("icsd 0.")
+    assert left == [0]
 
 
 @pytest.mark.parametrize(

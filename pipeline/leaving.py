@@ -1,0 +1,25 @@
+"""The end of a process: what is open is closed, and the memory is left to the operating system.
+
+Python would first take every object of every library apart, which takes half a second after torch.
+"""
+
+import atexit
+import os
+import sys
+import threading
+from typing import NoReturn
+
+
+def leave(code: int) -> NoReturn:
+    """End this process as ``sys.exit(code)`` would, at once.
+
+    Threads that are no daemons are waited for, and the functions registered with ``atexit`` run.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):  # closed, a pipe that nobody reads, or none at all
+            code = code or 120  # as Python itself does
+    os._exit(code)
