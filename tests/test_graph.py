@@ -233,6 +233,7 @@ OTHER = {
         for key, value in {
             "architecture": "smp:unet/resnet18",
             "backbone": "resnet50",
+            "head_width": 0.5,
             "normalisation": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
             "output_stride": 8,
             "taps": {"decoder": "decoder.blocks"},

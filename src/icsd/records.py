@@ -91,12 +91,14 @@ class NetworkRecord(Record):
         architecture: As params.yaml writes it; of a folder its name.
         backbone: Of DeepLabV3+; of any other network again its architecture.
         width: 1 but for DeepLabV3+.
+        head_width: Of DeepLabV3+ where its head has another width than its backbone; else None.
         output_stride: None where the network has no such setting.
     """
 
     architecture: str = "deeplabv3plus"
     backbone: str
     width: float
+    head_width: float | None = None
     output_stride: int | None
 
 

@@ -149,6 +149,19 @@ def test_a_file_of_a_default_network_says_what_it_always_said(tmp_path):
     assert header == '{"backbone": "resnet18", "num_classes": 4, "output_stride": 16, "width": 0.125}'
 
 
+def test_a_head_has_a_width_of_its_own(tmp_path):
+    architecture = Architecture(backbone="resnet18", num_classes=4, width=0.25, head_width=0.125)
+    network = new_network(architecture).eval()
+    plain = new_network(replace(architecture, head_width=None))
+    assert network.channels == plain.channels | {"aspp": 32, "decoder": 32}
+    save_weights(network, tmp_path / "n.safetensors")
+    loaded = load_network(tmp_path / "n.safetensors").eval()
+    assert loaded.architecture == architecture
+    pixels = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(loaded(pixels)["logits"], network(pixels)["logits"])
+
+
 def test_a_file_names_no_folder_of_this_machine(places, tmp_path):
     network = new_network(of_library(places))
     save_weights(network, tmp_path / "n.safetensors")

@@ -161,7 +161,7 @@ def test_what_a_network_is_follows_from_its_block(project):
     described = description_of(load_params(project), RunKey("shapes", "kd", "mine", 0))
     assert described == {
         **{"name": "deeplabv3plus", "backbone": "timm:test_resnet", "num_classes": 9, "width": 0.125},
-        **{"output_stride": 32, "normalisation": None, "taps": None},
+        **{"head_width": None, "output_stride": 32, "normalisation": None, "taps": None},
     }
     change(project, networks={"teacher": {"architecture": "hf:/some/where/big"}})
     assert teacher_key(load_params(project)).network == "hf:big"
@@ -187,7 +187,7 @@ def test_a_transformer_in_a_folder_teaches_a_class_of_ones_own(prepared_project,
     described = json.loads((project / "runs/shapes/aicsd/mine-0/train.json").read_text(encoding="utf-8"))
     assert described["network"] == {
         **{"architecture": "python:own_networks:Mine", "backbone": "python:own_networks:Mine"},
-        **{"width": 1.0, "output_stride": None},
+        **{"width": 1.0, "head_width": None, "output_stride": None},
     }
     assert "own_networks.py" in described["provenance"]["code"]
     of_teacher = json.loads((project / "runs/shapes/teacher/train.json").read_text(encoding="utf-8"))

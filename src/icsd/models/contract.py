@@ -26,6 +26,7 @@ class Architecture:
         backbone: Of DeepLabV3+; "" for any other network.
         num_classes: Channels of the logits.
         width: Factor on the channel counts of DeepLabV3+.
+        head_width: That of its head, where it is another than the backbone's; None where not.
         output_stride: Of the deepest map; None where the network has no such setting.
         name: As params.yaml writes it; see ``icsd.models.names``.
         normalisation: What the network expects instead of ImageNet's; None for that.
@@ -36,6 +37,7 @@ class Architecture:
     backbone: str
     num_classes: int
     width: float = 1.0
+    head_width: float | None = None
     output_stride: int | None = 16
     name: str = DEEPLAB
     normalisation: Normalisation | None = None
@@ -45,7 +47,7 @@ class Architecture:
     def described(self) -> dict[str, Any]:
         """What a file of weights says of its network: what is not there is as it is by default."""
         values = asdict(self)
-        optional = {"name": DEEPLAB, "normalisation": None, "taps": None, "config": None}
+        optional = {"name": DEEPLAB} | dict.fromkeys(("head_width", "normalisation", "taps", "config"))
         return {key: value for key, value in values.items() if optional.get(key, ...) != value}
 
 

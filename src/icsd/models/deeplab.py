@@ -92,7 +92,9 @@ class DeepLabV3Plus(Network):
     and 48 channels). ``backbone`` holds what ImageNet weights fill; ``aspp``, ``decoder`` and
     ``classifier`` are the head. ``dropout``: see ``build_network``; it is no part of the architecture.
 
-    A backbone of timm has its own width: there, ``width`` scales the head alone.
+    ``head_width`` is the head's own factor, for a backbone whose weights exist at width 1 only below a
+    head that is not to cost more than it. A backbone of timm has its own width: there, ``width`` scales the
+    head alone, too.
 
     Args:
         architecture: What it is built from.
@@ -106,13 +108,14 @@ class DeepLabV3Plus(Network):
         super().__init__()
         self.architecture = architecture
         width, stride = architecture.width, architecture.output_stride or 16
-        head = scaled(256, width)
+        head_width = width if architecture.head_width is None else architecture.head_width
+        head = scaled(256, head_width)
         self.normalise = renormalise(architecture.normalisation)
         self.backbone = _backbone(architecture, width=width, output_stride=stride, pretrained=pretrained)
         stages = self.backbone.channels
         self.aspp = ASPP(stages["stage4"], head, rates=RATES[stride])
         self.aspp_dropout = nn.Dropout(dropout)
-        self.decoder = Decoder(stages["stage1"], head, reduced=scaled(48, width), dropout=dropout)
+        self.decoder = Decoder(stages["stage1"], head, reduced=scaled(48, head_width), dropout=dropout)
         self.decoder_dropout = nn.Dropout(dropout / 5)
         self.classifier = nn.Conv2d(head, architecture.num_classes, kernel_size=1)
         self.channels = stages | {"aspp": head, "decoder": head, "logits": architecture.num_classes}
@@ -157,6 +160,7 @@ def build_network(
     *,
     num_classes: int,
     width: float = 1.0,
+    head_width: float | None = None,
     output_stride: int = 16,
     pretrained: bool | str = False,
     dropout: float = DROPOUT,
@@ -168,6 +172,7 @@ def build_network(
         backbone: A name in ``BACKBONES``, or ``timm:<name>``.
         num_classes: Channels of the logits.
         width: Factor on all channel counts; they are multiples of 8 and at least 8.
+        head_width: Factor on those of the head; None for ``width``.
         output_stride: 8, 16 or 32, the stride of the deepest map.
         pretrained: See ``load_imagenet``, and ``TimmBackbone``.
         dropout: Of the head's two inner maps, in training; before the classifier it is a fifth of that, as
@@ -187,6 +192,7 @@ def build_network(
         backbone=backbone,
         num_classes=num_classes,
         width=width,
+        head_width=head_width,
         output_stride=output_stride,
         normalisation=normalisation,
     )

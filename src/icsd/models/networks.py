@@ -41,6 +41,7 @@ def new_network(
             architecture.backbone,
             num_classes=architecture.num_classes,
             width=architecture.width,
+            head_width=architecture.head_width,
             output_stride=architecture.output_stride or 16,
             pretrained=pretrained,
             dropout=dropout,

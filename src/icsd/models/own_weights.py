@@ -202,7 +202,8 @@ def _way_out(network: Network, state: Mapping[str, Tensor], load: Load, block: s
 
 
 def _belongs_elsewhere(block: str) -> str:
-    return f"It belongs to another network: compare the block {block} (backbone, width) with the file's."
+    keys = "backbone, width, head_width"
+    return f"It belongs to another network: compare the block {block} ({keys}) with the file's."
 
 
 def _check_architecture(header: Mapping[str, Any], probe: Network, path: Path, block: str) -> None:
@@ -211,7 +212,9 @@ def _check_architecture(header: Mapping[str, Any], probe: Network, path: Path, b
         held = read_architecture(header)
     except (TypeError, ValueError) as error:
         raise UserError(f"{block}.weights: the header of {path} is damaged. Name another file.") from error
-    keys = {"name": "architecture"} | {key: key for key in ("backbone", "width", "output_stride")}
+    keys = {"name": "architecture"} | {
+        key: key for key in ("backbone", "width", "head_width", "output_stride")
+    }
     keys["normalisation"] = "normalisation"
     other = [key for key in keys if getattr(held, key) != getattr(own, key)]
     if other:

@@ -11,6 +11,7 @@ Architecture = Annotated[str, AfterValidator(checked_architecture)]
 Backbone = Annotated[str, AfterValidator(checked_backbone)]
 Channel = Annotated[int, Field(ge=0, lt=100_000)]
 """Of a network's logits, from 0."""
+Width = Annotated[float, Field(ge=0.01, le=2)]
 Tap = Literal["stage1", "stage2", "stage3", "stage4", "aspp", "decoder"]
 
 
@@ -28,6 +29,7 @@ class Network(Block):
         architecture: DeepLabV3+, or a network of a library; see ``icsd.models.names``.
         backbone: Of DeepLabV3+; None for the student's name.
         width: Factor on the channel counts of DeepLabV3+; 1.0 is the published network.
+        head_width: Factor on those of its head; None for ``width``.
         pretrained: What it starts from; None for that of all networks.
         normalisation: What it expects; None for ImageNet's mean and standard deviation.
         output_stride: Of its deepest map; None for that of all networks.
@@ -39,7 +41,8 @@ class Network(Block):
 
     architecture: Architecture | None = None
     backbone: Backbone | None = None
-    width: Annotated[float, Field(ge=0.01, le=2)] = 1.0
+    width: Width = 1.0
+    head_width: Width | None = None
     pretrained: bool | str | None = None
     normalisation: Normalisation | None = None
     output_stride: Literal[8, 16, 32] | None = None

@@ -46,6 +46,7 @@ def description_of(params: Params, key: RunKey) -> dict[str, Any]:
         **own,
         "num_classes": params.data.classes,
         "width": block.width if own["backbone"] else 1.0,
+        "head_width": block.head_width if own["backbone"] else None,
         "output_stride": (block.output_stride or params.networks.output_stride) if strided else None,
         "normalisation": normalisation and (tuple(normalisation.mean), tuple(normalisation.std)),
         "taps": block.taps,

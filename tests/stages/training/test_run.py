@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 import tempfile
 
@@ -288,3 +289,11 @@ def test_class_weights_come_from_the_labels_that_a_network_learns_from(taught):
     change(taught, train={"subset": "all"})
     run = start_run(taught, student_job(checked_params(taught), RunKey("shapes", "none", "resnet18", 0)))
     assert not torch.equal(weights, set_up(run).distiller.class_weights)
+
+
+def test_a_machine_with_slurm_trains_without_a_word_about_it(taught, tmp_path, monkeypatch):
+    launcher = tmp_path / "srun"
+    launcher.write_text("#!/bin/sh\n", encoding="utf-8")
+    launcher.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    start_run(taught, student_job(checked_params(taught), RunKey("shapes", "none", "resnet18", 0)))

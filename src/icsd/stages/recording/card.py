@@ -76,7 +76,8 @@ def _network(network: NetworkRecord) -> str:
     label = architecture_label(network.architecture, network.backbone)
     if network.architecture == network.backbone:
         return label
-    return f"{label}, width {network.width:g}, output stride {network.output_stride}"
+    head = "" if network.head_width is None else f", head of width {network.head_width:g}"
+    return f"{label}, width {network.width:g}{head}, output stride {network.output_stride}"
 
 
 def _limits(metrics: MetricsRecord, training: TrainRecord | None, *, num_seeds: int) -> list[str]:

@@ -1,5 +1,6 @@
 """A job in this process: its devices, its data, and where its files are."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,13 +83,16 @@ def start_run(root: Path, job: Job) -> Run:
 
 def _start_fabric(runtime: Runtime) -> Fabric:
     strategy = "ddp" if runtime.devices not in (1, "auto") or runtime.num_nodes > 1 else "auto"
-    fabric = Fabric(
-        accelerator=accelerator(runtime),
-        devices=runtime.devices,
-        num_nodes=runtime.num_nodes,
-        precision=runtime.precision,
-        strategy=strategy,
-    )
+    with warnings.catch_warnings():
+        # It warns wherever SLURM is installed, and one process on one device needs no `srun`.
+        warnings.filterwarnings("ignore", message="The `srun` command")
+        fabric = Fabric(
+            accelerator=accelerator(runtime),
+            devices=runtime.devices,
+            num_nodes=runtime.num_nodes,
+            precision=runtime.precision,
+            strategy=strategy,
+        )
     fabric.launch()
     on_cpu = fabric.device.type == "cpu"
     torch.use_deterministic_algorithms(on_cpu)
