@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.data.plain_views import plain_view
 
 from icsd.core.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from icsd.data.transforms import augment, prepare
@@ -140,3 +141,37 @@ def test_colours_stay_within_the_range_of_pixels(seed):
     values, _ = augment(IMAGE, LABEL, seed=seed, crop=(40, 60), colour=0.9, mean=(0, 0, 0), std=(1, 1, 1))
     assert values.min() >= 0
     assert values.max() <= 1 + 1e-6
+
+
+LARGE = RNG.integers(0, 256, (120, 200, 3), dtype=np.uint8)
+LARGE_LABEL = RNG.integers(0, 9, (120, 200), dtype=np.uint8)
+BYTES: dict[str, Any] = {"mean": (0, 0, 0), "std": (1 / 255, 1 / 255, 1 / 255)}
+
+
+@pytest.mark.parametrize("options", [{}, {"colour": 0.3}, {"blur": 0.0}, {"blur": 1.0, "colour": 0.2}])
+@pytest.mark.parametrize("crop", [(64, 64), (140, 100), (300, 400)])
+def test_views_are_those_computed_the_plain_way(crop, options):
+    for seed in range(12):
+        how: dict[str, Any] = {"seed": seed, "crop": crop, "scale": (0.5, 2.0), **options}
+        values, ids = augment(LARGE, LARGE_LABEL, **how, **BYTES)
+        expected, expected_ids = plain_view(LARGE, LARGE_LABEL, **how)
+        assert torch.equal(ids, expected_ids)
+        assert (values - expected).abs().max() < 3
+        assert (values - expected).abs().mean() < 0.2
+
+
+def test_views_of_small_images_without_blur_are_the_same_bytes():
+    """What the default trains on: the numbers in reports/ rest on it."""
+    image, label = LARGE[:64, :64].copy(), LARGE_LABEL[:64, :64].copy()
+    for seed in range(40):
+        how: dict[str, Any] = {
+            "seed": seed,
+            "crop": (64, 64),
+            "scale": (0.9, 1.1),
+            "blur": 0.0,
+            "colour": 0.2,
+        }
+        values, ids = augment(image, label, **how, mean=(0, 0, 0), std=(1, 1, 1))
+        expected, expected_ids = plain_view(image, label, **how)
+        assert torch.equal(values, expected / 255)
+        assert torch.equal(ids, expected_ids)

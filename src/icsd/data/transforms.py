@@ -1,7 +1,5 @@
 """Images and labels -> tensors. Every draw comes from the sample's own seed; no global generator is used."""
 
-import math
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -10,6 +8,8 @@ from torch import Tensor
 
 from icsd.core.labels import IGNORE, Pixels
 from icsd.core.normalisation import IMAGENET_MEAN, IMAGENET_STD, Statistics
+from icsd.data.colours import change_colours, gaussian_blur, normalise
+from icsd.data.resizing import Window, resized_image, resized_label, scaled_size
 
 
 def augment(
@@ -46,19 +46,18 @@ def augment(
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     # All draws first, in one order: switching one option off does not change what the others do.
-    factor, top, left, mirrored, blurred, radius, *colours = rng.random(9).tolist()
+    factor, top, left, mirror, blurred, radius, *colours = rng.random(9).tolist()
     factor = (scale[0] + (scale[1] - scale[0]) * factor) * input_scale
-    pixels, ids = _resize(_channels_first(image), torch.from_numpy(label), factor)
-    pixels, ids = _crop(pixels, ids, crop, top, left)
-    values = pixels.float()
+    size = scaled_size(label.shape, factor)
+    window, mirrored = _window(size, crop, top, left), mirror < flip
+    ids = resized_label(label, size, window, mirrored=mirrored)
+    values = _floats(resized_image(image, size, window), mirrored=mirrored)
     if colour:
-        values = _change_colours(values, [1 + colour * (2 * draw - 1) for draw in colours])
+        change_colours(values, [1 + colour * (2 * draw - 1) for draw in colours])
     if blurred < blur:
-        values = _gaussian_blur(values, radius)
-    values, ids = _pad(_normalise(values, mean, std), ids.long(), crop)
-    if mirrored < flip:
-        values, ids = values.flip(-1), ids.flip(-1)
-    return values.contiguous(), ids.contiguous()
+        values = gaussian_blur(values, radius)
+    normalise(values, mean, std)
+    return _padded(values, ids, crop, mirrored=mirrored)
 
 
 def prepare(
@@ -69,89 +68,29 @@ def prepare(
     std: Statistics = IMAGENET_STD,
 ) -> Float[Tensor, "3 H W"]:
     """The whole image for evaluation. The label is not touched: numbers are taken at its own resolution."""
-    pixels = _channels_first(image)
-    if input_scale != 1.0:
-        pixels = _resize_image(pixels, _scaled_size(pixels, input_scale))
-    return _normalise(pixels.float(), mean, std)
-
-
-def _channels_first(image: Pixels) -> Tensor:
-    return torch.from_numpy(image).permute(2, 0, 1).contiguous()
-
-
-def _resize(pixels: Tensor, ids: Tensor, factor: float) -> tuple[Tensor, Tensor]:
-    size = _scaled_size(pixels, factor)
-    if size == list(ids.shape):
-        return pixels, ids
-    # "nearest-exact" samples at pixel centres, as bilinear does; "nearest" is shifted by up to half a pixel.
-    ids = F.interpolate(ids[None, None], size, mode="nearest-exact")[0, 0]
-    return _resize_image(pixels, size), ids
-
-
-def _resize_image(pixels: Tensor, size: list[int]) -> Tensor:
-    return F.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0]
-
-
-def _scaled_size(pixels: Tensor, factor: float) -> list[int]:
-    # Halves go up: exported models compute the same, and cannot round to the even neighbour.
-    return [max(1, int(side * factor + 0.5)) for side in pixels.shape[-2:]]
-
-
-def _crop(
-    pixels: Tensor, ids: Tensor, crop: tuple[int, int], top: float, left: float
-) -> tuple[Tensor, Tensor]:
-    """At most ``crop`` large; ``top`` and ``left`` in [0, 1) choose among the possible places."""
-    height, width = (min(side, wanted) for side, wanted in zip(ids.shape, crop, strict=True))
-    row, column = int(top * (ids.shape[0] - height + 1)), int(left * (ids.shape[1] - width + 1))
-    window = (..., slice(row, row + height), slice(column, column + width))
-    return pixels[window], ids[window]
-
-
-def _pad(values: Tensor, ids: Tensor, crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    below, right = (wanted - side for side, wanted in zip(ids.shape, crop, strict=True))
-    padding = (0, right, 0, below)
-    return (
-        F.pad(values, padding, value=0.0),
-        F.pad(ids, padding, value=IGNORE),
-    )
-
-
-def _change_colours(values: Tensor, factors: list[float]) -> Tensor:
-    """Factors of brightness, contrast and saturation; 1 changes nothing. Values stay within 0 and 255."""
-    brightness, contrast, saturation = factors
-    values = (values * brightness).clamp(0, 255)
-    # The mean of whole numbers is exact, whatever the order (and so the number of threads) it is summed in.
-    mean = _grey(values).round().long().sum().item() / values[0].numel()
-    values = (values * contrast + mean * (1 - contrast)).clamp(0, 255)
-    return (values * saturation + _grey(values) * (1 - saturation)).clamp(0, 255)
-
-
-def _grey(values: Tensor) -> Tensor:
-    """Luma of ITU-R BT.601, as everywhere in image processing."""
-    return values[0] * 0.299 + values[1] * 0.587 + values[2] * 0.114
-
-
-def _gaussian_blur(values: Tensor, radius: float) -> Tensor:
-    """Blur with standard deviation ``radius``, as products and sums of shifted images.
-
-    A convolution would do the same, but its rounding may depend on the number of threads; workers have one.
-    """
-    reach = math.ceil(3 * radius)
-    if reach == 0 or min(values.shape[-2:]) <= reach:
-        return values
-    weights = [math.exp(-((offset / radius) ** 2) / 2) for offset in range(-reach, reach + 1)]
-    for axis in (-2, -1):
-        padding = (reach, reach, 0, 0) if axis == -1 else (0, 0, reach, reach)
-        padded = F.pad(values[None], padding, mode="reflect")[0]
-        length = values.shape[axis]
-        blurred = torch.zeros_like(values)
-        for offset, weight in enumerate(weights):
-            blurred += padded.narrow(axis, offset, length) * (weight / sum(weights))
-        values = blurred
+    size = scaled_size(image.shape[:2], input_scale)
+    values = _floats(resized_image(image, size, Window(0, 0, *size)), mirrored=False)
+    normalise(values, mean, std)
     return values
 
 
-def _normalise(values: Tensor, mean: Statistics, std: Statistics) -> Tensor:
-    centre = torch.tensor(mean).view(3, 1, 1) * 255
-    spread = torch.tensor(std).view(3, 1, 1) * 255
-    return (values - centre) / spread
+def _window(size: tuple[int, int], crop: tuple[int, int], top: float, left: float) -> Window:
+    """At most ``crop`` large; ``top`` and ``left`` in [0, 1) choose among the possible places."""
+    height, width = (min(side, wanted) for side, wanted in zip(size, crop, strict=True))
+    return Window(int(top * (size[0] - height + 1)), int(left * (size[1] - width + 1)), height, width)
+
+
+def _floats(pixels: Tensor, *, mirrored: bool) -> Tensor:
+    """Float32, channel by channel: what works on it need not know how the pixels were stored."""
+    values = torch.empty(pixels.shape)
+    return values.copy_(pixels.flip(-1) if mirrored else pixels)
+
+
+def _padded(values: Tensor, ids: Pixels, crop: tuple[int, int], *, mirrored: bool) -> tuple[Tensor, Tensor]:
+    """Both at the crop's size: padded at the bottom and at the right, before they are mirrored."""
+    labels = torch.from_numpy(ids)
+    below, beside = (wanted - side for side, wanted in zip(labels.shape, crop, strict=True))
+    if not (below or beside):
+        return values, labels.long()
+    padding = (beside, 0, 0, below) if mirrored else (0, beside, 0, below)
+    return F.pad(values, padding, value=0.0), F.pad(labels, padding, value=IGNORE).long()
