@@ -11,7 +11,6 @@ _STAGES = (
 _TRACKING = (
     *("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store", "sqlalchemy.dialects.sqlite"),
     "mlflow.store.tracking.sqlalchemy_workspace_store",
-    "icsd.reporting.figures.canvas",  # what draws the pictures of a run
 )
 _NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """Read by OpenBLAS (in numpy and in scipy) and by Arrow's allocator (below pandas) when they are loaded."""

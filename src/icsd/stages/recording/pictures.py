@@ -1,54 +1,77 @@
 """Pictures of a run while it trains. They show its numbers and cannot change them."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from icsd.stages.recording.heatmap import (
+    DIVERGING,
+    INK,
+    RISING,
+    SCALE,
+    Matrix,
+    font,
+    heatmap,
+    labels,
+    length_of,
+    scale,
+    shortened,
+)
 
-Matrix = NDArray[np.float32]
+SIDE = 1024
+"""Pixels of a picture, the size of MLflow's thumbnails, which it does not scale."""
+_LONGEST_LABEL = 104
+_TITLE, _HEADING, _GAP, _BAR = 34, 24, 16, SCALE + 28
 
 
-def ics_picture(student: Matrix, teacher: Matrix, classes: Sequence[str], *, title: str) -> "Figure":
+def ics_picture(student: Matrix, teacher: Matrix, classes: Sequence[str], *, title: str) -> NDArray[np.uint8]:
     """Student, teacher, and their difference, on scales that the teacher sets, so that epochs compare.
-
-    About as high as wide: MLflow puts pictures into squares.
 
     Args:
         student: [C, C], row i, column j: KL(class i ‖ class j) of the spatial distributions, in nats.
         teacher: [C, C].
         classes: Names of the C classes.
         title: What and when it is.
+
+    Returns:
+        Pixels [SIDE, SIDE, 3]: MLflow puts pictures into squares.
     """
-    from icsd.reporting.figures.canvas import empty_figure, set_title, styled
+    names = length_of(classes, at_most=_LONGEST_LABEL)
+    room = min((SIDE - names - _GAP - _BAR) // 2, (SIDE - _TITLE) // 2 - _HEADING - names - 8)
+    top = float(teacher.max()) or 1.0
+    picture = Image.new("RGB", (SIDE, SIDE), "white")
+    draw = ImageDraw.Draw(picture)
+    bold = font(17, bold=True)
+    draw.text((8, 8), shortened(title, bold, SIDE - 16), fill=INK, font=bold)
+    second_row = _TITLE + _HEADING + room + names + 8
+    panels = (
+        ("Student", student, RISING, 0.0, top, names, _TITLE),
+        ("Teacher", teacher, RISING, 0.0, top, names + room + _GAP, _TITLE),
+        ("Student − teacher", student - teacher, DIVERGING, -top / 2, top / 2, names, second_row),
+    )
+    for heading, matrix, colours, low, high, x, y in panels:
+        panel = heatmap(matrix, colours=colours, low=low, high=high, side=room)
+        first = y + _HEADING
+        draw.text((x, y + 4), heading, fill=INK, font=font(14))
+        picture.paste(panel, (x, first))
+        label = labels(classes, cell=room / len(classes), length=names)
+        picture.paste(label.transpose(Image.Transpose.ROTATE_90), (x, first + room))
+        if x == names:
+            picture.paste(label, (0, first))
+        if heading != "Student":
+            below = low < 0
+            bar = scale(colours=colours, low=low, high=high, height=room, below=below)
+            picture.paste(bar, (x + room + 8, first))
+            unit = "difference, nats" if below else "KL(row ‖ column), nats"
+            _write_upwards(picture, unit, x + room + 8 + SCALE, first + room // 2)
+    return np.asarray(picture)
 
-    @styled
-    def draw() -> "Figure":
-        top = float(teacher.max()) or 1.0
-        side = max(3.6, 0.2 * len(classes) + 1.6)
-        figure = empty_figure(2 * side + 1.2, 2 * side + 0.6)
-        panels = (
-            ("Student", student, "viridis", (0.0, top)),
-            ("Teacher", teacher, "viridis", (0.0, top)),
-            ("Student − teacher", student - teacher, "PuOr", (-top / 2, top / 2)),
-        )
-        for index, (name, matrix, cmap, (low, high)) in enumerate(panels):
-            axis = figure.add_subplot(2, 2, index + 1)
-            shown = axis.imshow(matrix, cmap=cmap, vmin=low, vmax=high)
-            axis.set_title(name)
-            axis.grid(visible=False)
-            ticks = range(len(classes))
-            axis.set_xticks(ticks, classes, rotation=90, fontsize=8)
-            axis.set_yticks(ticks, [] if index == 1 else classes, fontsize=8)
-            if index:
-                label = "difference, nats" if index == 2 else "KL(row ‖ column), nats"
-                figure.colorbar(
-                    shown, ax=axis, shrink=0.8, label=label, extend="both" if index == 2 else "max"
-                )
-        set_title(figure, title)
-        return figure
 
-    return draw()
+def _write_upwards(picture: Image.Image, text: str, x: int, middle: int) -> None:
+    """Write from bottom to top, as beside an axis."""
+    text_font = font(12)
+    line = Image.new("RGB", (round(text_font.getlength(text)) + 2, 16), "white")
+    ImageDraw.Draw(line).text((1, 1), text, fill=INK, font=text_font)
+    picture.paste(line.transpose(Image.Transpose.ROTATE_90), (x, middle - line.width // 2))
