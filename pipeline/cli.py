@@ -163,6 +163,49 @@ def report() -> None:
     run(Path.cwd())
 
 
+@_command(TYPED, example="run -j 2")
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1), help="Stages at a time (default: one per core, or per GPU)."
+)
+@click.option("--gpus", help="Numbers of GPUs, as 0,1; each stage gets one.")
+@click.option("--per-gpu", type=click.IntRange(1), default=1, help="Stages at a time on each GPU.")
+@click.option("-k", "--keep-going", is_flag=True, help="After a failure, run what does not depend on it.")
+@click.option("-f", "--force", is_flag=True, help="Run what is not stale as well.")
+@click.option("--pull", is_flag=True, help="Fetch results that are in DVC's remote.")
+@click.option("--downstream", is_flag=True, help="The targets, and what depends on them.")
+def run(
+    targets: tuple[str, ...],
+    jobs: int | None,
+    gpus: str | None,
+    per_gpu: int,
+    keep_going: bool,
+    force: bool,
+    pull: bool,
+    downstream: bool,
+) -> None:
+    """Run everything that is out of date, as `dvc repro` does, but several stages at a time.
+
+    TARGET is a stage of dvc.yaml, which is run with what it needs; by default, all are. The outcome is that
+    of `dvc repro`, and both may be used in turn. Ctrl-C ends the stages that run; the same command resumes.
+    """
+    from icsd.commands.run.command import run as execute
+
+    code = execute(
+        Path.cwd(),
+        targets,
+        jobs=jobs,
+        gpus=gpus.split(",") if gpus else (),
+        per_gpu=per_gpu,
+        keep_going=keep_going,
+        force=force,
+        pull=pull,
+        downstream=downstream,
+    )
+    if code:
+        sys.exit(code)
+
+
 @_command(TYPED, example="new-dataset ~/photos --yes")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--name", help="Of the preset (default: the folder's).")

@@ -1,4 +1,4 @@
-"""A stage ends with the ``dvc`` that started it.
+"""A stage ends with the ``dvc`` or ``run`` that started it.
 
 A killed ``dvc`` leaves its child running, and the next ``dvc repro`` would start the same stage once more.
 So a stage watches the process that it runs for and stops, as after SIGTERM, when that is gone. (Locks protect
@@ -34,14 +34,17 @@ def end_with_parent() -> None:
 
 
 def _is_dvc(process: "psutil.Process") -> bool:
-    """Whether a process is DVC itself and not the shell through which it runs a stage."""
-    return any(Path(word).name.startswith("dvc") for word in process.cmdline()[:3])
+    """Whether a process is DVC itself, or ``run``, and not the shell through which it runs a stage."""
+    from icsd.commands.run.known import is_run
+
+    words = process.cmdline()
+    return is_run(words) or any(Path(word).name.startswith("dvc") for word in words[:3])
 
 
 def _watch(owner: "psutil.Process") -> None:
     while _is_alive(owner):
         time.sleep(_POLL_SECONDS)
-    print("the `dvc` that started this stage is gone; stopping, `dvc repro` resumes", flush=True)
+    print("the process that started this stage is gone; stopping, the same command resumes", flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE_SECONDS)  # for a last record and a closed run
     os._exit(128 + signal.SIGTERM)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 
+from icsd.commands.run.known import is_run
 from icsd.errors import UserError
 from icsd.files import write_bytes
 from icsd.params import load_params
@@ -113,11 +114,11 @@ def _mend(root: Path, name: Path) -> str:
 
 
 def _dvc_processes(root: Path) -> list[int]:
-    """Processes that run ``dvc`` in this repository."""
+    """Processes that run ``dvc``, or ``python -m pipeline run``, in this repository."""
     users = []
     for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
         words, folder = process.info["cmdline"] or [], process.info["cwd"]
-        is_dvc = any(Path(word).name == "dvc" for word in words[:4])
+        is_dvc = is_run(words) or any(Path(word).name == "dvc" for word in words[:4])
         if is_dvc and folder and Path(folder).resolve().is_relative_to(root.resolve()):
             users.append(int(process.info["pid"]))
     return users

@@ -1,0 +1,148 @@
+"""The command itself: options in, a place and a display chosen, an execution, and an exit code out."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from icsd.commands.run.execution import LOGS, Execution, Outcome, Stop
+from icsd.commands.run.graph import Busy, Graph
+from icsd.commands.run.lines import Lines
+from icsd.commands.run.local import Local, start_in_shell
+from icsd.commands.run.place import Place
+from icsd.commands.run.summary import summary
+from icsd.errors import UserError
+from icsd.params import load_params
+
+_LOCK = Path(".state") / "locks" / "run.lock"
+_INTERRUPTED, _TERMINATED, _FAILED = 130, 143, 1
+
+
+def run(
+    root: Path,
+    targets: Sequence[str] = (),
+    *,
+    jobs: int | None = None,
+    gpus: Sequence[str] = (),
+    per_gpu: int = 1,
+    keep_going: bool = False,
+    force: bool = False,
+    pull: bool = False,
+    downstream: bool = False,
+) -> int:
+    """Execute what is stale, several stages at a time.
+
+    Args:
+        root: The repository.
+        targets: Stages, with what they need; everything where there are none.
+        jobs: How many at a time; by default as many as there are cores for ``runtime.threads`` each, or
+            slots on the GPUs.
+        gpus: Numbers of GPUs; each job sees one of them.
+        per_gpu: Jobs at a time on each.
+        keep_going: Whether a failure stops only what depends on it.
+        force: Whether to run what is not stale as well.
+        pull: Whether to fetch results that somebody else has pushed.
+        downstream: The targets and what depends on them.
+
+    Returns:
+        Exit code: 0, that of the stage that failed (1 where there are several), or 130 and 143 when stopped.
+
+    Raises:
+        UserError: Nothing could be started: no such stage, a mistake in dvc.yaml, another process at work.
+    """
+    if not (root / ".dvc").is_dir():
+        raise UserError(f"{root}: not a DVC repository; run from the root of the repository")
+    with _alone(root):
+        try:
+            graph = Graph(root, targets, downstream=downstream)
+            if pull:
+                graph.pull_run_cache()
+        except Busy as busy:
+            raise UserError(f"{busy}; wait for it, and run this again") from None
+        place: Place = Local(_slots(root, jobs, gpus, per_gpu), start_in_shell)
+        lines = Lines(len(graph.order), lambda line: print(line, flush=True))
+        with closing(place), _heard_signals() as stop:
+            outcome = Execution(
+                graph,
+                place,
+                lines,
+                stop,
+                logs=root / LOGS,
+                keep_going=keep_going,
+                force=force,
+                pull=pull,
+            ).run()
+    print(summary(outcome, stopped=bool(stop.asked)), flush=True)
+    return _exit_code(outcome, stop)
+
+
+def _exit_code(outcome: Outcome, stop: Stop) -> int:
+    if stop.asked:
+        return _INTERRUPTED if stop.number == signal.SIGINT else _TERMINATED
+    if len(outcome.failures) == 1 and outcome.failures[0].code > 0:
+        return outcome.failures[0].code
+    return _FAILED if outcome.failures else 0
+
+
+def _slots(root: Path, jobs: int | None, gpus: Sequence[str], per_gpu: int) -> list[Mapping[str, str]]:
+    """What the environment of each job that runs at a time has besides."""
+    if gpus:
+        each = [{"CUDA_VISIBLE_DEVICES": gpu} for _ in range(per_gpu) for gpu in gpus]
+        return [*each[:jobs]]
+    if jobs is None:
+        jobs = max(1, _cores() // _threads(root))
+    return [{} for _ in range(jobs)]
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _threads(root: Path) -> int:
+    """Of a stage; what is wrong with params.yaml is for ``validate`` to say."""
+    try:
+        return load_params(root).runtime.threads
+    except UserError:
+        return 1
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """One ``run`` at a time in a checkout."""
+    path = root / _LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            "another `python -m pipeline run` is at work in this checkout; wait for it, or end it"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _heard_signals() -> Iterator[Stop]:
+    """Signals ask for the end instead of making one in the middle of a file of DVC."""
+    stop = Stop()
+
+    def ask(number: int, _: object) -> None:
+        stop.asked += 1
+        stop.number = number
+
+    former = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield stop
+    finally:
+        for each, handler in former.items():
+            signal.signal(each, handler)

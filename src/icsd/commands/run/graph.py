@@ -1,0 +1,269 @@
+"""All that DVC does in an execution: its graph, its checks, its caches, its locks and its lock file.
+
+DVC's own functions do the work, in the order in which ``dvc repro`` calls them for a stage, and in one
+process: a stage is *begun* (is it stale? is its result in the run cache?), its command runs elsewhere, and
+it is *finished* (outputs hashed and stored, the run cache told, dvc.lock written). Between the two, ``dvc
+repro`` lets go of the repository's lock and keeps the stage's paths locked; so does this, for every stage
+that runs.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from icsd.commands.run.place import Job
+from icsd.errors import UserError, first_line
+
+Stage = Any
+"""``dvc.stage.Stage``; DVC has no types."""
+
+
+class Busy(Exception):
+    """Another process of DVC holds what this one needs; says which."""
+
+
+class Graph:
+    """The stages of a repository.
+
+    Args:
+        root: The repository's folder.
+        targets: As of ``dvc repro``; all stages of dvc.yaml where there are none.
+        downstream: The targets and what depends on them, instead of what they depend on.
+
+    Raises:
+        UserError: DVC finds no repository, no such target, or a mistake in dvc.yaml.
+    """
+
+    def __init__(self, root: Path, targets: Sequence[str] = (), *, downstream: bool = False) -> None:
+        with as_user_error():
+            from dvc.repo import Repo
+            from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+
+            self._repo = Repo(str(root))
+            with self.locked():
+                stages = collect_stages(self._repo, list(targets) or ["dvc.yaml"])
+                graph = self._repo.index.graph
+                self.order: list[Stage] = plan_repro(get_active_graph(graph), stages, downstream=downstream)
+                # A frozen stage does not ask for what it depends on, but must not be read while that is
+                # written.
+                self.needs: Mapping[Stage, list[Stage]] = {
+                    stage: list(graph.successors(stage)) for stage in self.order
+                }
+                self.scm_context = self._repo.scm_context
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the repository's lock for the block, as a ``dvc`` command does.
+
+        Raises:
+            Busy: Another command has held it for seconds.
+        """
+        from dvc.lock import LockError
+
+        try:
+            self._repo.lock.lock()
+        except LockError:
+            raise Busy("another dvc command is running in this repository") from None
+        self._repo._lock_depth += 1  # what DVC calls inside need not lock it again
+        try:
+            self._repo._reset()
+            yield
+            self._repo._reset()
+        finally:
+            self._repo._lock_depth -= 1
+            self._repo.lock.unlock()
+
+    def pull_run_cache(self) -> None:
+        """Fetch from the remote which inputs gave which outputs."""
+        from dvc.stage.cache import RunCacheNotSupported
+
+        with as_user_error():
+            try:
+                self._repo.stage_cache.pull(None)
+            except RunCacheNotSupported as error:
+                raise UserError(f"the run cache cannot be pulled: {first_line(error)}") from None
+
+    def is_stale(self, stage: Stage) -> bool:
+        """Whether ``dvc repro`` would run it, as the workspace is now."""
+        with as_user_error(), as_busy():
+            return bool(stage.changed(False, self.needs[stage]))
+
+    def begin(self, stage: Stage, *, force: bool = False, pull: bool = False) -> "Begun":
+        """Everything before a stage's command; the repository is locked.
+
+        Args:
+            stage: All that it needs is done.
+            force: Run it whether it is stale or not, and whatever the run cache has.
+            pull: Fetch what is missing from the remote.
+
+        Raises:
+            Busy: Another process works with its paths.
+            UserError: What DVC says against it.
+        """
+        with as_user_error(), as_busy(), ExitStack() as paths:
+            paths.enter_context(self._rwlock(stage, running=False))
+            if not force and not stage.changed(False, self.needs[stage]):
+                return Begun(stage, "unchanged")
+            if not stage.cmd or stage.frozen or stage.is_import:
+                stage.run()  # an import, a file under DVC's control, or a frozen stage: no command
+                return Begun(stage, "restored")
+            stage.remove_outs(ignore_remove=False, force=False)
+            if not force and self._restore(stage, pull=pull):
+                self.finish(stage)
+                return Begun(stage, "restored")
+            paths.close()
+            held = self._rwlock(stage, running=True)
+            held.__enter__()
+            return Begun(stage, "stale", held)
+
+    def finish(self, stage: Stage) -> None:
+        """Everything after a stage's command but for dvc.lock; the repository is locked.
+
+        Raises:
+            UserError: An output is missing, or cannot be stored.
+        """
+        with as_user_error():
+            uncached = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
+            stage.save(run_cache=not uncached)
+            stage.commit()
+
+    def fetch(self, stage: Stage) -> None:
+        """Bring a stage's outputs from the remote, where another machine has made them.
+
+        Raises:
+            UserError: They are not there.
+        """
+        self.pull_run_cache()
+        with as_user_error():
+            if not self._restore(stage, pull=True):
+                raise UserError("its outputs have not arrived in DVC's remote")
+
+    def has_run_cache(self, stage: Stage) -> bool:
+        """Whether a result that dvc.lock does not mention is found again."""
+        from dvc.stage.cache import _can_hash
+
+        return bool(_can_hash(stage)) and all(out.use_cache or out.is_metric for out in stage.outs)
+
+    def noted(self) -> set[Stage]:
+        """The stages that dvc.lock knows; a file of its own, as of an import, counts as well."""
+        from dvc.stage import PipelineStage
+
+        names: dict[str, set[str]] = {}
+        for stage in self.order:
+            if isinstance(stage, PipelineStage) and stage.path not in names:
+                names[stage.path] = set(stage.dvcfile.lockfile_contents.get("stages", {}))
+        return {
+            stage
+            for stage in self.order
+            if not isinstance(stage, PipelineStage) or stage.name in names[stage.path]
+        }
+
+    def note(self, stages: Sequence[Stage]) -> None:
+        """Write stages into dvc.lock, new ones at its end and in this order; the repository is locked."""
+        from dvc.stage import PipelineStage
+
+        files: dict[str, list[Stage]] = {}
+        with as_user_error():
+            for stage in stages:
+                if isinstance(stage, PipelineStage):
+                    files.setdefault(stage.path, []).append(stage)
+                else:
+                    stage.dump(update_pipeline=False)
+            for those in files.values():
+                those[0].dvcfile.dump_stages(those, update_pipeline=False)
+
+    def arrange(self, stages: Sequence[Stage]) -> None:
+        """Move stages to the end of dvc.lock, in this order; the repository is locked."""
+        from dvc.utils.serialize import modify_yaml
+
+        for path in dict.fromkeys(stage.path for stage in stages):
+            with modify_yaml(str(Path(path).with_suffix(".lock")), fs=self._repo.fs) as content:
+                for stage in stages:
+                    if stage.path == path and stage.name in content["stages"]:
+                        content["stages"].move_to_end(stage.name)
+
+    def _restore(self, stage: Stage, *, pull: bool) -> bool:
+        from dvc.stage.cache import RunCacheNotFoundError
+
+        try:
+            self._repo.stage_cache.restore(stage, pull=pull)
+        except RunCacheNotFoundError:
+            stage.save_deps()
+            return False
+        return True
+
+    def _rwlock(self, stage: Stage, *, running: bool) -> AbstractContextManager[None]:
+        """DVC's lock of a stage's paths; while it runs, under a name that says so."""
+        from dvc.dependency.db import AbstractDependency
+        from dvc.dependency.repo import RepoDependency
+        from dvc.rwlock import rwlock
+
+        command = " ".join(sys.argv)
+        lock: AbstractContextManager[None] = rwlock(
+            self._repo.tmp_dir,
+            self._repo.fs,
+            f"{command} (stage {stage.addressing})" if running else command,
+            [
+                item.fs_path
+                for item in stage.deps
+                if not isinstance(item, RepoDependency | AbstractDependency)
+            ],
+            [item.fs_path for item in stage.outs],
+            self._repo.config["core"].get("hardlink_lock", False),
+        )
+        return lock
+
+
+def job_of(stage: Stage, log: Path) -> Job:
+    """A stage's command, with the environment that DVC gives it."""
+    from dvc.stage.run import prepare_kwargs
+
+    given = prepare_kwargs(stage)
+    commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
+    return Job(stage.addressing, tuple(commands), Path(given["cwd"]), dict(given["env"]), log)
+
+
+class Begun:
+    """What ``Graph.begin`` found: ``unchanged``, ``restored``, or ``stale`` with the paths held."""
+
+    def __init__(self, stage: Stage, outcome: str, held: AbstractContextManager[None] | None = None) -> None:
+        self.stage = stage
+        self.outcome = outcome
+        self._held = held
+
+    def release(self) -> None:
+        """Let go of the paths; the repository is locked."""
+        if self._held is not None:
+            self._held.__exit__(None, None, None)
+            self._held = None
+
+
+@contextmanager
+def as_user_error() -> Iterator[None]:
+    """DVC's own errors are messages for people; those of the system name the file."""
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+
+    try:
+        yield
+    except LockError:
+        raise
+    except DvcException as error:
+        cause = f": {error.__cause__}" if error.__cause__ else ""
+        raise UserError(f"{error}{cause}") from None
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise UserError(f"{place}{error.strerror or error}") from None
+
+
+@contextmanager
+def as_busy() -> Iterator[None]:
+    """A path that another process holds."""
+    from dvc.lock import LockError
+
+    try:
+        yield
+    except LockError as error:
+        raise Busy(str(error).partition("\n\nIf there are no processes")[0]) from None

@@ -1,0 +1,9 @@
+"""Which processes run stages: ``dvc`` and this command, by their command lines."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+
+def is_run(words: Sequence[str]) -> bool:
+    """Whether a command line is that of ``python -m pipeline run``."""
+    return ("pipeline", "run") in pairwise(words[:8])

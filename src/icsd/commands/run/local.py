@@ -1,0 +1,124 @@
+"""Jobs on this machine: a process for each, on one of a number of slots."""
+
+import os
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from icsd.commands.run.place import Ended, Job
+
+
+class Process(Protocol):
+    """A started command, as ``subprocess.Popen`` is one."""
+
+    pid: int
+
+    def wait(self) -> int:
+        """Its exit code, when it has one."""
+
+
+class Starter(Protocol):
+    """Starts a line of a job in a process group of its own."""
+
+    def __call__(self, job: Job, command: str, environment: Mapping[str, str]) -> Process:
+        """The process, whose group is its own number."""
+
+
+class Local:
+    """This machine.
+
+    Args:
+        slots: One per job that may run at a time: what its environment has besides
+            (``CUDA_VISIBLE_DEVICES``).
+        start: How a command becomes a process.
+    """
+
+    shares_workspace = True
+
+    def __init__(self, slots: Sequence[Mapping[str, str]], start: Starter) -> None:
+        self._free = list(reversed(slots))
+        self._start = start
+        self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+        self._running: dict[str, Process | None] = {}
+        self._lock = threading.Lock()
+        self._cancelled = False
+
+    def room(self) -> int:
+        """How many slots are free."""
+        with self._lock:
+            return len(self._free)
+
+    def submit(self, job: Job) -> None:
+        """Take a slot, and start the job's commands in it."""
+        with self._lock:
+            slot = self._free.pop()
+            self._running[job.stage] = None
+        threading.Thread(target=self._work, args=(job, slot), daemon=True, name=job.stage).start()
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """The jobs that have ended since the last call; waits that long for the first one."""
+        ended: list[Ended] = []
+        with suppress(queue.Empty):
+            ended.append(self._ended.get(timeout=seconds))
+            while True:
+                ended.append(self._ended.get_nowait())
+        return ended
+
+    def cancel(self, *, at_once: bool) -> None:
+        """Signal every job's process group; no further command of a job is started."""
+        with self._lock:
+            self._cancelled = True
+            for process in self._running.values():
+                if process is not None:
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.killpg(process.pid, signal.SIGKILL if at_once else signal.SIGTERM)
+
+    def close(self) -> None:
+        """Nothing is held between jobs."""
+
+    def _work(self, job: Job, slot: Mapping[str, str]) -> None:
+        """A job's commands, one after the other; runs in a thread of its own."""
+        code, reason = 0, ""
+        for command in job.commands:
+            try:
+                with self._lock:
+                    if self._cancelled:
+                        code = -signal.SIGTERM
+                        break
+                    process = self._running[job.stage] = self._start(
+                        job, command, {**job.environment, **slot}
+                    )
+                code = process.wait()
+            except OSError as error:
+                code, reason = 127, f"cannot be started: {error}"
+            finally:
+                with self._lock:
+                    self._running[job.stage] = None
+            if code:
+                break
+        with self._lock:
+            del self._running[job.stage]
+            self._free.append(slot)
+        self._ended.put(Ended(job, code, reason))
+
+
+def start_in_shell(job: Job, command: str, environment: Mapping[str, str]) -> Process:
+    """Start a command as DVC does: by the user's own shell, without its start-up files."""
+    from dvc.stage.run import _make_cmd, get_executable
+
+    with job.log.open("ab") as log:
+        # Ctrl-C in a terminal must reach `run` alone, which then ends its jobs: they have a group of their
+        # own.
+        return subprocess.Popen(
+            _make_cmd(get_executable(), command),
+            cwd=job.folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
