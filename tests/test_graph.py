@@ -253,6 +253,7 @@ OTHER = {
     "runtime.devices": 2,
     "runtime.max_batch_per_device": 2,
     "runtime.precision": "bf16-mixed",
+    "runtime.teacher_cache": "off",
     "teacher.select": "best_val",
     "train.select": "best_val",
     "tuning.epochs": 3,

@@ -103,6 +103,12 @@ def file_written_whole(path: Path, *, former: Path | None = None) -> Iterator[Bi
         unfinished.unlink(missing_ok=True)
 
 
+def being_written(path: Path) -> bool:
+    """Whether another process is inside ``file_written_whole`` of this path."""
+    _remove_abandoned(path)
+    return any(path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"))
+
+
 def _new_file(path: Path) -> BinaryIO:
     """A new file beside ``path``, locked as long as its process has it open."""
     while True:

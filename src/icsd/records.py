@@ -223,6 +223,10 @@ class CostRecord(Record):
     finished: str
     resumed: int
     """How often training was resumed."""
+    cached_epochs: int = Field(default=0, ge=0)
+    """Epochs whose logits of the teacher were read from files that another run had written."""
+    seconds_saved: float = 0.0
+    """What the teacher would have taken there, less what reading took, and writing for others."""
     mlflow: MlflowRecord | None
     git: GitRecord | None
     state: str

@@ -188,6 +188,8 @@ class Runtime(Block):
     channels_last: bool
     compile: bool
     max_batch_per_device: Count | None
+    teacher_cache: Literal["auto", "off", "float32", "float16"]
+    teacher_cache_gb: Annotated[float, Field(ge=0, le=1e6)]
 
 
 class Tracking(Block):

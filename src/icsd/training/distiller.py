@@ -65,17 +65,31 @@ class Distiller(nn.Module):
         """Those of the method; none without one."""
         return self.method.terms if self.method is not None else ()
 
-    def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Unweighted float32 loss terms of a batch; images [B, 3, H, W], labels int64 [B, H, W]."""
+    def forward(
+        self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Unweighted float32 loss terms of a batch.
+
+        Args:
+            images: [B, 3, H, W].
+            labels: int64 [B, H, W].
+            teacher_logits: What the teacher gives for these images, where that is known and the method
+                reads nothing else of it; the teacher then does not run.
+        """
         taps = self.student(images)
         terms = {"ce": cross_entropy(taps["logits"], labels, self.class_weights)}
         terms |= {name: AUXILIARY[name](taps["logits"], labels) for name in self.label_terms[1:]}
         if self.method is not None:
-            with torch.no_grad():  # not inference_mode: methods may multiply by the teacher's tensors
-                teacher_taps = self._teacher[0](images)
+            taught = self.teach(images) if teacher_logits is None else {"logits": teacher_logits}
             with torch.autocast(images.device.type, enabled=False):
                 ours = {name: taps[name].float() for name in self.method.taps}
                 # The one place where maps of different sizes meet: the student's size counts.
-                theirs = {name: resized(teacher_taps[name].float(), ours[name]) for name in ours}
+                theirs = {name: resized(taught[name].float(), ours[name]) for name in ours}
                 terms |= self.method(ours, theirs, labels)
         return terms
+
+    @torch.no_grad()  # not inference_mode: methods may multiply by the teacher's tensors
+    def teach(self, images: Tensor) -> dict[str, Tensor]:
+        """The teacher's taps of a batch of images [B, 3, H, W], in the precision that is in force."""
+        taps: dict[str, Tensor] = self._teacher[0](images)
+        return taps

@@ -15,7 +15,8 @@ from icsd.core.seeds import seed_at
 from icsd.training.monitor import Monitor
 from icsd.training.optim import lr_at, set_lr
 
-Batches = Iterable[tuple[Tensor, Tensor]]
+Batches = Iterable[tuple[Tensor, ...]]
+"""What the module takes of each micro-batch: images, labels, and perhaps the teacher's logits."""
 Row = dict[str, float]
 Validate = Callable[[], Mapping[str, float]]
 """Gives mIoU and accuracies, as fractions, on images that are not reported."""
@@ -59,6 +60,8 @@ class Progress:
         history: A row per finished epoch, as in history.csv.
         seconds: Time spent in the loop.
         resumed: How often training was resumed.
+        cached_epochs: Epochs whose logits of the teacher were read from files.
+        seconds_saved: That these files saved, or cost where they were written.
         best_epoch: Epoch of ``best_weights``.
         best_weights: The student's, on the CPU; None unless the best validated epoch is selected.
     """
@@ -67,6 +70,8 @@ class Progress:
     history: list[Row] = field(default_factory=list)
     seconds: float = 0.0
     resumed: int = 0
+    cached_epochs: int = 0
+    seconds_saved: float = 0.0
     best_epoch: int = 0
     best_weights: dict[str, Tensor] | None = None
 
@@ -162,11 +167,10 @@ def train_epoch(
         leave=False,
         disable=None if fabric.is_global_zero else True,  # None: silent where there is no terminal
     )
-    for index, (images, labels) in enumerate(batches):
-        images, labels = fabric.to_device((images, labels))
+    for index, batch in enumerate(batches):
         last = (index + 1) % micro_batches == 0
         with fabric.no_backward_sync(module, enabled=not last):
-            terms = module(images, labels)
+            terms = module(*fabric.to_device(batch))
             if index % micro_batches == 0:
                 monitor.before_backward(fabric, index // micro_batches, terms, weights)
             total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()

@@ -182,6 +182,19 @@ def test_cost_is_relative_to_the_student_alone(tree: Tree):
     assert table.loc["aicsd", "flops"] == 123_456_789
 
 
+def test_what_logits_of_another_run_saved_is_no_merit_of_a_method(tree: Tree):
+    for seed in (0, 1):
+        path = tree.root / f"costs/shapes/aicsd/resnet18-{seed}.json"
+        saved = {"cached_epochs": 5, "seconds_saved": 0.5 * (60.0 + seed)}
+        path.write_text(json.dumps(json.loads(path.read_text()) | saved))
+    row: Any = cost_table.rows(tree.load()).set_index("method").loc["aicsd"]
+    assert row["cached_epochs"] == 5
+    assert row["seconds_per_epoch"] == pytest.approx(12.0 * 1.5)
+    assert row["images_per_second"] == pytest.approx(48.0 / 1.5)
+    assert row["relative_time"] == pytest.approx(1.2 * 1.5)
+    assert row["minutes_training"] == pytest.approx(60.5 / 60)  # what it took
+
+
 def test_a_missing_cost_leaves_its_row_empty(tree: Tree):
     shutil.rmtree(tree.root / "costs/shapes/none")
     table: Any = cost_table.rows(tree.load()).set_index("method")

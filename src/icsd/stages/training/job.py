@@ -14,6 +14,8 @@ from icsd.stages.inputs import numbers_of, schedule_of
 
 CHECKPOINT = "checkpoint.pt"
 """The file in a run's state folder from which an interrupted run resumes."""
+WITHOUT_EFFECT = {"workers", "compile", "teacher_cache", "teacher_cache_gb"}
+"""Keys of ``runtime`` that change no number, but for a teacher whose logits are rounded."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ def student_job(params: Params, key: RunKey) -> Job:
 
 def identity_of(job: Job, provenance: Provenance) -> str:
     """Hash of all that determines a network: a run never resumes under other numbers, data or code."""
-    runtime = job.params.runtime.model_dump(exclude={"workers", "compile"})
+    runtime = job.params.runtime.model_dump(exclude=WITHOUT_EFFECT)
+    if job.params.runtime.teacher_cache == "float16":
+        runtime["teacher_cache"] = "float16"
     return digest_of(
         {
             "numbers": job.numbers,

@@ -118,6 +118,8 @@ def write_cost(
     images: int,
     extra_parameters: int,
     resumed: int,
+    cached_epochs: int = 0,
+    seconds_saved: float = 0.0,
     started: datetime,
     mlflow: MlflowRecord | None,
     git: GitRecord,
@@ -131,6 +133,8 @@ def write_cost(
         images: That were trained on, an image as often as it was seen.
         extra_parameters: Of the method's own modules.
         resumed: How often training was resumed.
+        cached_epochs: Epochs for which the teacher did not run, since its logits were kept.
+        seconds_saved: By that.
         started: When this process began with it.
         mlflow: Its run.
         git: The code's commit.
@@ -148,6 +152,8 @@ def write_cost(
         started=started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         resumed=resumed,
+        cached_epochs=cached_epochs,
+        seconds_saved=seconds_saved,
         mlflow=mlflow,
         git=git,
         state=str(run.state.relative_to(main_root())),
@@ -165,6 +171,8 @@ def cost_of(setup: Setup, progress: Progress, *, batch: int) -> dict[str, Any]:
         "images": epochs * setup.schedule.steps * batch,
         "extra_parameters": sum(p.numel() for p in method.parameters()) if method else 0,
         "resumed": progress.resumed,
+        "cached_epochs": progress.cached_epochs,
+        "seconds_saved": progress.seconds_saved,
     }
 
 

@@ -22,6 +22,7 @@ from icsd.stages.training.outputs import cost_of, write_cost, write_result
 from icsd.stages.training.process import Run, start_run
 from icsd.stages.training.resuming import restore, state_of
 from icsd.stages.training.setup import Setup, set_up
+from icsd.stages.training.teacher_cache import teaching
 from icsd.stages.validate import checked_params
 from icsd.training.checkpoint import save_state
 from icsd.training.loop import Progress, Row, fit
@@ -148,9 +149,11 @@ def _monitor(run: Run, setup: Setup, recorder: TrainingRecorder) -> Monitor:
 def _fit(run: Run, setup: Setup, progress: Progress, monitor: Monitor, recorder: TrainingRecorder) -> None:
     """Train to the last epoch: after each, first the record and then the checkpoint."""
     job, fabric = run.job, run.fabric
+    taught = teaching(run, setup)
     recorder.start(job.numbers, run.data, progress)
 
     def on_epoch(progress: Progress) -> None:
+        taught.account(progress)
         recorder.epoch(progress.history[-1])
         if fabric.is_global_zero:
             save_state(state_of(run, setup, progress, monitor), run.checkpoint)
@@ -163,7 +166,7 @@ def _fit(run: Run, setup: Setup, progress: Progress, monitor: Monitor, recorder:
             progress,
             student=setup.student,
             schedule=setup.schedule,
-            batches=setup.batches.epoch,
+            batches=taught.epoch,
             weights=partial(
                 term_weights,
                 epochs=job.training.epochs,

@@ -1,0 +1,153 @@
+"""Where a run's logits of the teacher are kept, and for whom.
+
+``.state/teacher_logits/<key>/`` holds what everything but the epoch determines, so all methods of a seed
+share it, also in DVC's temporary experiments. Methods that read features of the teacher run it themselves.
+"""
+
+import os
+import platform
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from icsd.methods import taps_of
+from icsd.models.names import TAPS
+from icsd.params import Params, digest_of
+from icsd.runs import state_root
+from icsd.stages.code import code_of_training
+from icsd.stages.device import device_name
+from icsd.stages.grid import teacher_key
+from icsd.stages.initial_weights import digests_of_network
+from icsd.stages.training.cache_space import Space
+from icsd.stages.training.job import WITHOUT_EFFECT
+from icsd.stages.training.process import Run
+from icsd.stages.training.setup import Setup
+from icsd.training.loop import Batches, Progress
+from icsd.training.teacher_logits import TeacherLogits
+
+FOLDER = "teacher_logits"
+
+
+class Teaching:
+    """The batches of a training, with the teacher's logits where they are kept.
+
+    Attributes:
+        logits: Reads and writes them; None where the teacher runs in the distiller.
+    """
+
+    def __init__(self, views: Callable[[int], Batches], logits: TeacherLogits | None, used: Path) -> None:
+        self._views = views
+        self._used = used
+        self.logits = logits
+
+    def epoch(self, epoch: int) -> Batches:
+        """What the distiller takes of an epoch (from 0)."""
+        if self.logits is None:
+            return self._views(epoch)
+        with suppress(OSError):  # nothing is kept there yet
+            os.utime(self._used)
+        return self.logits.epoch(epoch)
+
+    def account(self, progress: Progress) -> None:
+        """Add what was saved to the costs; called after each epoch."""
+        if self.logits is not None:
+            savings = self.logits.savings()
+            progress.cached_epochs += savings.epochs
+            progress.seconds_saved += savings.seconds
+
+
+def teaching(run: Run, setup: Setup) -> Teaching:
+    """The batches of a run; a line says where logits are kept, and how many bytes, before any is written."""
+    params, fabric, wanted = run.job.params, run.fabric, run.job.params.runtime.teacher_cache
+    if (reason := _why_not(run, setup)) is not None:
+        if wanted not in ("auto", "off") and not run.job.key.is_teacher:
+            fabric.print(f"note: the teacher's logits are not kept: {reason}", flush=True)
+        return Teaching(setup.batches.epoch, None, Path())
+    keys = keys_of(run)
+    folder = state_root() / FOLDER / keys[run.job.key.seed]
+    rank, world = fabric.global_rank, fabric.world_size
+    space = Space(
+        folder,
+        most=params.runtime.teacher_cache_gb * 1e9,
+        processes=world,
+        epochs=setup.schedule.epochs,
+        asked_for=set(keys.values()),
+        say=partial(fabric.print, flush=True),
+    )
+
+    def teach(images: Tensor) -> Tensor:
+        with fabric.autocast():
+            return setup.distiller.teach(images)["logits"]
+
+    logits = TeacherLogits(
+        folder,
+        setup.batches.epoch,
+        steps=setup.schedule.steps * setup.schedule.micro_batches,
+        teach=teach,
+        device=fabric.device,
+        part=f"-{rank + 1}of{world}" if world > 1 else "",
+        rounded=wanted == "float16",
+        fills=wanted != "auto" or _is_shared(params, run.job.key.seed),
+        room=space.refuse,
+        say=partial(fabric.print, flush=True),
+    )
+    logits.round_or_refuse()
+    return Teaching(setup.batches.epoch, logits, folder)
+
+
+def _why_not(run: Run, setup: Setup) -> str | None:
+    """Why the distiller runs the teacher; None where it need not."""
+    runtime, method = run.job.params.runtime, setup.distiller.method
+    if method is None or runtime.teacher_cache == "off":
+        return "no method reads it" if method is None else "it is off"
+    if features := sorted(set(method.taps) - {"logits"}):
+        return f"{run.job.key.method} reads {', '.join(features)} of the teacher, too"
+    return "a compiled teacher gives other last digits (runtime.compile)" if runtime.compile else None
+
+
+def _is_shared(params: Params, seed: int) -> bool:
+    """Whether more than one training of this seed reads the teacher's logits, and nothing else of it."""
+    if seed == params.tuning.seed:
+        return params.tuning.trials > 1
+    reading = [
+        name
+        for name in params.grid.methods
+        if taps_of(name, params.methods[name].block, known=TAPS) == ("logits",)
+    ]
+    return seed in params.grid.seeds and len(reading) * len(params.grid.students) > 1
+
+
+def keys_of(run: Run) -> dict[int, str]:
+    """Seed -> digest of all that determines the teacher's logits but the epoch; of all seeds in use."""
+    params, job, runtime = run.job.params, run.job, run.job.params.runtime
+    determined: dict[str, Any] = {
+        "teacher": run.provenance.teacher,
+        "network": digests_of_network(run.root, params, teacher_key(params)),
+        "data": run.provenance.data,
+        "code": code_of_training(),
+        "images": params.images.model_dump(),
+        "subset": job.training.subset,
+        "batch": job.training.batch,
+        "runtime": runtime.model_dump(exclude=WITHOUT_EFFECT),
+        "rounded": runtime.teacher_cache == "float16",
+        "processes": run.fabric.world_size,
+        "device": device_name(run.fabric.device),
+        "machine": [platform.machine(), _processor(), torch.backends.cpu.get_cpu_capability()],
+        "torch": [torch.__version__, torch.__config__.show()],
+    }
+    seeds = (job.key.seed, *params.grid.seeds, params.tuning.seed)
+    return {seed: digest_of({**determined, "seed": seed}) for seed in seeds}
+
+
+def _processor() -> str:
+    """The CPU's model, on which the kernels of torch's libraries depend."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

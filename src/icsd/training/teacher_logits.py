@@ -1,0 +1,282 @@
+"""One teacher for all: its logits of an epoch's views are written by the first run, and read by the others.
+
+The views of an epoch depend on the seed and the epoch alone, so a frozen teacher says the same about them to
+every student. Where a file cannot be used or written, the teacher runs, and training goes on with the same
+numbers: nothing here decides what is computed, only who computes it.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from icsd.training.logits_file import LogitsReader, LogitsWriter, can_hold, claim, file_bytes
+
+Views = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
+"""Epoch (from 0) -> its micro-batches of images and labels."""
+Room = Callable[[int], str | None]
+"""Takes the bytes of a file that is to be written; says why there is no room for it, or None."""
+
+TRIED = 2
+"""Batches that rounded logits are compared on before they are used."""
+MOST_KL = 1e-3
+"""Largest mean divergence per position, in nats, of rounded logits from the teacher's."""
+LEAST_AGREEMENT = 0.995
+"""Smallest share of positions whose class rounding leaves as it is."""
+NOTICED = 1.0
+"""Seconds per epoch below which a slow disk is nobody's concern."""
+
+
+@dataclass
+class Savings:
+    """What the files have done for the epochs since it was last asked.
+
+    Attributes:
+        epochs: Whose logits were all read.
+        seconds: That this saved: what the teacher took for them when they were written, less reading; below
+            0 where files were written.
+    """
+
+    epochs: int = 0
+    seconds: float = 0.0
+
+
+class TeacherLogits:
+    """Batches of training images with the teacher's logits beside them.
+
+    Args:
+        folder: Of the files, for all that determines the logits but the epoch.
+        views: The batches of an epoch.
+        steps: Batches per epoch.
+        teach: The teacher's logits [B, C, h, w] of images on the device.
+        device: Where the networks are.
+        part: Of the batches that this process sees; in the name of the files.
+        rounded: Whether logits are rounded to float16, from a file or not.
+        fills: Whether files that are missing are written.
+        room: Whether a file may be written.
+        say: Prints a line.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        views: Views,
+        *,
+        steps: int,
+        teach: Callable[[Tensor], Tensor],
+        device: torch.device,
+        part: str = "",
+        rounded: bool = False,
+        fills: bool = True,
+        room: Room = lambda _: None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self._folder = folder
+        self._views = views
+        self._steps = steps
+        self._teach = teach
+        self._device = device
+        self._part = part
+        self._rounded = rounded
+        self._fills = fills
+        self._reads = True
+        self._room = room
+        self._say = say
+        self._tried = False
+        self._savings = Savings()
+
+    def file(self, epoch: int) -> Path:
+        """Where the logits of an epoch (from 0) are."""
+        return self._folder / f"epoch-{epoch + 1:05d}{self._part}.logits"
+
+    def savings(self) -> Savings:
+        """What was saved since the last call."""
+        savings, self._savings = self._savings, Savings()
+        return savings
+
+    def epoch(self, epoch: int) -> Generator[tuple[Tensor, Tensor, Tensor]]:
+        """Images and labels as the loader gives them, and the teacher's logits on the device."""
+        views = self._views(epoch)
+        reader = self._reader(epoch)
+        if reader is not None:
+            yield from self._read(reader, views, epoch)
+        elif self._fills:
+            yield from self._fill(views, epoch)
+        for images, labels in views:  # all that is left
+            yield images, labels, self._live(images)
+
+    def round_or_refuse(self) -> None:
+        """Look at the first batches, and round nothing if the teacher says something else when rounded."""
+        for number, (images, _) in enumerate(self._views(0)):
+            if number == TRIED or not self._rounded:
+                break
+            live = self._teach(images.to(self._device))
+            if (reason := unfaithful(live.to(torch.float16), live)) is not None:
+                self._rounded = self._reads = self._fills = False
+                self._say(f"warning: the teacher's logits are not rounded to float16: {reason}")
+
+    def _live(self, images: Tensor) -> Tensor:
+        logits = self._teach(images.to(self._device))
+        return logits.to(torch.float16) if self._rounded else logits
+
+    def _reader(self, epoch: int) -> LogitsReader | None:
+        if not self._reads:
+            return None
+        try:
+            return LogitsReader(self.file(epoch), self._steps)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            self._drop(epoch, error)
+            return None
+
+    def _read(
+        self, reader: LogitsReader, views: Iterator[tuple[Tensor, Tensor]], epoch: int
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The epoch as far as its file is good."""
+        took = 0.0
+        try:
+            for number, (images, labels) in enumerate(views, start=1):
+                started = time.perf_counter()
+                try:
+                    logits = reader.read(images).to(self._device)
+                    took += time.perf_counter() - started
+                    self._try(images, logits)
+                except (OSError, ValueError) as error:
+                    self._drop(epoch, error)
+                    yield images, labels, self._live(images)
+                    return
+                self._savings.seconds += (reader.seconds / self._steps) - (time.perf_counter() - started)
+                self._savings.epochs += number == self._steps
+                yield images, labels, logits
+        finally:
+            reader.close()
+        if took > max(reader.seconds, NOTICED):
+            self._reads = self._fills = False
+            self._say(
+                f"note: reading the teacher's logits of epoch {epoch + 1} took {took:.2f} s, and the teacher "
+                f"{reader.seconds:.2f} s: it runs from now on"
+            )
+
+    def _try(self, images: Tensor, logits: Tensor) -> None:
+        """Compare the first batch of this process with what the teacher says here.
+
+        Raises:
+            ValueError: They differ; nothing is read or written from now on.
+        """
+        if self._tried:
+            return
+        self._tried = True
+        live = self._live(images)
+        if live.dtype == logits.dtype and torch.equal(live, logits):
+            return
+        same = live.shape == logits.shape and live.dtype == logits.dtype
+        if not same or self._device.type == "cpu" or unfaithful(logits, live) is not None:
+            self._reads = self._fills = False
+            raise ValueError("is not what the teacher says here; it runs from now on")
+
+    def _drop(self, epoch: int, error: Exception) -> None:
+        """Say what is wrong with a file, and remove it: it is written again by the next who needs it."""
+        path = self.file(epoch)
+        self._say(f"warning: {path.parent.name}/{path.name} {error}; the teacher runs instead")
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            self._reads = False
+
+    def _fill(
+        self, views: Iterator[tuple[Tensor, Tensor]], epoch: int
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The whole epoch, written to its file as long as that can be done."""
+        writer: LogitsWriter | None = None
+        teaching = writing = 0.0
+        try:
+            for number, (images, labels) in enumerate(views, start=1):
+                started = self._now()
+                logits = self._live(images)
+                taught = self._now()
+                yield images, labels, logits
+                begun = time.perf_counter()
+                if number == 1:
+                    writer = self._writer(epoch, logits)
+                if writer is not None and not self._written(writer, images, logits):
+                    writer = None
+                teaching += taught - started
+                writing += time.perf_counter() - begun
+            if writer is not None:
+                started = time.perf_counter()
+                self._published(writer, teaching)
+                writer, writing = None, writing + time.perf_counter() - started
+                self._stop_if_slow(writing, teaching)
+        finally:
+            self._savings.seconds -= writing
+            if writer is not None:
+                writer.abandon()
+
+    def _writer(self, epoch: int, logits: Tensor) -> LogitsWriter | None:
+        try:
+            reason = self._room(file_bytes(logits, self._steps))
+            if not can_hold(logits):
+                reason = f"they are {logits.dtype}, or their values in another order than a file's"
+            if reason is None:
+                return claim(self.file(epoch), self._steps)
+            self._stop(f"note: the teacher's logits are not kept from epoch {epoch + 1} on: {reason}")
+        except OSError as error:
+            self._stop(_not_kept(error))
+        return None
+
+    def _written(self, writer: LogitsWriter, images: Tensor, logits: Tensor) -> bool:
+        try:
+            writer.write(images, logits)
+        except (OSError, ValueError) as error:
+            writer.abandon()
+            self._stop(_not_kept(error))
+            return False
+        return True
+
+    def _published(self, writer: LogitsWriter, seconds: float) -> None:
+        try:
+            writer.publish(seconds)
+        except OSError as error:
+            self._stop(_not_kept(error))
+
+    def _stop_if_slow(self, writing: float, teaching: float) -> None:
+        if writing > max(teaching, NOTICED):
+            self._stop(
+                f"note: keeping the teacher's logits of an epoch took {writing:.2f} s, and the teacher "
+                f"{teaching:.2f} s: they are not kept any more"
+            )
+
+    def _stop(self, line: str) -> None:
+        """Write no file from now on."""
+        self._fills = False
+        self._say(line)
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+
+def _not_kept(error: Exception) -> str:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"warning: the teacher's logits are not kept any more: {reason}"
+
+
+def unfaithful(given: Tensor, live: Tensor) -> str | None:
+    """Why logits [B, C, h, w] do not stand for the teacher's; None if they do."""
+    given, live = given.double(), live.double()
+    if not given.isfinite().all():
+        return "some are not finite"
+    agreement = (given.argmax(1) == live.argmax(1)).double().mean().item()
+    log_live, log_given = live.log_softmax(1), given.log_softmax(1)
+    kl = (log_live.exp() * (log_live - log_given)).sum(1).mean().item()
+    if kl <= MOST_KL and agreement >= LEAST_AGREEMENT:
+        return None
+    return (
+        f"KL {kl:.1e} nats where {MOST_KL:g} is allowed, and the same class at {100 * agreement:.2f} % of "
+        f"positions where {100 * LEAST_AGREEMENT:g} % is asked for"
+    )
