@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from icsd.core.chunked_similarity import ChunkedSimilarity
+
 
 def ics_matrix(
     logits: Float[Tensor, "B C h w"], *, temperature: float = 1.0, valid: Bool[Tensor, "B h w"] | None = None
@@ -14,10 +16,27 @@ def ics_matrix(
     """The inter-class similarity matrix of every image, in nats.
 
     Entry [i, j] is KL(p_i || p_j), where p_c is the softmax of class map c over the valid positions of its
-    image (arXiv 2308.04243). With P = p and L = log(N p) for N positions it is Σ P_i L_i − Σ P_i L_j: one
-    matrix product for all pairs. log N cancels; L is near 0 where a map is near uniform, while log p is near
-    −log N and would round away the digits that tell two such maps apart. The diagonal is exactly 0; an image
-    without a valid position has the matrix 0.
+    image (arXiv 2308.04243). The diagonal is exactly 0; an image without a valid position has the matrix 0.
+
+    It is worked out in chunks of positions (``ChunkedSimilarity``), which can be differentiated once. Under
+    ``torch.compile`` it is ``plain_ics_matrix``, whose operations the compiler joins by itself.
+    """
+    if torch.compiler.is_compiling():
+        return plain_ics_matrix(logits, temperature=temperature, valid=valid)
+    with full_precision(logits) as (scores,):
+        flat_valid = None if valid is None else valid.flatten(1)
+        matrix: Tensor = ChunkedSimilarity.apply(scores.flatten(2), flat_valid, temperature)
+        return matrix
+
+
+def plain_ics_matrix(
+    logits: Float[Tensor, "B C h w"], *, temperature: float = 1.0, valid: Bool[Tensor, "B h w"] | None = None
+) -> Float[Tensor, "B C C"]:
+    """``ics_matrix`` by torch's own operations, which can be differentiated any number of times.
+
+    With P = p and L = log(N p) for N positions it is Σ P_i L_i − Σ P_i L_j: one matrix product for all pairs.
+    log N cancels; L is near 0 where a map is near uniform, while log p is near −log N and would round away
+    the digits that tell two such maps apart.
     """
     with full_precision(logits) as (scores,):
         scores = scores.flatten(2) / temperature
