@@ -12,7 +12,10 @@ METHODS = read_yaml(ROOT / "params.yaml")["methods"]
 BLOCK = {"alw": False, "weights": {}}
 LIMITS = {SOURCE / "icsd/params/block.py"}
 """What a parameter is refused by: it decides whether a network is trained, not which."""
-CORE = [f"icsd/core/{name}.py" for name in ("chunked_similarity", "labels", "logits", "similarity")]
+CORE = [
+    f"icsd/core/{name}.py"
+    for name in ("chunked_similarity", "labels", "logits", "similarity", "tiled_cross_entropy")
+]
 
 
 def test_imports_count_wherever_they_stand_but_for_type_checking(tmp_path):

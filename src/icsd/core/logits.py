@@ -6,6 +6,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icsd.core.labels import IGNORE
+from icsd.core.tiled_cross_entropy import tiled_cross_entropy
+
+_MANY_CLASSES = 22
+"""From so many on, cross-entropy goes tile by tile. No preset has as many: its numbers stay as they are."""
 
 
 def upsample(logits: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
@@ -43,8 +47,11 @@ def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None =
             the sum and in what it is divided by, as in torch's weighted mean.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        full = upsample(logits.float(), labels.shape[-2:])
-        total = F.cross_entropy(full, labels, class_weights, ignore_index=IGNORE, reduction="sum")
+        if logits.shape[1] >= _MANY_CLASSES and not torch.compiler.is_compiling():  # it fuses by itself
+            total = tiled_cross_entropy(logits.float(), labels, class_weights)
+        else:
+            full = upsample(logits.float(), labels.shape[-2:])
+            total = F.cross_entropy(full, labels, class_weights, ignore_index=IGNORE, reduction="sum")
         if class_weights is None:
             return total / (labels != IGNORE).sum().clamp(min=1)
         counted = F.pad(class_weights, (0, IGNORE + 1 - len(class_weights)))[labels].sum()
