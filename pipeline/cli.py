@@ -9,9 +9,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from icsd.importing import uncollected
 from pipeline.failures import failures_as_messages
 from pipeline.groups import SectionedGroup
-from pipeline.importing import uncollected
 from pipeline.parent import end_with_parent
 
 PROGRAM = "python -m pipeline"

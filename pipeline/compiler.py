@@ -1,8 +1,8 @@
 """What ``torch.compile`` needs, more than a second of imports, is loaded when something compiles.
 
-Every optimiser of torch imports ``torch._dynamo``, only to tell a compiler what not to trace, and so does
-Fabric, to recognise compiled modules. A stand-in answers these until something asks for anything else: that
-loads the module itself, which takes the stand-in's place.
+Every optimiser of torch imports ``torch._dynamo``, only to tell a compiler what not to trace, and so do
+Fabric, to recognise compiled modules, and torchvision, for operators that may be compiled. Stand-ins answer
+these until something asks for anything else: that loads the modules themselves, which take their places.
 """
 
 import importlib
@@ -14,17 +14,18 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 NAME = "torch._dynamo"
+UTILS = f"{NAME}.utils"
 
 
 class LateCompiler(MetaPathFinder, Loader):
-    """Finds the stand-in under the name of the module, once."""
+    """Finds the stand-ins under the names of the modules, until those themselves are loaded."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The spec of the stand-in; asked for a module below it, that of the real one."""
-        if fullname == NAME and fullname not in sys.modules:
-            return ModuleSpec(NAME, self, is_package=True)
+        """The spec of a stand-in; asked for another module below it, that of the real one."""
+        if fullname in _STAND_INS:
+            return ModuleSpec(fullname, self, is_package=fullname == NAME)
         if not fullname.startswith(f"{NAME}."):
             return None
         real = load_compiler()
@@ -34,7 +35,7 @@ class LateCompiler(MetaPathFinder, Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """The stand-in."""
-        return _StandIn(spec.name, __doc__)
+        return _STAND_INS[spec.name](spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing: it is complete."""
@@ -44,7 +45,8 @@ def load_compiler() -> ModuleType:
     """The module itself, from now on in the place of its stand-in."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, LateCompiler)]
     if isinstance(sys.modules.get(NAME), _StandIn):
-        del sys.modules[NAME]
+        for name in _STAND_INS:
+            sys.modules.pop(name, None)
         vars(sys.modules["torch"]).pop("_dynamo", None)
     return importlib.import_module(NAME)
 
@@ -65,11 +67,19 @@ class _Loaded(Loader):
 class _OfCompiled(type):
     def __instancecheck__(cls, instance: object) -> bool:
         real = sys.modules.get(NAME)
-        return not isinstance(real, _StandIn | None) and isinstance(instance, real.OptimizedModule)
+        return not isinstance(real, _StandIn | None) and isinstance(
+            instance, getattr(real, "OptimizedModule", ())
+        )
 
 
 class _StandIn(ModuleType):
     """As long as nothing has been compiled, nothing is a compiled module, and there is nothing to disable."""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):  # asked of every module by whoever lists them
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        load_compiler()
+        return getattr(importlib.import_module(self.__name__), name)
 
     class OptimizedModule(metaclass=_OfCompiled):
         """The type of compiled modules, also of those that are compiled later."""
@@ -95,7 +105,12 @@ class _StandIn(ModuleType):
 
         return call
 
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):  # asked of every module by whoever lists them
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        return getattr(load_compiler(), name)
+
+class _UtilsStandIn(_StandIn):
+    @staticmethod
+    def is_compile_supported(device_type: str) -> bool:
+        """What the module itself says, by the time of the call."""
+        return bool(load_compiler().utils.is_compile_supported(device_type))
+
+
+_STAND_INS: dict[str, type[_StandIn]] = {NAME: _StandIn, UTILS: _UtilsStandIn}

@@ -20,6 +20,7 @@ ALLOWED = {
     "csv_files": {"errors"},
     "records": {"errors", "files", "runs"},
     "arrays": {"errors", "files", "runs"},
+    "importing": set(),
     "core": set(),
     "data": {"core", "errors", "files", "records"},
     "datasets": {"core", "data", "errors", "files", "records"},
@@ -29,7 +30,7 @@ ALLOWED = {
     "monitoring": {"core", "data"},
     "training": {"core", "data", "errors", "files"},
     "evaluation": {"core", "data", "records"},
-    "tracking": {"errors", "files", "runs"},
+    "tracking": {"errors", "files", "importing", "runs"},
     "reporting": {"core", "models", *GROUND},
     "stages.registered": {"errors", "files", "runs", "tracking"},
     "stages": {"stages.registered", "core", "data", "datasets", "methods", "models", "params", *GROUND},
@@ -139,3 +140,14 @@ def test_files_are_replaced_and_never_written_in_place():
 def test_stages_that_train_nothing_start_without_torch(module):
     program = f"import sys; sys.path.insert(0, 'src'); import {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("module", ["icsd.stages.training.run", "icsd.stages.evaluation.run"])
+def test_stages_that_train_and_evaluate_start_with_no_more_than_they_need(module):
+    late = "mlflow pandas matplotlib seaborn sympy timm transformers"
+    late += " scipy.optimize torch._inductor torch._dynamo.eval_frame"
+    program = f"import pipeline, sys, {module}; sys.exit(' '.join(set({late.split()}) & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stderr.strip() == ""

@@ -22,6 +22,7 @@ def test_the_compiler_is_loaded_when_something_compiles_and_not_by_an_optimiser(
         """
         import pipeline, sys
         import torch
+        import torchvision.models
         from lightning_fabric import Fabric
         from lightning_fabric.wrappers import OptimizedModule, is_wrapped
 
@@ -50,6 +51,24 @@ def test_the_compiler_is_loaded_when_something_compiles_and_not_by_an_optimiser(
         "OptimizedModule False",
         "False",
     ]
+
+
+def test_what_torchvision_took_from_the_compiler_works_before_and_after_it_is_loaded():
+    found = run(
+        """
+        import pipeline, sys
+        import torch
+        from torchvision.ops.roi_align import is_compile_supported, roi_align
+        print("torch._dynamo.eval_frame" in sys.modules)
+        boxes = [torch.tensor([[0.0, 0.0, 2.0, 2.0]])]
+        print(tuple(roi_align(torch.ones(1, 1, 4, 4), boxes, output_size=2).shape))
+        supported = is_compile_supported("cpu")
+        print(supported is sys.modules["torch._dynamo.utils"].is_compile_supported("cpu"))
+        utils = sys.modules["torch._dynamo.utils"]
+        print(utils is torch._dynamo.utils, hasattr(utils, "__file__"))
+        """
+    )
+    assert found == ["False", "(1, 1, 2, 2)", "True", "True True"]
 
 
 def test_a_module_below_the_compiler_loads_it_once():
@@ -100,16 +119,3 @@ def test_output_that_is_lost_is_said_by_the_exit_code():
             [sys.executable, "-c", program], cwd=ROOT, env=buffered, stdout=full, check=False
         )
     assert done.returncode == 120
-
-
-def test_imports_are_not_collected():
-    found = run(
-        """
-        import gc
-        from pipeline.importing import uncollected
-        with uncollected():
-            print(gc.isenabled())
-        print(gc.isenabled())
-        """
-    )
-    assert found == ["False", "True"]

@@ -1,5 +1,6 @@
 """Where MLflow keeps its runs, and how that store is opened without blocking."""
 
+import importlib
 import logging
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ from urllib.parse import quote, unquote
 
 from filelock import FileLock
 
+from icsd.importing import uncollected
 from icsd.runs import main_root
 from icsd.tracking.creation import ensure_whole
 from icsd.tracking.messages import without_secrets
@@ -74,13 +76,16 @@ def open_client(root: Path) -> "MlflowClient":
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    from mlflow.tracking import MlflowClient
+    uri, database = store_location(root)[0], local_database(root)
+    with uncollected():
+        from mlflow.tracking import MlflowClient
 
+        if database is not None:
+            importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
     # They announce every migration of a new database, every retry, and a traceback for each failed query.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    uri, database = store_location(root)[0], local_database(root)
     if not uri.startswith(("http:", "https:", "file:")):
         from mlflow.store.db import utils
 
