@@ -14,7 +14,7 @@ LIMITS = {SOURCE / "icsd/params/block.py"}
 """What a parameter is refused by: it decides whether a network is trained, not which."""
 CORE = [
     f"icsd/core/{name}.py"
-    for name in ("chunked_similarity", "labels", "logits", "similarity", "tiled_cross_entropy")
+    for name in ("chunked_similarity", "labels", "logits", "pieces", "similarity", "tiled_cross_entropy")
 ]
 
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icsd.core.labels import IGNORE
+from icsd.core.pieces import divisor
 from icsd.core.tiled_cross_entropy import tiled_cross_entropy
 
 _MANY_CLASSES = 22
@@ -53,6 +54,6 @@ def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None =
             full = upsample(logits.float(), labels.shape[-2:])
             total = F.cross_entropy(full, labels, class_weights, ignore_index=IGNORE, reduction="sum")
         if class_weights is None:
-            return total / (labels != IGNORE).sum().clamp(min=1)
-        counted = F.pad(class_weights, (0, IGNORE + 1 - len(class_weights)))[labels].sum()
-        return total / counted.where(counted > 0, 1)
+            return total / divisor(lambda labels: (labels != IGNORE).sum(), labels)
+        counts = F.pad(class_weights, (0, IGNORE + 1 - len(class_weights)))
+        return total / divisor(lambda labels: counts[labels].sum(), labels)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from icsd.core.labels import IGNORE
 from icsd.core.logits import upsample
+from icsd.core.pieces import gathered, summed
 
 
 def class_weights(
@@ -55,9 +56,9 @@ def dice_loss(logits: Float[Tensor, "B C h w"], labels: Integer[Tensor, "B H W"]
     """
     with torch.autocast(logits.device.type, enabled=False):
         probabilities, truth = _labelled(logits, labels)
-        overlap = 2 * (probabilities * truth).sum(dim=0)
-        size = probabilities.square().sum(dim=0) + truth.sum(dim=0)
-        present = truth.any(dim=0)
+        overlap = summed(2 * (probabilities * truth).sum(dim=0))
+        size = summed(probabilities.square().sum(dim=0) + truth.sum(dim=0))
+        present = summed(truth.sum(dim=0)) > 0
         losses = torch.where(present, 1 - overlap / size.where(present, 1), 0)
         return losses.sum() / present.sum().clamp(min=1)
 
@@ -69,7 +70,7 @@ def lovasz_loss(logits: Float[Tensor, "B C h w"], labels: Integer[Tensor, "B H W
     batch, at the labels' resolution, in float32; 0 where every pixel is ignored.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        probabilities, truth = _labelled(logits, labels)
+        probabilities, truth = _labelled(gathered(logits), gathered(labels))
         present = truth.any(dim=0).nonzero().flatten().tolist()
         losses = [_lovasz_of_class(probabilities[:, index], truth[:, index]) for index in present]
         return torch.stack(losses).mean() if losses else probabilities.sum()

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from icsd.core.logits import upsample, valid_positions
+from icsd.core.pieces import divisor
 from icsd.params.block import Temperature as Temperature
 
 Taps = Mapping[str, Tensor]
@@ -28,6 +29,8 @@ class Method(nn.Module):
         terms: The names of the loss terms it returns; likewise.
         draws: Whether its loss depends on more than the batch: on random numbers (of torch's own generator,
             which the loop seeds anew in every epoch) or on former batches (buffers, kept in checkpoints).
+        across_images: Whether its loss depends on which images are in a forward pass together: in several
+            processes it then takes ``icsd.core.pieces`` to see all of them.
         published: Weights of its terms as published, converted to this project's normalisation (a term
             ``kd`` where the published recipe adds pixel-wise KD); empty where none is known.
         left_out: The part of the published method that is not here; empty where it is whole.
@@ -36,6 +39,7 @@ class Method(nn.Module):
     taps: tuple[str, ...]
     terms: tuple[str, ...]
     draws: ClassVar[bool] = False
+    across_images: bool = False
     published: ClassVar[Mapping[str, float]] = MappingProxyType({})
     left_out: ClassVar[str] = ""
 
@@ -58,3 +62,13 @@ def counted(
 ) -> Bool[Tensor, "B h w"] | None:
     """The positions of ``logits`` that count; None stands for all."""
     return valid_positions(labels, (logits.shape[-2], logits.shape[-1])) if ignored == "exclude" else None
+
+
+def number_counted(
+    logits: Float[Tensor, "B C h w"], labels: Integer[Tensor, "B H W"], ignored: Ignored
+) -> Tensor | None:
+    """How many positions count, as ``icsd.core.pieces.divisor`` has it; None where all do."""
+    if ignored == "include":
+        return None
+    size = (logits.shape[-2], logits.shape[-1])
+    return divisor(lambda labels: valid_positions(labels, size).sum(), labels)

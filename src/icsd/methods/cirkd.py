@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icsd.core.pieces import common_generator, divisor, gathered
 from icsd.core.similarity import full_precision
 from icsd.methods.base import Method, Taps, Temperature, Terms
 from icsd.methods.ifvd import class_members
@@ -48,8 +49,9 @@ class CIRKD(Method):
       that its first anchors are noise. With no anchor at all, the two terms are 0.
     - The code enqueues, for a class with n pixels, some of the image's first n positions, whatever their
       class; here they are pixels of the class, as the paper says.
-    - The code gathers the features of all processes. Here a process enqueues its own batch; DDP copies the
-      first process's buffers to all before a synchronised forward, and all go on from the same rings.
+    - As in the code, the features of all processes are gathered: for the pairs of images and for the rings,
+      which are the same in every process. Where a batch is split to fit into memory, a part is compared with
+      the images of the same part in all processes.
     - Their tap, "after ASPP", is the input of DeepLabV3's classifier, at stride 8. A DeepLabV3+ has a decoder
       in between, whose map at stride 4 has 16 times as many positions as ``aspp``.
 
@@ -74,6 +76,7 @@ class CIRKD(Method):
     taps: tuple[str, ...] = ("aspp",)
     terms: tuple[str, ...] = ("cirkd_batch", "cirkd_pixel", "cirkd_region")
     draws: ClassVar[bool] = True
+    across_images = True
     published: ClassVar[Mapping[str, float]] = MappingProxyType(
         {"cirkd_batch": 1.0, "cirkd_pixel": 0.1, "cirkd_region": 0.1, "kd": 1.0}
     )
@@ -122,22 +125,28 @@ class CIRKD(Method):
         """``cirkd_batch``, ``cirkd_pixel`` and ``cirkd_region``; see the class."""
         (tap,) = self.taps
         with full_precision(student[tap], teacher[tap].detach()) as (s, t):
-            members = class_members(labels, (s.shape[-2], s.shape[-1]), num_classes=self.num_classes)
+            size = (s.shape[-2], s.shape[-1])
+            members = class_members(labels, size, num_classes=self.num_classes)
+            number = divisor(
+                lambda x: class_members(x, size, num_classes=self.num_classes).any(dim=1).sum(), labels
+            )
             ours, theirs = (F.normalize(x, dim=1).flatten(2) for x in (self.projector(s), t))
             if self.training:
-                self._enqueue(theirs, members)
+                self._enqueue(gathered(theirs), gathered(members))
             pixels, pixels_known = draw(self.pixels, self.pixels_seen, self.pixel_share)
             regions, regions_known = draw(self.regions, self.regions_seen, self.region_share)
             valid, tau = members.any(dim=1), self.temperature
             return {
                 "cirkd_batch": batch_divergence(
-                    F.avg_pool2d(s, self.pool, ceil_mode=True),
-                    F.avg_pool2d(t, self.pool, ceil_mode=True),
+                    gathered(F.avg_pool2d(s, self.pool, ceil_mode=True)),
+                    gathered(F.avg_pool2d(t, self.pool, ceil_mode=True)),
                     temperature=tau,
                 ),
-                "cirkd_pixel": anchor_divergence(ours, theirs, pixels, pixels_known, valid, temperature=tau),
+                "cirkd_pixel": anchor_divergence(
+                    ours, theirs, pixels, pixels_known, valid, number=number, temperature=tau
+                ),
                 "cirkd_region": anchor_divergence(
-                    ours, theirs, regions, regions_known, valid, temperature=tau
+                    ours, theirs, regions, regions_known, valid, number=number, temperature=tau
                 ),
             }
 
@@ -174,9 +183,10 @@ def anchor_divergence(
     known: Bool[Tensor, "A"],
     valid: Bool[Tensor, "B P"],
     *,
+    number: Tensor,
     temperature: float,
 ) -> Float[Tensor, ""]:
-    """Mean over valid positions of KL(teacher || student) of the similarities to the known anchors.
+    """Mean over valid positions, ``number``, of KL(teacher || student) of the similarities to known anchors.
 
     0 where no position is valid, or no anchor known.
     """
@@ -188,7 +198,7 @@ def anchor_divergence(
         for features in (student, teacher)
     )
     divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1)
-    return divergence.masked_fill(~valid.flatten(), 0).sum() / valid.sum().clamp(min=1)
+    return divergence.masked_fill(~valid.flatten(), 0).sum() / number
 
 
 def append(
@@ -229,6 +239,7 @@ def lottery(
 
     The first of the pair says which are candidates: where there are fewer, the rest is filled up with others.
     """
-    lots = torch.rand(candidates.shape, device=candidates.device).masked_fill(~candidates, -1)
+    lots = torch.rand(candidates.shape, device=candidates.device, generator=common_generator())
+    lots = lots.masked_fill(~candidates, -1)
     highest, chosen = lots.topk(min(num, candidates.shape[2]), dim=2)
     return highest >= 0, chosen

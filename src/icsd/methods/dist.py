@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
+from icsd.core.pieces import averaged, processes, summed
 from icsd.core.similarity import full_precision
-from icsd.methods.base import Ignored, Method, Taps, Temperature, Terms, counted
+from icsd.methods.base import Ignored, Method, Taps, Temperature, Terms, counted, number_counted
 
 EPSILON = 1e-8  # the least product of norms that a correlation divides by
 
@@ -25,10 +26,10 @@ class DIST(Method):
     ``dist_intra = τ² · mean over classes of (1 − ρ over the pixels of a class)``. Only the shape of the
     teacher's distribution is asked for, not its scale.
 
-    Reading: as the authors' segmentation code, which takes the pixels of the whole batch (of one device,
-    where several train) as one population for ``dist_intra``, not each image by itself, and has τ = 1; the
-    factor τ² is from their later code with a temperature. There, weights 1 and 1 stand alongside an auxiliary
-    head's at 0.4, which this project does not have, and all pixels count.
+    Reading: as the authors' segmentation code, which takes the pixels of the whole batch (of one part, where
+    a batch is split to fit into memory) as one population for ``dist_intra``, not each image by itself, and
+    has τ = 1; the factor τ² is from their later code with a temperature. There, weights 1 and 1 stand
+    alongside an auxiliary head's at 0.4, which this project does not have, and all pixels count.
 
     Correlation with a constant is undefined: it counts as 0, with a finite gradient. Where student and
     teacher hardly vary (a class that neither sees) it fades to 0 too: the product of their norms divides it
@@ -43,6 +44,7 @@ class DIST(Method):
 
     taps: tuple[str, ...] = ("logits",)
     terms: tuple[str, ...] = ("dist_inter", "dist_intra")
+    across_images = True
     published: ClassVar[Mapping[str, float]] = MappingProxyType({"dist_inter": 1.0, "dist_intra": 1.0})
 
     def __init__(self, *, temperature: Temperature = 1.0, ignored: Ignored = "exclude") -> None:
@@ -58,20 +60,25 @@ class DIST(Method):
                 both = tuple(logits.masked_fill(~valid[:, None], 0) for logits in both)
             s, t = (F.softmax(logits / self.temperature, dim=1) for logits in both)
             return {
-                "dist_inter": self.temperature**2 * inter_class(s, t, valid),
+                "dist_inter": self.temperature**2
+                * inter_class(s, t, valid, number=number_counted(s, labels, self.ignored)),
                 "dist_intra": self.temperature**2 * intra_class(s, t, valid),
             }
 
 
 def inter_class(
-    student: Float[Tensor, "B C h w"], teacher: Float[Tensor, "B C h w"], valid: Bool[Tensor, "B h w"] | None
+    student: Float[Tensor, "B C h w"],
+    teacher: Float[Tensor, "B C h w"],
+    valid: Bool[Tensor, "B h w"] | None,
+    *,
+    number: Tensor | None,
 ) -> Float[Tensor, ""]:
-    """The mean over valid pixels of 1 − correlation over classes; 0 where no pixel is valid."""
+    """The mean over valid pixels, ``number``, of 1 − correlation over classes; 0 where none is valid."""
     s, t = (p - p.mean(dim=1, keepdim=True) for p in (student, teacher))
     distance = 1 - _cosine(s, t, dims=(1,))
-    if valid is None:
+    if valid is None or number is None:
         return distance.mean()
-    return distance.masked_fill(~valid, 0).sum() / valid.sum().clamp(min=1)
+    return distance.masked_fill(~valid, 0).sum() / number
 
 
 def intra_class(
@@ -80,15 +87,28 @@ def intra_class(
     """The mean over classes of 1 − correlation over the batch's valid pixels; 0 where no pixel is valid."""
     pixels = (0, 2, 3)
     if valid is None:
-        s, t = (p - p.mean(dim=pixels, keepdim=True) for p in (student, teacher))
-        return (1 - _cosine(s, t, dims=pixels)).mean()
-    inside, number = valid[:, None], valid.sum().clamp(min=1)
-    means = ((p * inside).sum(dim=pixels, keepdim=True) / number for p in (student, teacher))
+        s, t = (p - _settled(averaged(p.mean(dim=pixels, keepdim=True))) for p in (student, teacher))
+        return (1 - _cosine(s, t, dims=pixels, of_all=True)).mean()
+    inside, number = valid[:, None], summed(valid.sum()).clamp(min=1)
+    sums = (summed((p * inside).sum(dim=pixels, keepdim=True)) for p in (student, teacher))
+    means = (_settled(total / number) for total in sums)
     s, t = ((p - mean) * inside for p, mean in zip((student, teacher), means, strict=True))
-    return (1 - _cosine(s, t, dims=pixels)).mean() * valid.any()
+    return (1 - _cosine(s, t, dims=pixels, of_all=True)).mean() * (summed(valid.sum()) > 0)
 
 
-def _cosine(a: Tensor, b: Tensor, *, dims: tuple[int, ...]) -> Tensor:
-    """Cosine over ``dims``; the root is taken of what is bounded from below, so that its slope is finite."""
-    norms = a.square().sum(dim=dims) * b.square().sum(dim=dims)
-    return (a * b).sum(dim=dims) / norms.clamp(min=EPSILON**2).sqrt()
+def _settled(mean: Tensor) -> Tensor:
+    """A mean as a constant where it is that of several processes: no gradient passes through it.
+
+    The slopes of all pixels towards their mean add up to 0, but those of one process's pixels do not.
+    """
+    return mean.detach() if processes() > 1 else mean
+
+
+def _cosine(a: Tensor, b: Tensor, *, dims: tuple[int, ...], of_all: bool = False) -> Tensor:
+    """Cosine over ``dims``; the root is taken of what is bounded from below, so that its slope is finite.
+
+    With ``of_all`` the vectors go on in the pieces of the other processes.
+    """
+    sums = [x.sum(dim=dims) for x in (a * b, a.square(), b.square())]
+    product, ours, theirs = [summed(x) for x in sums] if of_all else sums
+    return product / (ours * theirs).clamp(min=EPSILON**2).sqrt()

@@ -14,6 +14,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
+from icsd.core.pieces import averaged, processes
 from icsd.core.similarity import full_precision, ics_matrix
 from icsd.methods.base import (
     Ignored,
@@ -64,6 +65,7 @@ class ICSD(Method):
     ) -> None:
         super().__init__()
         self.variant: Variant = variant
+        self.across_images = variant == "released"
         self.temperature = temperature
         self.ignored: Ignored = ignored
         self.resolution: Resolution = resolution
@@ -102,5 +104,8 @@ def released_loss(
     student: Float[Tensor, "B C H W"], teacher: Float[Tensor, "B C H W"], *, temperature: float = 1.0
 ) -> Float[Tensor, ""]:
     """The loss of the authors' code: mean squared difference of row-normalised matrices, divided by B."""
-    ours, theirs = (released_matrix(logits, temperature=temperature) for logits in (student, teacher))
-    return F.mse_loss(F.normalize(ours, dim=1), F.normalize(theirs, dim=1)) / student.shape[0]
+    ours, theirs = (
+        averaged(released_matrix(logits, temperature=temperature)) for logits in (student, teacher)
+    )
+    images = student.shape[0] * processes()
+    return F.mse_loss(F.normalize(ours, dim=1), F.normalize(theirs, dim=1)) / images

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
+from icsd.core.pieces import divisor
 from icsd.core.similarity import full_precision
 from icsd.methods.base import Method, Taps, Terms
 
@@ -60,10 +61,12 @@ class IFVD(Method):
         """``ifvd``: the mean squared difference of the similarities; 0 where no pixel has a class."""
         (tap,) = self.taps
         with full_precision(student[tap], teacher[tap].detach()) as (s, t):
-            members = class_members(labels, (s.shape[-2], s.shape[-1]), num_classes=self.num_classes)
+            size = (s.shape[-2], s.shape[-1])
+            members = class_members(labels, size, num_classes=self.num_classes)
+            number = divisor(lambda x: class_members(x, size, num_classes=self.num_classes).sum(), labels)
             # Positions without a class add 0, and are not counted.
             difference = centre_similarities(s, members) - centre_similarities(t, members)
-            return {"ifvd": difference.square().sum() / members.sum().clamp(min=1)}
+            return {"ifvd": difference.square().sum() / number}
 
 
 def centre_similarities(

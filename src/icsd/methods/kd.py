@@ -21,6 +21,7 @@ from icsd.methods.base import (
     Terms,
     at_resolution,
     counted,
+    number_counted,
 )
 
 
@@ -58,7 +59,8 @@ class KD(Method):
         with full_precision(student["logits"], teacher["logits"].detach()) as both:
             s, t = (at_resolution(logits, labels, self.resolution) for logits in both)
             valid = counted(s, labels, self.ignored)
-            return {"kd": pixel_kl(s, t, temperature=self.temperature, valid=valid)}
+            number = number_counted(s, labels, self.ignored)
+            return {"kd": pixel_kl(s, t, temperature=self.temperature, valid=valid, number=number)}
 
 
 class WithKD(Method):
@@ -85,13 +87,15 @@ def pixel_kl(
     *,
     temperature: float = 1.0,
     valid: Bool[Tensor, "B h w"] | None = None,
+    number: Tensor | None = None,
 ) -> Float[Tensor, ""]:
     """τ² times the mean over valid pixels of KL(softmax(teacher/τ) || softmax(student/τ)), in nats.
 
-    0 where no pixel is valid.
+    0 where no pixel is valid. ``number`` is what the sum is divided by, instead of the valid pixels.
     """
     log_student, log_teacher = (F.log_softmax(logits / temperature, dim=1) for logits in (student, teacher))
     divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1)
     if valid is None:
         return temperature**2 * divergence.mean()
-    return temperature**2 * divergence.masked_fill(~valid, 0).sum() / valid.sum().clamp(min=1)
+    total = divergence.masked_fill(~valid, 0).sum()
+    return temperature**2 * total / (valid.sum().clamp(min=1) if number is None else number)

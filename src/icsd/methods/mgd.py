@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icsd.core.pieces import common_generator, own_part
 from icsd.core.similarity import full_precision
 from icsd.methods.base import Method, Taps, Terms
 
@@ -74,4 +75,7 @@ class MGD(Method):
 def random_mask(features: Float[Tensor, "B C h w"], *, ratio: float) -> Bool[Tensor, "B 1 h w"]:
     """False with probability ``ratio``, for every position of every image."""
     batch, _, height, width = features.shape
-    return torch.rand(batch, 1, height, width, device=features.device) >= ratio
+    size, device = (1, height, width), features.device
+    return own_part(
+        lambda images: torch.rand(images, *size, device=device, generator=common_generator()) >= ratio, batch
+    )

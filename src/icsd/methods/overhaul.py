@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
+from icsd.core.pieces import summed
 from icsd.core.similarity import full_precision
 from icsd.methods.base import Method, Taps, Terms
 
@@ -27,9 +28,10 @@ class Overhaul(Method):
     (``decoder``).
 
     m_c, the margin of a channel, is the expected value of the teacher's negative responses in it. It is
-    measured here on the batch (0 where there are none). The released code derives it from the last batch
-    normalisation's scale and shift, as of a Gaussian; but a residual stage ends in the sum of that
-    normalisation and its shortcut, whose distribution those two numbers do not give.
+    measured here on the batch, or on one part of it where it is split to fit into memory (0 where there are
+    none). The released code derives it from the last batch normalisation's scale and shift, as of a Gaussian;
+    but a residual stage ends in the sum of that normalisation and its shortcut, whose distribution those two
+    numbers do not give.
 
     As tapped, ``aspp`` stands after its ReLU: its margin is 0, and p is 0 where the teacher is silent and
     S <= 0. The released code takes it before the ReLU. Of a MobileNetV2 it takes inner maps of three blocks;
@@ -49,6 +51,7 @@ class Overhaul(Method):
 
     taps: tuple[str, ...] = tuple(DIVISORS)
     terms: tuple[str, ...] = ("overhaul",)
+    across_images = True
     published: ClassVar[Mapping[str, float]] = MappingProxyType({"overhaul": 1.2e-4})
 
     def __init__(self, *, student_channels: dict[str, int], teacher_channels: dict[str, int]) -> None:
@@ -76,8 +79,8 @@ def connector(inputs: int, outputs: int) -> nn.Sequential:
 
 def negative_mean(features: Float[Tensor, "B C h w"]) -> Float[Tensor, "1 C 1 1"]:
     """The mean of each channel's negative values over images and positions; 0 where there are none."""
-    count = (features < 0).sum(dim=(0, 2, 3), keepdim=True)
-    return features.clamp(max=0).sum(dim=(0, 2, 3), keepdim=True) / count.clamp(min=1)
+    count = summed((features < 0).sum(dim=(0, 2, 3), keepdim=True))
+    return summed(features.clamp(max=0).sum(dim=(0, 2, 3), keepdim=True)) / count.clamp(min=1)
 
 
 def partial_l2(student: Float[Tensor, "B C h w"], target: Float[Tensor, "B C h w"]) -> Float[Tensor, ""]:

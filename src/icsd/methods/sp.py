@@ -11,6 +11,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
+from icsd.core.pieces import gathered
 from icsd.core.similarity import full_precision
 from icsd.methods.base import Method, Taps, Terms
 
@@ -24,7 +25,7 @@ class SimilarityPreserving(Method):
     L2 norm (Q'): ``sp = (1/B²) Σ (Q'_teacher − Q'_student)²``, the mean over pairs of images. Widths need
     not agree, so there is no adapter; no labels.
 
-    The images are those of one forward pass: of one device, where several train, and of one part, where a
+    The images are those of one forward pass, of all devices where several train, and of one part where a
     batch is split to fit into memory. A batch of one has nothing to compare and gives 0. Rows have length
     1 however long they are, so the loss falls roughly with 1/B: the published 3000 (RepDistiller,
     CIFAR-100, no KD alongside it) belongs to B = 64, and 3000 · B / 64 is as strong here.
@@ -38,6 +39,7 @@ class SimilarityPreserving(Method):
 
     taps: tuple[str, ...] = ("aspp",)
     terms: tuple[str, ...] = ("sp",)
+    across_images = True
     published: ClassVar[Mapping[str, float]] = MappingProxyType({"sp": 3000.0})
 
     def __init__(self, *, tap: Tap = "aspp") -> None:
@@ -48,7 +50,7 @@ class SimilarityPreserving(Method):
         """``sp``: the mean squared difference of the similarities between images."""
         (tap,) = self.taps
         with full_precision(student[tap], teacher[tap].detach()) as (s, t):
-            return {"sp": F.mse_loss(image_similarity(s), image_similarity(t))}
+            return {"sp": F.mse_loss(image_similarity(gathered(s)), image_similarity(gathered(t)))}
 
 
 def image_similarity(feature: Float[Tensor, "B C h w"]) -> Float[Tensor, "B B"]:

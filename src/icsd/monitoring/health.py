@@ -23,11 +23,11 @@ Gradient = Sequence[Tensor | None]
 
 
 class HealthMeter:
-    """Loss health of one epoch: means over its measured steps and over all ranks.
+    """Loss health of one epoch: means over its measured steps.
 
-    Each rank measures the gradients of its own first micro-batch of a step, before they are accumulated or
-    reduced. A micro-batch is smaller than the step's batch, so its gradients are noisier and the cosines
-    nearer to 0.
+    The gradients are those of a step's batch, averaged over the ranks. Where they are accumulated, only the
+    first parts are measured: these have fewer images than the batch, so their gradients are noisier and the
+    cosines nearer to 0.
 
     Args:
         student: The network whose gradients are compared; adapters of the method do not count.
@@ -47,18 +47,17 @@ class HealthMeter:
             return
 
         def compare() -> None:
-            self._measured.append(compare_terms(terms, weights, self._parameters))
+            self._measured.append(compare_terms(terms, weights, self._parameters, average=_average(fabric)))
 
         fabric.backward(cast(Tensor, _InsteadOfLoss(compare)))
 
-    def row(self, fabric: Fabric) -> dict[str, float]:
+    def row(self) -> dict[str, float]:
         """Columns ``health/share/<term>`` and ``health/cosine/<term>``, of those that were ever defined."""
         if not self._measured:
             return {}
         values = torch.stack([torch.stack(list(step.values())) for step in self._measured])
         defined = values.isfinite()
-        sums = torch.stack([values.where(defined, 0.0).sum(0), defined.sum(0).double()])
-        total, count = cast(Tensor, fabric.all_reduce(sums, reduce_op="sum")).tolist()
+        total, count = torch.stack([values.where(defined, 0.0).sum(0), defined.sum(0).double()]).tolist()
         names = self._measured[0]
         return {f"health/{name}": a / b for name, a, b in zip(names, total, count, strict=True) if b}
 
@@ -78,7 +77,11 @@ def keep_compiled_graphs() -> None:
 
 
 def compare_terms(
-    terms: Mapping[str, Tensor], weights: Mapping[str, float], parameters: Sequence[Tensor]
+    terms: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    parameters: Sequence[Tensor],
+    *,
+    average: Callable[[Gradient], Gradient] = lambda gradient: gradient,
 ) -> dict[str, Tensor]:
     """Compare the gradients of the terms.
 
@@ -86,16 +89,17 @@ def compare_terms(
         terms: Unweighted scalars of one forward pass, ``ce`` among them; their graph is kept.
         weights: Of each term.
         parameters: Whose gradients.
+        average: Gives the mean over the ranks.
 
     Returns:
         Float64 scalars on the parameters' device, NaN where not defined: ``share/<term>``, the norm of the
         term's weighted gradient divided by the sum of these norms; and for all terms but ``ce``
         ``cosine/<term>``, between the term's gradient and that of cross-entropy, whatever their weights.
     """
-    reference = _gradient(terms["ce"], parameters)
+    reference = average(_gradient(terms["ce"], parameters))
     norms, products = {}, {}
     for name, value in terms.items():
-        gradient = reference if name == "ce" else _gradient(value, parameters)
+        gradient = reference if name == "ce" else average(_gradient(value, parameters))
         norms[name] = _dot(gradient, gradient, like=value).sqrt()
         products[name] = _dot(gradient, reference, like=value)
     total = torch.stack([weights[name] * norm for name, norm in norms.items()]).sum()
@@ -143,6 +147,18 @@ def _gradient(value: Tensor, parameters: Sequence[Tensor]) -> Gradient:
     if not value.requires_grad:
         return [None] * len(parameters)
     return torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+
+
+def _average(fabric: Fabric) -> Callable[[Gradient], Gradient]:
+    def average(gradient: Gradient) -> Gradient:
+        present = [part for part in gradient if part is not None]
+        if fabric.world_size == 1 or not present:
+            return gradient
+        flat = cast(Tensor, fabric.all_reduce(torch.cat([part.flatten() for part in present])))
+        parts = iter(torch.split(flat, [part.numel() for part in present]))
+        return [None if part is None else next(parts).view(part.shape) for part in gradient]
+
+    return average
 
 
 def _dot(first: Gradient, second: Gradient, *, like: Tensor) -> Tensor:

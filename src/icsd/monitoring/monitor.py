@@ -62,7 +62,7 @@ class StudentMonitor:
 
     def after_steps(self, fabric: Fabric) -> dict[str, float]:
         """Columns ``health/…``: means over the epoch's measured steps."""
-        row = self._health.row(fabric)
+        row = self._health.row()
         self._health = HealthMeter(self._student, self._health_steps)
         return row
 

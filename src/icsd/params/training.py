@@ -13,6 +13,7 @@ class Training(Block):
     subset: Count | Literal["all"]
     epochs: Count
     batch: Annotated[int, Field(ge=1, le=65_536)]
+    sync_batchnorm: bool
     class_weights: Literal["none", "median", "inverse_log"]
     auxiliary_loss: Literal["none", "dice", "lovasz"]
     auxiliary_weight: Weight

@@ -1,16 +1,19 @@
 """The training loop. The epoch is the one unit of time: weighting, validation, logging, checkpoints."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
+from icsd.core.pieces import Piece, forward_of
 from icsd.core.seeds import seed_at
 from icsd.training.monitor import Monitor
 from icsd.training.optim import lr_at, set_lr
@@ -36,7 +39,8 @@ class Schedule:
         clip_norm: Largest norm of a step's gradient; 0 for no clipping.
         validate_every: Epochs between validations; the last epoch is always validated.
         select: ``last`` epoch's weights, or those of the ``best_val`` validation mIoU.
-        seed: Of the run: dropout of epoch e is seeded by (seed, e, rank).
+        seed: Of the run: dropout of epoch e is seeded by (seed, e, 0), and by (seed, e, rank) where a network
+            draws it in a way of its own.
     """
 
     epochs: int
@@ -125,6 +129,7 @@ def fit(
         row |= {f"loss/{name}": value for name, value in losses.items()}
         row |= {f"weight/{name}": value for name, value in term_weights.items()}
         row |= monitor.after_steps(fabric)
+        _share_buffers(fabric, module)
         if validate is not None and is_validated(epoch + 1, schedule):
             row |= {f"val/{name}": value for name, value in validate().items()}
             _keep_best(progress, row, student, schedule)
@@ -159,7 +164,8 @@ def train_epoch(
     """
     module.train()
     sums: dict[str, Tensor] = {}
-    micro_batches = schedule.micro_batches
+    parts = schedule.micro_batches
+    generator = _common_generator(fabric, epoch, schedule)
     bar = tqdm(
         total=schedule.steps,
         desc=f"epoch {epoch + 1}/{schedule.epochs}",
@@ -167,27 +173,54 @@ def train_epoch(
         leave=False,
         disable=None if fabric.is_global_zero else True,  # None: silent where there is no terminal
     )
-    for index, batch in enumerate(batches):
-        last = (index + 1) % micro_batches == 0
-        with fabric.no_backward_sync(module, enabled=not last):
-            terms = module(*fabric.to_device(batch))
-            if index % micro_batches == 0:
-                monitor.before_backward(fabric, index // micro_batches, terms, weights)
-            total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-            fabric.backward(total / micro_batches)
-        for name, value in {"total": total, **terms}.items():
-            sums[name] = sums.get(name, torch.zeros_like(value, dtype=torch.float64)) + value.detach()
-        if last:
-            _step(fabric, module, optimizer, epoch * schedule.steps + index // micro_batches, schedule)
-            bar.update()
-            if not bar.disable and bar.n % 10 == 0:  # reading a loss waits for the device
-                bar.set_postfix({name: f"{value.item() / (index + 1):.3f}" for name, value in sums.items()})
+    for step, share in enumerate(_shares(batches, parts)):
+        labels = tuple(fabric.to_device(batch[1]) for batch in share)
+        drawn = generator.get_state() if generator is not None else None
+        for part, (images, _, *others) in enumerate(share):
+            if generator is not None and drawn is not None:
+                generator.set_state(drawn)
+            piece = Piece(fabric.global_rank, fabric.world_size, part, labels, generator)
+            with fabric.no_backward_sync(module, enabled=part + 1 < parts):
+                with forward_of(piece):
+                    terms = module(fabric.to_device(images), labels[part], *fabric.to_device(others))
+                if part == 0:
+                    monitor.before_backward(fabric, step, terms, weights)
+                total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+                fabric.backward(total / parts)
+            for name, value in {"total": total, **terms}.items():
+                sums[name] = sums.get(name, torch.zeros_like(value, dtype=torch.float64)) + value.detach()
+        _step(fabric, module, optimizer, epoch * schedule.steps + step, schedule)
+        bar.update()
+        if not bar.disable and bar.n % 10 == 0:  # reading a loss waits for the device
+            done = (step + 1) * parts
+            bar.set_postfix({name: f"{value.item() / done:.3f}" for name, value in sums.items()})
     bar.close()
-    stacked = torch.stack(list(sums.values())) / (schedule.steps * micro_batches)
+    stacked = torch.stack(list(sums.values())) / (schedule.steps * parts)
     means: Tensor = fabric.all_reduce(stacked, reduce_op="mean")  # type: ignore[assignment]
     losses = dict(zip(sums, means.tolist(), strict=True))
     _check_finite(losses, epoch)
     return losses
+
+
+def _shares(batches: Batches, parts: int) -> Iterator[list[tuple[Tensor, ...]]]:
+    """What this process has of every step's batch, in parts: what counts in all is known before the first."""
+    waiting = iter(batches)
+    while share := list(islice(waiting, parts)):
+        yield share
+
+
+def _common_generator(fabric: Fabric, epoch: int, schedule: Schedule) -> torch.Generator | None:
+    """Draws what one forward pass over the whole batch would; None where there is only one."""
+    if fabric.world_size * schedule.micro_batches == 1:
+        return None
+    return torch.Generator(fabric.device).manual_seed(seed_at(schedule.seed, "dropout", epoch, 0))
+
+
+def _share_buffers(fabric: Fabric, module: nn.Module) -> None:
+    """Give the first process's buffers to all: what BatchNorm has followed differs, if not synchronised."""
+    if fabric.world_size > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def _step(fabric: Fabric, module: Any, optimizer: Optimizer, step: int, schedule: Schedule) -> None:  # noqa: ANN401

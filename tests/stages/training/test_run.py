@@ -151,15 +151,26 @@ def test_the_best_validated_weights_are_kept_where_that_is_asked_for(taught):
     assert described["selected_epoch"] == scores.index(max(scores)) + 1
 
 
-def test_gradients_can_be_accumulated(taught):
+def test_gradients_can_be_accumulated(taught, capsys):
     change(taught, runtime={"max_batch_per_device": 2})
     rows = student(taught, "kd")["history.csv"].decode().splitlines()
     assert len(rows) == 4
+    assert "note:" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("method", "loss"), [("sp", "none"), ("none", "dice")])
+def test_a_loss_that_parts_of_a_batch_change_is_named_before_training(taught, capsys, method, loss):
+    change(taught, runtime={"max_batch_per_device": 2}, train={"auxiliary_loss": loss, "epochs": 1})
+    student(taught, method)
+    line = (
+        f"note: {method} · resnet18 · seed 0: its loss depends on which images are in a forward pass together"
+    )
+    assert capsys.readouterr().out.startswith(line)
 
 
 def test_a_batch_that_cannot_be_divided_is_named(taught):
-    change(taught, runtime={"max_batch_per_device": 3}, train={"batch": 5})
-    with pytest.raises(UserError, match=r"train\.batch is 5"):
+    change(taught, train={"batch": 50})
+    with pytest.raises(UserError, match=r"train\.batch is 50, but there are only 12 training images"):
         student(taught)
 
 

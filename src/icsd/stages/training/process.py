@@ -1,11 +1,16 @@
 """A job in this process: its devices, its data, and where its files are."""
 
+import inspect
+import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 
 from icsd.data.prepared import PreparedData
 from icsd.params import Runtime
@@ -81,8 +86,22 @@ def start_run(root: Path, job: Job) -> Run:
     return Run(root=root, job=job, fabric=fabric, data=data, provenance=provenance, state=state)
 
 
+def strategy_for(processes: int) -> DDPStrategy | str:
+    """How so many processes train one network.
+
+    The loop shares the buffers after every epoch: nothing reads them before, and queues in them are large.
+    """
+    if processes == 1:
+        return "auto"
+    known = inspect.signature(DistributedDataParallel).parameters
+    option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # before 2.15
+    options: dict[str, Any] = {option: False}
+    return DDPStrategy(**options)
+
+
 def _start_fabric(runtime: Runtime) -> Fabric:
-    strategy = "ddp" if runtime.devices not in (1, "auto") or runtime.num_nodes > 1 else "auto"
+    several = runtime.devices not in (1, "auto") or runtime.num_nodes > 1
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # or every process announces itself
     with warnings.catch_warnings():
         # It warns wherever SLURM is installed, and one process on one device needs no `srun`.
         warnings.filterwarnings("ignore", message="The `srun` command")
@@ -91,7 +110,7 @@ def _start_fabric(runtime: Runtime) -> Fabric:
             devices=runtime.devices,
             num_nodes=runtime.num_nodes,
             precision=runtime.precision,
-            strategy=strategy,
+            strategy=strategy_for(2 if several else 1),
         )
     fabric.launch()
     on_cpu = fabric.device.type == "cpu"

@@ -1,6 +1,5 @@
 """What a run trains, and with what: networks and method, optimiser, batches, schedule, validation."""
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -21,6 +20,7 @@ from icsd.data.transforms import augment, prepare
 from icsd.errors import UserError
 from icsd.methods import build_method
 from icsd.models.contract import Network
+from icsd.models.divided import share_dropout, synchronise_batchnorm
 from icsd.models.weights import load_network
 from icsd.stages.own_weights import initial_network
 from icsd.stages.training.job import Job
@@ -75,6 +75,7 @@ def set_up(run: Run) -> Setup:
         nesterov=job.training.nesterov,
         weight_decay=job.training.weight_decay,
     )
+    _make_ready_for_pieces(distiller, job, fabric)
     _to_device(distiller, fabric, channels_last=job.params.runtime.channels_last)
     compiled = torch.compile(distiller) if job.params.runtime.compile else distiller
     module, wrapped_optimizer = fabric.setup(cast(nn.Module, compiled), optimizer)
@@ -120,6 +121,26 @@ def _class_weights(run: Run) -> torch.Tensor | None:
     return class_weights(kind, *class_pixels(labels, num_classes=num_classes))
 
 
+def _make_ready_for_pieces(distiller: Distiller, job: Job, fabric: Fabric) -> None:
+    """Let modules that depend on the whole batch know that a forward pass sees a piece of it."""
+    if fabric.world_size > 1 and job.training.sync_batchnorm:
+        try:
+            synchronise_batchnorm(distiller, fabric.device)
+        except UserError as error:
+            raise UserError(f"{job.training_block}.{error}") from error
+    if fabric.world_size * _micro_batches(job, fabric) > 1:
+        share_dropout(distiller)
+    parts = _micro_batches(job, fabric)
+    across = any(getattr(module, "across_images", False) for module in distiller.modules())
+    if parts > 1 and (across or job.training.label_terms):
+        fabric.print(
+            f"note: {job.key.title}: its loss depends on which images are in a forward pass together; "
+            f"runtime.max_batch_per_device makes {parts} passes of a batch of {job.training.batch}, and that "
+            "is another loss",
+            flush=True,
+        )
+
+
 def _to_device(distiller: Distiller, fabric: Fabric, *, channels_last: bool) -> None:
     """Move the teacher, which is not in the module tree; Fabric moves the rest."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -162,9 +183,15 @@ def train_images(data: PreparedData, job: Job) -> Subset[Any]:
 
 
 def _micro_batches(job: Job, fabric: Fabric) -> int:
-    """Forward passes of a process per step, so that none is larger than ``runtime.max_batch_per_device``."""
+    """Forward passes of a process per step, so that none is larger than ``runtime.max_batch_per_device``.
+
+    All are of one size: the fewest that divide the process's share of the batch.
+    """
+    share, rest = divmod(job.training.batch, fabric.world_size)
     largest = job.params.runtime.max_batch_per_device
-    return math.ceil(job.training.batch / fabric.world_size / largest) if largest else 1
+    if not largest or rest:  # which TrainBatches refuses
+        return 1
+    return next(parts for parts in range(1, share + 1) if share % parts == 0 and share // parts <= largest)
 
 
 def _schedule(job: Job, *, steps: int, fabric: Fabric) -> Schedule:
