@@ -8,6 +8,7 @@ into the inputs of their networks, decide which of these are trained again.
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import shorten
 
 from icsd.errors import UserError, refuse
 from icsd.files import sha256_of
@@ -123,7 +124,7 @@ def _problems(root: Path, params: Params) -> Iterator[str]:
         except UserError as error:
             yield str(error)
         except (OSError, ValueError) as error:  # a path that no system can have
-            yield f"{setting}: {error}"
+            yield f"{setting}: {shorten(str(error), 300)}"
 
 
 def link_files(root: Path, params: Params) -> None:
