@@ -362,6 +362,11 @@ def completion(shell: str) -> None:
 
 def main() -> None:
     """Run the command that the arguments name; every failure ends as a message."""
+    if sys.argv[1:2] == ["--forks"]:  # of `run`: goes on from here in every process that is forked from this
+        from icsd.commands.run.template import serve
+
+        with uncollected():
+            serve(int(sys.argv[2]), sys.argv[3:])
     with failures_as_messages():
         if _COMPLETE in os.environ:
             cli.main(prog_name=_ALIAS, complete_var=_COMPLETE)

@@ -1,5 +1,6 @@
 """The command itself: options in, a place and a display chosen, an execution, and an exit code out."""
 
+import logging
 import os
 import signal
 import sys
@@ -9,16 +10,21 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from icsd.commands.run.execution import LOGS, Execution, Outcome, Stop
+from icsd.commands.run.durations import Durations
+from icsd.commands.run.execution import LOGS, Execution, Outcome, Stop, Watcher
+from icsd.commands.run.forks import Forks
 from icsd.commands.run.graph import Busy, Graph
 from icsd.commands.run.lines import Lines
-from icsd.commands.run.local import Local, start_in_shell
+from icsd.commands.run.local import Local
+from icsd.commands.run.outlook import Outlook, urgency
 from icsd.commands.run.place import Place
+from icsd.commands.run.schedule import Schedule
 from icsd.commands.run.summary import summary
 from icsd.errors import UserError
 from icsd.params import load_params
 
 _LOCK = Path(".state") / "locks" / "run.lock"
+_SECONDS = Path(".state") / "run" / "seconds.json"
 _INTERRUPTED, _TERMINATED, _FAILED = 130, 143, 1
 
 
@@ -63,15 +69,26 @@ def run(
                 graph.pull_run_cache()
         except Busy as busy:
             raise UserError(f"{busy}; wait for it, and run this again") from None
-        place: Place = Local(_slots(root, jobs, gpus, per_gpu), start_in_shell)
-        lines = Lines(len(graph.order), lambda line: print(line, flush=True))
-        with closing(place), _heard_signals() as stop:
+        logs = root / LOGS
+        logs.mkdir(parents=True, exist_ok=True)
+        forks = Forks(root, _imports(root), logs / "forks.txt")
+        slots = _slots(root, jobs, gpus, per_gpu)
+        place: Place = Local(slots, forks.start)
+        durations = Durations(root / _SECONDS, graph.costs())
+        schedule = Schedule(
+            graph.order,
+            graph.needs,
+            urgency(graph.order, graph.needs, lambda stage: durations.expected(stage.addressing) or 0.0),
+        )
+        outlook = Outlook(schedule, graph.needs, durations, len(slots))
+        with closing(forks), closing(place), _shown(outlook) as watcher, _heard_signals() as stop:
             outcome = Execution(
                 graph,
+                schedule,
                 place,
-                lines,
+                watcher,
                 stop,
-                logs=root / LOGS,
+                logs=logs,
                 keep_going=keep_going,
                 force=force,
                 pull=pull,
@@ -111,6 +128,48 @@ def _threads(root: Path) -> int:
         return load_params(root).runtime.threads
     except UserError:
         return 1
+
+
+@contextmanager
+def _shown(outlook: Outlook) -> Iterator[Watcher]:
+    """A display that suits where it goes to; what DVC has to warn of is a part of it."""
+    if sys.stdout.isatty():
+        from icsd.commands.run.screen import Screen
+
+        with Screen(outlook) as screen, _heard_dvc(screen):
+            yield screen
+    else:
+        lines = Lines(outlook, lambda line: print(line, flush=True))
+        with _heard_dvc(lines):
+            yield lines
+
+
+@contextmanager
+def _heard_dvc(watcher: Watcher) -> Iterator[None]:
+    """Warnings of DVC go through the display, which they would tear, and its news are left out."""
+
+    class Passing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            watcher.said(record.getMessage())
+
+    logger = logging.getLogger("dvc")
+    former = logger.handlers[:], logger.level
+    logger.handlers[:] = [Passing()]
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.handlers[:], level = former
+        logger.setLevel(level)
+
+
+def _imports(root: Path) -> list[str]:
+    """What stages import for tracking."""
+    try:
+        tracking = load_params(root).tracking
+    except UserError:
+        return []
+    return ["tracking", *(["models"] if tracking.models else [])] if tracking.enabled else []
 
 
 @contextmanager

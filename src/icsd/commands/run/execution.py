@@ -1,7 +1,6 @@
 """The loop: what may start is begun, what has ended is finished, and dvc.lock is written in between."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -75,11 +74,11 @@ class Execution:
 
     Args:
         graph: The stages, and DVC's part of them.
+        schedule: Of the stages of the graph.
         place: Where commands are executed.
         watcher: Who is told.
         stop: Whether to go on.
         logs: Folder for what the stages print.
-        urgency: Stage -> how early it is started among those that may start.
         keep_going: After a failure, whether what does not depend on it is still started.
         force: Whether everything runs, stale or not.
         pull: Whether what is missing is fetched from DVC's remote.
@@ -88,24 +87,25 @@ class Execution:
     def __init__(
         self,
         graph: Graph,
+        schedule: Schedule[Stage],
         place: Place,
         watcher: Watcher,
         stop: Stop,
         *,
         logs: Path,
-        urgency: Callable[[Stage], float] = lambda stage: 0.0,
         keep_going: bool = False,
         force: bool = False,
         pull: bool = False,
     ) -> None:
-        self._graph, self._place, self._watcher, self._stop = graph, place, watcher, stop
+        self._graph, self._schedule, self._place = graph, schedule, place
+        self._watcher, self._stop = watcher, stop
         self._logs, self._keep_going, self._force, self._pull = logs, keep_going, force, pull
-        self._schedule = Schedule(graph.order, graph.needs, {stage: urgency(stage) for stage in graph.order})
         self._lock_file = LockFile(graph)
         self._running: dict[str, Begun] = {}
         self._outcome = Outcome()
         self._lock, self._is_locked = ExitStack(), False
         self._blocked = False
+        self._looked_at: set[Stage] = set()
         self._last_said = ""
 
     def run(self) -> Outcome:
@@ -138,6 +138,8 @@ class Execution:
         if not self._running and not self._blocked:
             return False
         ended = self._place.wait(0.0)
+        if not ended and self._look_at_one():
+            return True
         if not ended or self._lock_file.is_due():
             self._write()
         if not ended:
@@ -158,6 +160,20 @@ class Execution:
             self._begin(self._schedule.ready()[0])
             if self._lock_file.is_due():
                 self._write()
+
+    def _look_at_one(self) -> bool:
+        """While all slots are taken, find a stage in which nothing has changed; whether one was looked at."""
+        if self._blocked or self._force or not self._can_begin():
+            return False
+        for stage in self._schedule.ready():
+            if stage not in self._looked_at:
+                self._looked_at.add(stage)
+                with suppress(Busy, UserError):  # it is looked at again when it is begun
+                    self._locked()
+                    if not self._graph.is_stale(stage):
+                        self._settle(stage, "unchanged")
+                return True
+        return False
 
     def _begin(self, stage: Stage) -> None:
         try:
@@ -217,12 +233,11 @@ class Execution:
 
     def _fail(self, stage: Stage, code: int, reason: str, log: Path | None) -> None:
         self._outcome.failures.append(Failure(stage.addressing, code, reason, log))
-        self._watcher.settled(stage.addressing, "failed")
-        self._lock_file.settle(stage, changed=False)
-        for other in self._schedule.fail(stage):
-            self._outcome.skipped.append(other.addressing)
-            self._lock_file.settle(other, changed=False)
-            self._watcher.settled(other.addressing, "skipped")
+        skipped = self._schedule.fail(stage)
+        self._outcome.skipped += [other.addressing for other in skipped]
+        for each, how in ((stage, "failed"), *((other, "skipped") for other in skipped)):
+            self._lock_file.settle(each, changed=False)
+            self._watcher.settled(each.addressing, how)
 
     def _end_all(self) -> None:
         """A person asked for the end: jobs keep what they have, and those that do not end are killed."""

@@ -146,6 +146,15 @@ class Graph:
 
         return bool(_can_hash(stage)) and all(out.use_cache or out.is_metric for out in stage.outs)
 
+    def costs(self) -> dict[str, Path]:
+        """Stage -> the file in which it writes what it cost."""
+        return {
+            stage.addressing: Path(out.fs_path)
+            for stage in self.order
+            for out in stage.outs
+            if out.def_path.startswith("costs/")
+        }
+
     def noted(self) -> set[Stage]:
         """The stages that dvc.lock knows; a file of its own, as of an import, counts as well."""
         from dvc.stage import PipelineStage

@@ -1,10 +1,12 @@
 """An execution as plain lines: for a log file, CI, or whoever pipes it on."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-_WORDS = {
+from icsd.commands.run.outlook import Outlook, in_words
+from icsd.commands.run.schedule import State
+
+WORDS = {
     "ran": "done",
     "restored": "done, from the cache",
     "unchanged": "nothing changed",
@@ -18,28 +20,34 @@ class Lines:
     """Says when a stage starts and ends, and what it prints, with the stage's name in front.
 
     Args:
-        total: How many stages there are.
+        outlook: What there is to show.
         write: Takes a line.
     """
 
-    def __init__(self, total: int, write: Callable[[str], None]) -> None:
-        self._total, self._write = total, write
-        self._settled = 0
-        self._logs: dict[str, tuple[Path, int, float]] = {}
+    def __init__(self, outlook: Outlook, write: Callable[[str], None]) -> None:
+        self._outlook, self._write = outlook, write
+        self._logs: dict[str, tuple[Path, int]] = {}
 
     def started(self, stage: str, log: Path) -> None:
         """Its command runs."""
-        self._logs[stage] = (log, 0, time.monotonic())
+        self._outlook.started(stage, log)
+        self._logs[stage] = (log, 0)
         self._write(f"[{stage}] started")
 
     def settled(self, stage: str, how: str) -> None:
         """It is over."""
-        self._settled += 1
-        took = ""
+        seconds = self._outlook.settled(stage, how)
         if stage in self._logs:
             self._follow(stage, whole=True)
-            took = f" in {time.monotonic() - self._logs.pop(stage)[2]:.1f} s"
-        self._write(f"[{stage}] {_WORDS[how]}{took} ({self._settled} of {self._total})")
+            del self._logs[stage]
+        states = self._outlook.schedule.states
+        over = self._outlook.schedule.count(State.DONE, State.FAILED, State.SKIPPED)
+        words = [
+            f"{WORDS[how]}{'' if seconds is None else f' in {in_words(seconds)}'} ({over} of {len(states)})"
+        ]
+        left = self._outlook.seconds_left() if how == "ran" else None
+        words += [f"about {in_words(left)} left"] if left else []
+        self._write(f"[{stage}] {', '.join(words)}")
 
     def said(self, line: str) -> None:
         """A line about the whole."""
@@ -51,7 +59,7 @@ class Lines:
             self._follow(stage)
 
     def _follow(self, stage: str, *, whole: bool = False) -> None:
-        log, position, since = self._logs[stage]
+        log, position = self._logs[stage]
         try:
             with log.open("rb") as file:
                 file.seek(position)
@@ -61,4 +69,4 @@ class Lines:
         complete = new if whole else new[: new.rfind(b"\n") + 1]
         for line in complete.decode(errors="replace").splitlines():
             self._write(f"[{stage}] {line}")
-        self._logs[stage] = (log, position + len(complete), since)
+        self._logs[stage] = (log, position + len(complete))

@@ -74,8 +74,7 @@ class Local:
             self._cancelled = True
             for process in self._running.values():
                 if process is not None:
-                    with suppress(ProcessLookupError, PermissionError):
-                        os.killpg(process.pid, signal.SIGKILL if at_once else signal.SIGTERM)
+                    _signal(process, signal.SIGKILL if at_once else signal.SIGTERM)
 
     def close(self) -> None:
         """Nothing is held between jobs."""
@@ -84,14 +83,15 @@ class Local:
         """A job's commands, one after the other; runs in a thread of its own."""
         code, reason = 0, ""
         for command in job.commands:
+            if self._cancelled:
+                code = -signal.SIGTERM
+                break
             try:
+                process = self._start(job, command, {**job.environment, **slot})
                 with self._lock:
-                    if self._cancelled:
-                        code = -signal.SIGTERM
-                        break
-                    process = self._running[job.stage] = self._start(
-                        job, command, {**job.environment, **slot}
-                    )
+                    self._running[job.stage] = process
+                    if self._cancelled:  # while it was started
+                        _signal(process, signal.SIGTERM)
                 code = process.wait()
             except OSError as error:
                 code, reason = 127, f"cannot be started: {error}"
@@ -104,6 +104,11 @@ class Local:
             del self._running[job.stage]
             self._free.append(slot)
         self._ended.put(Ended(job, code, reason))
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
 
 
 def start_in_shell(job: Job, command: str, environment: Mapping[str, str]) -> Process:
