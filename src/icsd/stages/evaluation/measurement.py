@@ -24,6 +24,7 @@ from icsd.records import MetricsRecord
 from icsd.runs import RunKey, data_folder
 from icsd.stages.device import accelerator
 from icsd.stages.grid import teacher_key
+from icsd.stages.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def open_evaluation(root: Path, params: Params, *, with_teacher: bool) -> Evalua
     Raises:
         UserError: No data, no teacher, or no such device.
     """
+    keep_freed_memory()
     torch.set_num_threads(params.runtime.threads)
     device = torch.device(accelerator(params.runtime))
     split = PreparedData(root / data_folder(params.dataset)).split(REPORT)

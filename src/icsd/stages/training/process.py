@@ -18,6 +18,7 @@ from icsd.records import Provenance
 from icsd.runs import data_folder
 from icsd.stages.device import accelerator
 from icsd.stages.grid import teacher_key
+from icsd.stages.memory import keep_freed_memory
 from icsd.stages.provenance import provenance_of
 from icsd.stages.trained import check_trained
 from icsd.stages.training.job import CHECKPOINT, Job, identity_of
@@ -76,6 +77,7 @@ def start_run(root: Path, job: Job) -> Run:
         UserError: There is no such device, the data are not prepared, or a student has no teacher, or one
             that is damaged.
     """
+    keep_freed_memory()
     torch.set_num_threads(job.params.runtime.threads)
     fabric = _start_fabric(job.params.runtime)
     data = PreparedData(root / data_folder(job.params.dataset))

@@ -30,6 +30,11 @@ from icsd.training.loop import Schedule, Validate
 from icsd.training.optim import build_optimizer
 from icsd.training.validation import validation_confusion
 
+COMPILING = (
+    "runtime.compile: the first step is compiled, which takes a minute or more before anything is seen to "
+    "happen; it pays for long trainings of wide networks, hardly for small ones"
+)
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -77,6 +82,8 @@ def set_up(run: Run) -> Setup:
     )
     _make_ready_for_pieces(distiller, job, fabric)
     _to_device(distiller, fabric, channels_last=job.params.runtime.channels_last)
+    if job.params.runtime.compile:
+        fabric.print(COMPILING, flush=True)
     compiled = torch.compile(distiller) if job.params.runtime.compile else distiller
     module, wrapped_optimizer = fabric.setup(cast(nn.Module, compiled), optimizer)
     batches = _train_batches(run.data, job, fabric)
