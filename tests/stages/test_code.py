@@ -16,7 +16,6 @@ CORE = [
     f"icsd/core/{name}.py"
     for name in ("chunked_similarity", "labels", "logits", "pieces", "similarity", "tiled_cross_entropy")
 ]
-CORE = [f"icsd/core/{name}.py" for name in ("chunked_similarity", "labels", "logits", "pieces", "similarity")]
 
 
 def test_imports_count_wherever_they_stand_but_for_type_checking(tmp_path):
