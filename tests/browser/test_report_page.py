@@ -15,7 +15,21 @@ def column(report, table, number):
     return report.locator(f"#{table} tbody tr td:nth-child({number})").all_inner_texts()
 
 
+def test_what_is_folded_opens_by_a_click_and_by_a_link_to_what_is_in_it(report):
+    assert not report.locator("#per-class").is_visible()
+    report.locator("summary", has_text="IoU per class").click()
+    assert report.locator("#per-class").is_visible()
+    assert not report.locator("#cost").is_visible()
+    report.locator("nav").get_by_role("link", name="Cost").click()
+    assert report.locator("#cost").is_visible()
+    report.locator("summary", has_text="Cost").click()
+    assert not report.locator("#cost").is_visible()
+    report.locator("nav").get_by_role("link", name="Cost").click()  # the address is the same as before
+    assert report.locator("#cost").is_visible()
+
+
 def test_a_click_sorts_and_the_third_restores(report):
+    report.locator("summary", has_text="IoU per class").click()
     before = column(report, "per-class", 2)
     header = report.locator("#per-class thead th").nth(1).get_by_role("button")
     header.click()
@@ -56,6 +70,7 @@ def test_a_name_leads_to_its_run_and_digest(report):
     report.locator("#comparison").get_by_role("link", name="AICSD").click()
     target = report.locator("tr:target")
     assert target.get_attribute("id") == "run-resnet18-aicsd"
+    assert target.is_visible()
     assert target.locator("td").nth(3).inner_text().strip() != "–"
 
 

@@ -79,6 +79,8 @@ def test_the_folder_holds_tables_figures_and_pages(made: tuple[Path, dict[str, A
     }
     plots = {f"plots/{name}.csv" for name in ("curves", "weights", "confusion")}
     assert found == written | pictures | plots | {
+        "comparison_details.md",
+        "comparison_details.tex",
         "differences.csv",
         "provenance.csv",
         "README.md",
@@ -115,7 +117,7 @@ def test_the_page_leads_nowhere_outside_itself(made: tuple[Path, dict[str, Any]]
 def test_the_page_answers_first_and_carries_its_provenance(made: tuple[Path, dict[str, Any]]):
     page = (made[0] / "report.html").read_text()
     for title in ("Differences between methods", "What each part of AICSD is worth", "Methods"):
-        assert f">{title}</h" in page
+        assert re.search(f">{title}</(h2|h3|summary)>", page)
     assert page.index("ResNet-18: AICSD reaches") < page.index('<h2 id="comparison-section">')
     for expected in (
         "run-aicsd-resnet18-1",
@@ -216,7 +218,10 @@ def test_an_empty_grid_still_gives_a_report_that_lists_its_gaps(tmp_path: Path):
 
 def test_names_are_escaped_in_the_page():
     table = Display("any", "Any", ("A", "B"), ((Cell("<b>sky</b>"), Cell("1", 1.0)),))
-    names = ("comparison", "methods", "fidelity", "per_class", "cost", "protocol", "provenance")
+    names = (
+        *("comparison", "comparison_details", "methods", "fidelity"),
+        *("per_class", "cost", "protocol", "provenance"),
+    )
     page = to_html(
         title="<i>",
         subtitle="",

@@ -102,6 +102,7 @@ def write_report(
         for name, display in DISPLAYS.items()
         if len(rows[name]) or name not in OPTIONAL
     }
+    tables["comparison_details"] = comparison.details(rows["comparison"])
     blocks = _answer(rows, focus=focus, num_gaps=len(results.gaps))
     figures = list(
         pictures(
@@ -133,7 +134,7 @@ def write_report(
     texts = {"report.html": page, "README.md": readme}
     texts |= {f"plots/{name}.csv": to_csv(plot) for name, plot in plot_tables(results, focus=focus).items()}
     for name, table in tables.items():
-        texts |= _table_files(name, rows[name], table)
+        texts |= _table_files(name, rows.get(name), table)
     texts["differences.csv"] = to_csv(rows["differences"])
     images = {f"figures/{picture.name}.png": picture.png for picture in figures}
     with folder_written_whole(destination) as folder:
@@ -206,8 +207,9 @@ def _subtitle(results: Results) -> str:
     return f"Dataset {results.dataset}{where}; {grid}."
 
 
-def _table_files(name: str, rows: pd.DataFrame, table: Display) -> dict[str, str]:
-    files = {f"{name}.csv": to_csv(rows)}
+def _table_files(name: str, rows: pd.DataFrame | None, table: Display) -> dict[str, str]:
+    """``rows``: None where another table's file has them."""
+    files = {} if rows is None else {f"{name}.csv": to_csv(rows)}
     if name != "provenance":  # too wide for a page
         files |= {f"{name}.md": to_markdown(table), f"{name}.tex": to_latex(table)}
     return files

@@ -14,8 +14,26 @@ from icsd.reporting.tables.writers import escape_latex, to_csv, to_latex, to_mar
 def shown(tree: Tree) -> list[dict[str, str]]:
     results = tree.load()
     table = comparison_table.rows(results, differences.resample(results, resamples=50, seed=0))
-    shown = comparison_table.display(table)
+    first, rest = texts(comparison_table.display(table)), texts(comparison_table.details(table))
+    return [row | more for row, more in zip(first, rest, strict=True)]
+
+
+def texts(shown: Display) -> list[dict[str, str]]:
     return [dict(zip(shown.headers, (cell.text for cell in row), strict=True)) for row in shown.rows]
+
+
+def test_methods_stand_in_the_order_of_their_differences_after_teacher_and_student_alone(tree: Tree):
+    tree.quality |= {"kd": 0.64, "worst": 0.2, "gone": 0.5}
+    tree.methods = ("worst", "kd", "gone", "none", "aicsd")
+    for method in ("worst", "kd"):
+        for seed in tree.seeds:
+            tree.write_run(method, "resnet18", seed)
+    rows = shown(tree)
+    assert [row["Method"] for row in rows[:2]] == ["Teacher", "Student alone"]
+    differences = [float(row["Δ alone"].split(" ")[0].replace("−", "-")) for row in rows[2:5]]
+    assert differences == sorted(differences, reverse=True)
+    assert {row["Method"] for row in rows[2:4]} == {"KD", "AICSD"}
+    assert [row["Method"] for row in rows[4:]] == ["worst", "gone"]
 
 
 def test_scores_are_written_with_their_spread_and_differences_with_a_sign(tree: Tree):
@@ -54,7 +72,8 @@ def test_differences_to_kd_are_shown_where_kd_was_run(tree: Tree):
     tree.methods = ("none", "kd", "aicsd")
     for seed in tree.seeds:
         tree.write_run("kd", "resnet18", seed)
-    *_, alone, kd, aicsd = shown(tree)
+    alone, *methods = shown(tree)[1:]
+    aicsd, kd = sorted(methods, key=lambda row: row["Method"])
     assert aicsd["Δ KD"].startswith("+")
     assert {alone["Δ KD"], kd["Δ KD"], kd["p (Holm) KD"]} == {"–"}
 
@@ -133,9 +152,9 @@ def test_csv_has_all_columns_and_empty_gaps():
 def test_what_other_tools_would_print_is_said_where_it_differs(tree: Tree):
     results = tree.load()
     table = comparison_table.rows(results, differences.resample(results, resamples=50, seed=0))
-    assert "this makes no difference" in comparison_table.display(table).notes[0]
+    assert "this makes no difference" in comparison_table.details(table).notes[0]
     table.loc[table["method"] == "aicsd", "miou_of_seen"] = 12.345
-    assert "count it as 0. With it: ResNet-18 AICSD 12.35 %." in comparison_table.display(table).notes[0]
+    assert "count it as 0. With it: ResNet-18 AICSD 12.35 %." in comparison_table.details(table).notes[0]
     for run in results.runs.values():
         assert run.confusion is not None
         run.confusion[:, 0, :], run.confusion[:, 1, 0] = 0, 7  # sky is only predicted

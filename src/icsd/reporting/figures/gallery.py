@@ -42,6 +42,11 @@ class Picture:
     caption: str
     png: bytes
 
+    @property
+    def first(self) -> bool:
+        """Whether the page shows it at once."""
+        return self.name.startswith(("miou_by_method", "per_class_iou", "panels"))
+
 
 @dataclass(frozen=True)
 class _Student:

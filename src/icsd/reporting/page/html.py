@@ -27,9 +27,9 @@ def to_html(
         title: Heading of the page.
         subtitle: One line below it.
         answer: Blocks of sentences that come before everything else; the first of each stands out.
-        tables: By name; ``comparison``, ``methods``, ``fidelity``, ``per_class``, ``cost``, ``protocol`` and
-            ``provenance`` always; ``decisions``, ``contrasts``, ``ablation``, ``health``, ``pairs`` and
-            ``published`` where given.
+        tables: By name; ``comparison``, ``comparison_details``, ``methods``, ``fidelity``, ``per_class``,
+            ``cost``, ``protocol`` and ``provenance`` always; ``decisions``, ``contrasts``, ``ablation``,
+            ``health``, ``pairs`` and ``published`` where given.
         pictures: In the page's order.
         similarity: From :func:`icsd.reporting.page.slider.similarity_histories`.
         gaps: Paths that were expected and are missing.

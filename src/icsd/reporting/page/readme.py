@@ -39,7 +39,10 @@ def to_readme(
     parts += ["## Protocol", to_markdown(tables["protocol"])]
     if gaps:
         parts += ["## Gaps", "\n".join(f"- `{gap}`" for gap in gaps)]
-    parts.append("All figures and tables: [report.html](report.html) (save it and open it), [cost](cost.md).")
+    parts.append(
+        "All figures and tables: [report.html](report.html) (save it and open it), "
+        "[other columns of the comparison](comparison_details.md), [cost](cost.md)."
+    )
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import pandas as pd
 
+from icsd.reporting.results import ALONE
 from icsd.reporting.style import method_label, network_label
 from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number, p_value, records
+from icsd.runs import TEACHER
 
 Row = dict[str, Any]
 Column = tuple[str, Callable[[Row], Cell]]
@@ -43,6 +45,17 @@ def texts_display(
     texts = records(table.astype(object).where(table.notna(), GAP))
     rows = tuple(tuple(Cell(str(value)) for value in row.values()) for row in texts)
     return Display(name, title, tuple(headers), rows, num_labels=num_labels)
+
+
+def by_difference(table: pd.DataFrame) -> pd.DataFrame:
+    """Teacher first; of each student itself alone, then its methods, the largest difference to it first."""
+    keys = {
+        "student": pd.Series(pd.factorize(table["student"].where(table["method"] != TEACHER, ""))[0]),
+        "place": table["method"].map({TEACHER: 0, ALONE: 1}).fillna(2).reset_index(drop=True),
+        "delta": -table["delta_mean"].reset_index(drop=True),
+    }
+    order = pd.DataFrame(keys).sort_values(list(keys), kind="stable", na_position="last").index
+    return table.iloc[order]
 
 
 def network(row: Row) -> Cell:

@@ -23,6 +23,7 @@ from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number, spa
 from icsd.reporting.tables.columns import (
     Column,
     Row,
+    by_difference,
     corrected_p,
     method,
     network,
@@ -57,7 +58,20 @@ def rows(results: Results, resampled: Resampled) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """The comparison as people read it; columns about KD and published values only where there are any."""
+    """What a reader looks for first: teacher, student alone, then the methods by their difference to it."""
+    columns: list[Column] = [
+        ("Network", network),
+        ("Method", method),
+        ("mIoU %", lambda row: spread(row["miou_mean"], row["miou_std"])),
+        ("Δ alone", lambda row: spread(row["delta_mean"], row["delta_std"], signed=True)),
+        ("95 % interval of Δ", lambda row: span(row["delta_low"], row["delta_high"], signed=True)),
+        ("p (Holm)", corrected_p),
+    ]
+    return to_display("comparison", "Comparison", by_difference(table), columns, _first_notes(table))
+
+
+def details(table: pd.DataFrame) -> Display:
+    """The rest; columns about KD and published values only where there are any."""
     columns: list[Column] = [
         ("Network", network),
         ("Method", method),
@@ -65,9 +79,6 @@ def display(table: pd.DataFrame) -> Display:
         ("95 % interval", lambda row: span(row["miou_low"], row["miou_high"])),
         ("n", num_seeds),
         ("Group", _group),
-        ("Δ alone", lambda row: spread(row["delta_mean"], row["delta_std"], signed=True)),
-        ("95 % interval of Δ", lambda row: span(row["delta_low"], row["delta_high"], signed=True)),
-        ("p (Holm)", corrected_p),
     ]
     if table["kd_delta_mean"].notna().any():
         columns += [
@@ -91,7 +102,8 @@ def display(table: pd.DataFrame) -> Display:
         ("ICS distance", lambda row: number(row["agreement_ics_distance"], ".4f")),
         ("Parameters", lambda row: number(row["parameters"], ",d")),
     ]
-    return to_display("comparison", "Comparison", table, columns, _notes(table))
+    title = "Comparison, other columns"
+    return to_display("comparison_details", title, by_difference(table), columns, _notes(table))
 
 
 def _row(results: Results, resampled: Resampled, runs: list[Run], student: str, name: str) -> dict[str, Any]:
@@ -162,20 +174,26 @@ def _group(row: Row) -> Cell:
     return Cell("not testable" if missing(row["group"]) else row["group"])
 
 
-def _notes(table: pd.DataFrame) -> list[str]:
+def _first_notes(table: pd.DataFrame) -> list[str]:
+    kinds = table.loc[table["method"] != TEACHER, "n_seeds"]
+    num_seeds = f"{kinds.min()} to {kinds.max()}" if kinds.min() != kinds.max() else f"{kinds.max()}"
     return [
-        "mIoU: mean ± standard deviation over n seeds; every seed is a training of its own. "
-        + _of_seen(table),
-        "Δ alone, Δ KD: difference to the same student trained alone or with KD, paired by seed, in "
-        "percentage points.",
+        f"mIoU: mean ± standard deviation over {num_seeds} seeds; every seed is a training of its own. "
+        "Δ alone: difference to the same student trained alone, paired by seed, in percentage points.",
         "p: the level at which zero would lie on the edge of the interval, so of training noise and the "
         "choice of images; Holm-corrected for all pairs of a student's methods, and the differences to the "
         "student alone have half of the error rate. Below 5 % a difference is established: this alone "
         "decides every sentence and letter, so no two of them disagree.",
+        *_interval_notes(table),
+    ]
+
+
+def _notes(table: pd.DataFrame) -> list[str]:
+    return [
+        _of_seen(table),
         "Group: methods share a letter unless the difference between them is established; a is the group of "
         "the highest mean. Not told apart is not the same as equal: few seeds tell little apart, and many "
         "methods less.",
-        *_interval_notes(table),
         "Agreement, KL, ICS distance: pixels on which student and teacher predict the same class, pixel-wise "
         "KL(teacher ‖ student), and distance between their inter-class similarity matrices.",
         *_published_notes(table),
@@ -186,7 +204,7 @@ def _of_seen(table: pd.DataFrame) -> str:
     """How the mean treats classes that are only predicted, and what other tools would print."""
     other = table[(table["miou_of_seen"] - table["miou_mean"]).abs() > 0.005]
     rule = (
-        "It is over the classes that the labels have; a class that is only predicted is left out, where "
+        "mIoU is over the classes that the labels have; a class that is only predicted is left out, where "
         "torchmetrics and MMSegmentation count it as 0"
     )
     if other.empty:

@@ -12,7 +12,7 @@ from icsd.reporting.statistics.decisions import MOST_SEEDS
 from icsd.reporting.statistics.ranking import agreement_of_seeds, first_shares, least_agreement
 from icsd.reporting.style import network_label
 from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number, signed, span, spread
-from icsd.reporting.tables.columns import Column, Row, corrected_p, method, network, to_display
+from icsd.reporting.tables.columns import Column, Row, by_difference, corrected_p, method, network, to_display
 
 _DIFFERENCE = ("delta_mean", "delta_std", "delta_low", "delta_high", "n_pairs", "p", "p_holm")
 _NUMBERS = (
@@ -68,9 +68,8 @@ def display(table: pd.DataFrame) -> Display:
         ("Seeds needed", _needed),
         ("First in %", lambda row: number(row["first_share"], ".0f")),
     ]
-    return to_display(
-        "decisions", "What the differences decide", table, columns, [*_notes(rope), *order_notes(table)]
-    )
+    notes = [*_notes(rope), *order_notes(table)]
+    return to_display("decisions", "What the differences decide", by_difference(table), columns, notes)
 
 
 def order_notes(table: pd.DataFrame) -> list[str]:
