@@ -42,6 +42,7 @@ from icsd.stages.tuned_weights import read_tuned
 from icsd.tracking.journal import Journal
 from icsd.tracking.run import RunDescription, run_id_in
 from icsd.training.checkpoint import resume, save_state
+from icsd.training.logits_file import LogitsReader, claim
 from icsd.yaml_files import read_yaml
 
 
@@ -159,6 +160,24 @@ def _write_state(folder: Path) -> Path:
 
 def _read_state(path: Path) -> None:
     resume(path, lambda state: state["epoch"])
+
+
+def _write_logits(folder: Path) -> Path:
+    writer = claim(folder / "epoch", 2)
+    assert writer is not None
+    for _ in range(2):
+        writer.write(torch.zeros(2, 3, 8, 8), torch.zeros(2, 5, 2, 2))
+    writer.publish(1.0)
+    return folder / "epoch"
+
+
+def _read_logits(path: Path) -> None:
+    reader = LogitsReader(path, 2)
+    try:
+        for _ in range(2):
+            assert not reader.read(torch.zeros(2, 3, 8, 8)).any()
+    finally:
+        reader.close()
 
 
 def _write_metrics(folder: Path) -> Path:
@@ -305,6 +324,7 @@ READERS = {
     "journal": Reader(_write_journal, _read_journal, ()),
     "progress of a journal": Reader(_write_progress, _read_journal, ()),
     "checkpoint": Reader(_write_state, _read_state),
+    "the teacher's logits": Reader(_write_logits, _read_logits, (ValueError,)),
     "network": Reader(_write_network, load_network),
     "pretrained": Reader(
         _write_pretrained, lambda path: read_state(path, setting="networks.pretrained", advice="Or none.")
