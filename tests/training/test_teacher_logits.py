@@ -1,4 +1,5 @@
 import errno
+import multiprocessing
 import time
 
 import pytest
@@ -111,6 +112,32 @@ def test_a_damaged_file_is_replaced_and_changes_nothing(tmp_path, place):
         assert not path.exists()
         taught.epoch()
     assert path.read_bytes()[512:] == whole[512:]
+
+
+def work(folder, wrong):
+    taught = Taught(folder)
+    for _ in range(3):
+        for epoch in range(4):
+            if not equal(taught.epoch(epoch), live(epoch=epoch)):
+                wrong.set()
+    if any("damaged" in line for line in taught.said):
+        wrong.set()
+
+
+def test_processes_that_share_a_folder_never_see_half_a_file(tmp_path, one_thread):
+    context = multiprocessing.get_context("fork")
+    wrong = context.Event()
+    others = [context.Process(target=work, args=(tmp_path, wrong)) for _ in range(3)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+        assert other.exitcode == 0
+    assert not wrong.is_set()
+    assert len(list(tmp_path.iterdir())) == 4
+    reading = Taught(tmp_path)
+    reading.epoch(3)
+    assert reading.ran == 1
 
 
 def test_logits_of_another_teacher_are_not_used(tmp_path):

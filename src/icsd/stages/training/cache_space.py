@@ -102,4 +102,5 @@ def _last_use(place: Path) -> float:
 
 
 def _size(num_bytes: float) -> str:
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
+    unit, factor = next((pair for pair in (("GB", 1e9), ("MB", 1e6)) if num_bytes >= pair[1]), ("kB", 1e3))
+    return f"{num_bytes / factor:.1f} {unit}"

@@ -18,7 +18,7 @@ from torch import Tensor
 from icsd.methods import taps_of
 from icsd.models.names import TAPS
 from icsd.params import Params, digest_of
-from icsd.runs import state_root
+from icsd.runs import main_root, state_root
 from icsd.stages.code import code_of_training
 from icsd.stages.device import device_name
 from icsd.stages.grid import teacher_key
@@ -97,6 +97,12 @@ def teaching(run: Run, setup: Setup) -> Teaching:
         say=partial(fabric.print, flush=True),
     )
     logits.round_or_refuse()
+    if there := sum(logits.file(epoch).is_file() for epoch in range(setup.schedule.epochs)):
+        fabric.print(
+            f"the teacher's logits of {there} of {setup.schedule.epochs} epochs are read from "
+            f"{folder.relative_to(main_root())}",
+            flush=True,
+        )
     return Teaching(setup.batches.epoch, logits, folder)
 
 
