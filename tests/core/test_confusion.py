@@ -32,3 +32,9 @@ def test_bytes_do_not_overflow(dtype: torch.dtype) -> None:
 def test_nothing_to_count() -> None:
     labels = torch.full((2, 3), 255)
     assert not confusion_counts(torch.zeros_like(labels), labels, 4).any()
+
+
+@pytest.mark.parametrize(("label", "guess"), [(3, 0), (200, 0), (2, 3)])
+def test_a_class_that_there_is_not_is_an_error(label: int, guess: int) -> None:
+    with pytest.raises(RuntimeError):
+        confusion_counts(torch.tensor([[0, guess]]), torch.tensor([[0, label]]), 3)

@@ -16,6 +16,8 @@ def confusion_counts(
         labels: Class ids, or 255 where nothing is counted.
         num_classes: C.
     """
-    valid = labels != IGNORE
-    pairs = labels[valid].long() * num_classes + prediction[valid].long()
-    return pairs.bincount(minlength=num_classes**2).reshape(num_classes, num_classes)
+    # Ignored pixels have a row of their own, the first: to leave them out would copy all the others.
+    rows = labels.int().add_(1).masked_fill_(labels == IGNORE, 0)
+    pairs = rows.mul_(num_classes).add_(prediction.int())
+    counts = pairs.flatten().bincount(minlength=(num_classes + 1) * num_classes)
+    return counts.view(num_classes + 1, num_classes)[1:]

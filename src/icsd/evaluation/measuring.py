@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from icsd.core.confusion import confusion_counts
 from icsd.core.labels import IGNORE, Pixels
-from icsd.core.logits import resized, upsample, valid_positions
+from icsd.core.logits import resized, valid_positions
+from icsd.core.predictions import predicted_classes
 from icsd.core.similarity import ics_matrix
 from icsd.data.loaders import Images
 from icsd.records import Agreement
@@ -65,7 +66,7 @@ def evaluate(
     for index, image, labels in images:
         image, labels = image.to(device), labels.to(device)
         logits = network(image)["logits"].float()
-        prediction = upsample(logits, labels.shape[-2:]).argmax(1)
+        prediction = predicted_classes(logits, labels.shape[-2:])
         confusions.append(confusion_counts(prediction, labels, num_classes))
         if index in keep:
             predictions[index] = prediction[0].cpu().numpy().astype(np.uint8)
@@ -147,7 +148,7 @@ def _pixel_agreement(
     log_teacher = teacher_logits.log_softmax(1)
     kl_map = (log_teacher.exp() * (log_teacher - logits.log_softmax(1))).sum(1)
     labelled = labels != IGNORE
-    same = upsample(teacher_logits, labels.shape[-2:]).argmax(1) == prediction
+    same = predicted_classes(teacher_logits, labels.shape[-2:]) == prediction
     means = torch.stack([kl_map[valid].double().mean(), same[labelled].double().mean()])
     return means, labelled.sum().double()
 

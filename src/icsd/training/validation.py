@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from icsd.core.confusion import confusion_counts
-from icsd.core.logits import upsample
+from icsd.core.predictions import predicted_classes
 from icsd.data.loaders import Images
 
 
@@ -17,7 +17,7 @@ def validation_confusion(
     total = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
     for _, image, labels in images:
         labels = labels.to(device)
-        prediction = upsample(network(image.to(device))["logits"].float(), labels.shape[-2:]).argmax(1)
+        prediction = predicted_classes(network(image.to(device))["logits"].float(), labels.shape[-2:])
         total += confusion_counts(prediction, labels, num_classes)
     network.train()
     return total

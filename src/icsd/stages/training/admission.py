@@ -13,9 +13,9 @@ from torch.utils.data import Subset
 
 from icsd.core.admission import CLEAR, Order, beats_chance, best_order, chance, clearly_better
 from icsd.core.confusion import confusion_counts
-from icsd.core.logits import upsample
 from icsd.core.metrics import mean_iou
 from icsd.core.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from icsd.core.predictions import predicted_classes
 from icsd.data.loaders import EvalBatches
 from icsd.data.prepared import TRAIN, VALIDATION
 from icsd.data.subsets import chosen_images
@@ -130,7 +130,7 @@ def _counts(
             )
         if not logits.isfinite().all():
             raise UserError("networks.teacher.weights: the network's logits are not finite on an image")
-        prediction = upsample(logits, labels.shape[-2:]).argmax(1)
+        prediction = predicted_classes(logits, labels.shape[-2:])
         counts.append(confusion_counts(prediction, labels, num_classes))
     return torch.stack(counts).cpu().numpy()
 
