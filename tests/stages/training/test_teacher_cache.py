@@ -126,6 +126,20 @@ def test_a_run_that_dies_in_the_middle_of_an_epoch_leaves_no_half_of_it(taught, 
     assert student(taught, "kd") == live["kd"]
 
 
+@pytest.mark.parametrize(
+    "runtime", [{"max_batch_per_device": 2}, {"precision": "bf16-mixed", "channels_last": True}], ids=str
+)
+def test_it_is_the_same_to_the_last_bit_in_pieces_and_in_other_precision_and_layout(taught, runtime):
+    change(taught, runtime={**runtime, "teacher_cache": "off"})
+    wanted = student(taught, "kd")
+    forget_states(taught)
+    change(taught, runtime={"teacher_cache": "auto"})
+    assert student(taught, "kd") == wanted
+    forget_states(taught)
+    assert student(taught, "kd") == wanted
+    assert cost(taught, "kd")["cached_epochs"] == 3
+
+
 def test_damage_costs_time_and_nothing_else(taught, live, capsys):
     student(taught)
     for path in taught.glob(".state/teacher_logits/*/*"):
