@@ -3,17 +3,20 @@
 import copy
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from icsd.importing import uncollected
 from icsd.tracking.base import ModelSpec
 
 if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature
     from torch import nn
+    from torch.export import ExportedProgram
 
 # The program is traced on two pictures of this size, which are also the model's input example. The three free
 # sizes are above one and differ, so that the exporter neither fixes nor equates them.
@@ -35,7 +38,8 @@ def save_model(network: "nn.Module", folder: Path, spec: ModelSpec) -> None:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about what MLflow imports, not about the network
-        _save(network, folder, spec)
+        with uncollected():  # tracing keeps nearly all of the many objects that it makes
+            _save(network, folder, spec)
 
 
 def _save(network: "nn.Module", folder: Path, spec: ModelSpec) -> None:
@@ -48,39 +52,52 @@ def _save(network: "nn.Module", folder: Path, spec: ModelSpec) -> None:
     example = np.stack([small, small[:, ::-1]])
     with torch.no_grad():
         num_classes = segmenter(torch.from_numpy(example)).shape[1]
-    mlflow.pytorch.save_model(
-        segmenter,
-        str(folder),
-        input_example=example,
-        signature=_signature(num_classes),
-        serialization_format="pt2",
-        # Given, because MLflow would infer them by loading the model in another process (8 s).
-        pip_requirements=[f"mlflow=={mlflow.__version__}", f"torch=={torch.__version__.split('+')[0]}"],
-        metadata=dict(spec.metadata),
-    )
-    _free_sizes(folder / "data" / "model.pt2")
+    with _programs_of_free_sizes():
+        mlflow.pytorch.save_model(
+            segmenter,
+            str(folder),
+            input_example=example,
+            signature=_signature(num_classes),
+            serialization_format="pt2",
+            # Given, because MLflow would infer them by loading the model in another process (8 s).
+            pip_requirements=[f"mlflow=={mlflow.__version__}", f"torch=={torch.__version__.split('+')[0]}"],
+            metadata=dict(spec.metadata),
+        )
 
 
-def _free_sizes(program: Path) -> None:
-    """Let a program take images of any size.
+@contextmanager
+def _programs_of_free_sizes() -> Iterator[None]:
+    """Let the programs that are saved inside take images of any size.
 
     The exporter guards everything that it has compared while tracing, and refuses other sizes when the model
     runs: below 17 pixels, say, or where the smallest map would be one pixel high. But the traced operations
-    are the same for every size.
+    are the same for every size. MLflow exports and saves in one go, and loading a program again to change it
+    takes as long as half of its tracing: so it is changed on its way into the file.
     """
     import torch
+
+    save = torch.export.save
+
+    def save_freed(program: "ExportedProgram", *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - torch's own
+        _free_sizes(program)
+        save(program, *args, **kwargs)
+
+    torch.export.save = save_freed  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.export.save = save
+
+
+def _free_sizes(program: "ExportedProgram") -> None:
     from torch.utils._sympy.numbers import int_oo
     from torch.utils._sympy.value_ranges import ValueRanges
 
-    exported = torch.export.load(program)
-    exported._guards_code = []
-    for size in exported.range_constraints:
-        exported.range_constraints[size] = ValueRanges(1, int_oo)
-    for node in exported.graph.nodes:
+    program._guards_code = []
+    for size in program.range_constraints:
+        program.range_constraints[size] = ValueRanges(1, int_oo)
+    for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # names of folders on this machine
-    with TemporaryDirectory(dir=program.parent) as folder:
-        torch.export.save(exported, Path(folder) / program.name)
-        (Path(folder) / program.name).replace(program)
 
 
 def _segmenter(network: "nn.Module", spec: ModelSpec) -> "nn.Module":

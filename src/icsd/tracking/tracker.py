@@ -21,6 +21,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from icsd.files import copy_file
+from icsd.importing import uncollected
 from icsd.tracking.base import ModelSpec, NullTracker, Status
 from icsd.tracking.delivery import Delivery
 from icsd.tracking.journal import Journal
@@ -230,7 +231,7 @@ def _load_models() -> None:
     if _MODELS not in sys.modules:
         free = PATIENCE.in_mlflow.acquire(timeout=_SECONDS_FOR_OTHERS)
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), uncollected():
                 warnings.simplefilter("ignore")  # about what MLflow imports, not about the network
                 importlib.import_module(_MODELS)
         finally:
