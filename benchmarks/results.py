@@ -22,7 +22,7 @@ from measuring import machine
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
-BENCHMARKS: tuple[str, ...] = ("teacher_cache",)  # in the order of RESULTS.md
+BENCHMARKS: tuple[str, ...] = ("teacher_cache", "startup", "tracking")  # in the order of RESULTS.md
 PACKAGES = ("torch", "torchvision", "dvc", "mlflow")
 HEAD = """# Benchmarks
 

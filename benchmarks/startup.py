@@ -1,0 +1,108 @@
+"""What a stage costs besides its work: CPU seconds of its start, its imports and its end, and who takes them.
+
+``PYTHONPATH=src:. python benchmarks/startup.py``
+
+A stage is a process. Each row is one that imports what the stage imports, through the entry, and ends as the
+entry ends it; the work is left out. The other way is Python's own: the same imports with the garbage
+collector at work, ``torch._dynamo`` loaded by whoever asks for it, and the interpreter taken apart at the
+end, as every stage was started before. Both are measured by turns.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+
+from measuring import section
+
+STAGES = {
+    "validate": (
+        "icsd.stages.validate",
+        "icsd.commands.foresight",
+        "icsd.methods",
+        "icsd.stages.own_weights",
+    ),
+    "download": ("icsd.stages.download",),
+    "preprocess": ("icsd.stages.preprocess",),
+    "train-teacher, train-student": ("icsd.stages.training.run", "icsd.models.own_weights"),
+    "evaluate": ("icsd.stages.evaluation.run", "icsd.models.own_weights"),
+    "report": ("icsd.stages.report", "icsd.reporting.figures.canvas", "seaborn"),
+}
+"""Stage -> what it has imported when it ends."""
+TRACKED = ("train-teacher, train-student", "evaluate", "report")
+MLFLOW = ("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store")
+FLOOR = "torch alone"
+
+
+def program(modules: tuple[str, ...], *, fast: bool) -> str:
+    """A process that imports some modules, the entry's way or Python's."""
+    imports = "; ".join(f"import {module}" for module in modules)
+    if not fast:
+        return f"import sys; sys.path.insert(0, 'src'); {imports}"
+    entry = "import pipeline.cli; from icsd.importing import uncollected; from pipeline.leaving import leave"
+    return f"{entry}\nwith uncollected(): {imports}\nleave(0)"
+
+
+def cpu_seconds(code: str) -> float:
+    """User and system time of a process."""
+    before = os.times()
+    subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def shares(modules: tuple[str, ...], *, largest: int = 5) -> str:
+    """The packages that take most of the imports, with their milliseconds."""
+    code = program(modules, fast=True)
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True)
+    own: Counter[str] = Counter()
+    for line in done.stderr.splitlines():
+        if found := re.fullmatch(r"import time:\s*(\d+) \|\s*\d+ \|\s*([\w.]+)", line):
+            own[found[2].split(".")[0]] += int(found[1])
+    return ", ".join(f"{name} {microseconds / 1000:.0f}" for name, microseconds in own.most_common(largest))
+
+
+def median(values: list[float]) -> float:
+    """The middle of them."""
+    return sorted(values)[len(values) // 2]
+
+
+def main() -> None:
+    """Print the section."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--quick", action="store_true", help="one round of two stages")
+    arguments = parser.parse_args()
+    names = ["download", "preprocess"] if arguments.quick else list(STAGES)
+    cases = {name: STAGES[name] + (MLFLOW if name in TRACKED else ()) for name in names}
+    if not arguments.quick:
+        cases = {FLOOR: ("torch",), **cases}
+    times: dict[tuple[str, bool], list[float]] = {
+        (name, fast): [] for name in cases for fast in (True, False)
+    }
+    for _ in range(1 if arguments.quick else arguments.rounds):
+        for (name, fast), found in times.items():
+            found.append(cpu_seconds(program(cases[name], fast=fast)))
+    rows = []
+    for name, modules in cases.items():
+        fast, plain = (median(times[name, way]) for way in (True, False))
+        rows.append((name, f"{plain:.2f} s", f"{fast:.2f} s", f"{plain / fast:.2f}", shares(modules)))
+    print(
+        section(
+            "Start-up",
+            "CPU seconds (user and system) of a process that does a stage's imports and nothing else: in "
+            "Python's own way, and in the entry's, which leaves the compiler of torch unloaded, collects no "
+            "garbage while it imports, and ends without taking every object apart. Stages that record "
+            "include MLflow's client with its local store. The aim is 2.5 s.",
+            ("stage", "Python's way", "the entry's", "ratio", "packages, ms of the entry's imports"),
+            rows,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
