@@ -11,6 +11,7 @@ end, as every stage was started before. Both are measured by turns.
 import argparse
 import os
 import re
+import statistics
 import subprocess
 import sys
 from collections import Counter
@@ -64,11 +65,6 @@ def shares(modules: tuple[str, ...], *, largest: int = 5) -> str:
     return ", ".join(f"{name} {microseconds / 1000:.0f}" for name, microseconds in own.most_common(largest))
 
 
-def median(values: list[float]) -> float:
-    """The middle of them."""
-    return sorted(values)[len(values) // 2]
-
-
 def main() -> None:
     """Print the section."""
     parser = argparse.ArgumentParser(
@@ -89,8 +85,8 @@ def main() -> None:
             found.append(cpu_seconds(program(cases[name], fast=fast)))
     rows = []
     for name, modules in cases.items():
-        fast, plain = (median(times[name, way]) for way in (True, False))
-        rows.append((name, f"{plain:.2f} s", f"{fast:.2f} s", f"{plain / fast:.2f}", shares(modules)))
+        quick, plain = (statistics.median(times[name, way]) for way in (True, False))
+        rows.append((name, f"{plain:.2f} s", f"{quick:.2f} s", f"{plain / quick:.2f}", shares(modules)))
     print(
         section(
             "Start-up",
