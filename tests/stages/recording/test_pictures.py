@@ -68,11 +68,20 @@ def test_entries_have_the_colours_of_their_values():
 
 def test_numbers_are_written_where_there_is_room():
     matrix = np.full((2, 2), 0.5, np.float32)
-    plain, written = (heatmap(matrix, colours=RISING, low=0, high=1, side=side) for side in (50, 200))
+    plain, written = (heatmap(matrix, colours=RISING, low=0, high=1, side=side) for side in (40, 200))
     assert len(colours(plain)) == 1
     assert len(colours(written)) > 5
     other = heatmap(np.full((2, 2), -0.5, np.float32), colours=RISING, low=-1, high=0, side=200)
     assert (np.asarray(other) != np.asarray(written)).any()
+
+
+@pytest.mark.parametrize("value", [-99.94, -9.996, -123.4])
+def test_numbers_keep_to_their_entries(value):
+    image = np.asarray(heatmap(np.full((9, 9), value, np.float32), colours=RISING, low=0, high=1, side=351))
+    cells = image.reshape(9, 39, 9, 39, 3)
+    assert len(colours(image)) > 5
+    border = cells[:, :, :, [0, -1]]
+    assert (border == border[0, 0, 0, 0]).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])

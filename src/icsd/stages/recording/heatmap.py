@@ -34,11 +34,14 @@ def heatmap(matrix: Matrix, *, colours: str, low: float, high: float, side: int)
     how = Image.Resampling.BOX if size > side else Image.Resampling.NEAREST
     image = Image.fromarray(entries).resize((side, side), how)
     cell = side / size
-    if (text_font := _fitting("−0.00", cell - 4)) is not None:
+    texts = (
+        {place: _three_digits(float(value)) for place, value in np.ndenumerate(matrix)} if cell > 20 else {}
+    )
+    if texts and (text_font := _fitting(max(texts.values(), key=len), cell - 4)) is not None:
         draw = ImageDraw.Draw(image)
         dark = entries @ np.array([0.299, 0.587, 0.114]) < 140
-        for (row, column), value in np.ndenumerate(matrix):
-            place, text = ((column + 0.5) * cell, (row + 0.5) * cell), f"{value:.2f}".replace("-", "−")
+        for (row, column), text in texts.items():
+            place = ((column + 0.5) * cell, (row + 0.5) * cell)
             colour = "white" if dark[row, column] else "black"
             draw.text(place, text, fill=colour, font=text_font, anchor="mm")
     return image
@@ -100,6 +103,11 @@ def font(size: int, *, bold: bool = False) -> Font:
     assert spec.origin is not None
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(str(Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / name), size)
+
+
+def _three_digits(value: float) -> str:
+    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:.{digits}f}".replace("-", "−")
 
 
 def _fitting(text: str, width: float) -> Font | None:
