@@ -22,7 +22,14 @@ from measuring import machine
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
-BENCHMARKS: tuple[str, ...] = ("teacher_cache", "startup", "tracking")  # in the order of RESULTS.md
+BENCHMARKS: tuple[str, ...] = (
+    "teacher_cache",
+    "startup",
+    "tracking",
+    "loader",
+    "evaluation",
+    "growth",
+)  # in the order of RESULTS.md
 PACKAGES = ("torch", "torchvision", "dvc", "mlflow")
 HEAD = """# Benchmarks
 

@@ -1,0 +1,104 @@
+"""How a student's step grows with the number of classes: forward and backward, with either cross-entropy."""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from measuring import interleaved, section
+from torch import Tensor, nn
+
+from icsd.core.labels import IGNORE
+from icsd.core.logits import upsample
+from icsd.core.tiled_cross_entropy import tiled_cross_entropy
+from icsd.models.deeplab import build_network
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+CASES = (((2, 9, 21, 59, 150, 171), 64, 8), ((2, 21, 150), 256, 2))
+QUICK = (((2, 22), 32, 2),)
+
+
+def main() -> None:
+    """Measure and print the section."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(1)
+    rows: list[list[object]] = []
+    for classes, side, batch in QUICK if quick else CASES:
+        calls: dict[str, Callable[[], object]] = {}
+        for number in classes:
+            calls |= steps(number, side, batch)
+        seconds = interleaved(calls, rounds=1 if quick else 5)
+        for number in classes:
+            whole, tiled, ce_whole, ce_tiled = (
+                1e3 * seconds[f"{kind} {number}"] for kind in ("step whole", "step tiled", "whole", "tiled")
+            )
+            # What cross_entropy takes for so many classes against the step with the fewest.
+            taken = tiled if number > 21 else whole
+            first = 1e3 * seconds[f"step whole {classes[0]}"]
+            rows.append(
+                [
+                    f"{side}×{side}, batch {batch}, {number} classes",
+                    f"{ce_whole:.1f}",
+                    f"{ce_tiled:.1f}",
+                    f"{ce_whole / ce_tiled:.1f}×",
+                    f"{whole:.0f}",
+                    f"{tiled:.0f}",
+                    f"{whole / first:.2f}×",
+                    f"{taken / first:.2f}×",
+                ]
+            )
+    header = ["size", "cross-entropy, whole, ms", "tiled, ms", "ratio", "step, whole, ms", "step, tiled, ms"]
+    print(
+        section(
+            "Growth with classes",
+            "Cross-entropy with its gradient, and a student's step with it (ResNet-18, width 0.25): logits "
+            "upsampled as a whole against tile by tile. Growth is against the step with the fewest classes; "
+            "what is used is the tiled form from 22 classes on.",
+            [*header, "growth, whole", "growth, as used"],
+            rows,
+        )
+    )
+
+
+def steps(classes: int, side: int, batch: int) -> dict[str, Callable[[], object]]:
+    """Four calls: the loss alone and a student's step with it, for both forms."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch, 3, side, side, generator=generator)
+    labels = torch.randint(classes, (batch, side, side), generator=generator)
+    labels[:, :2] = IGNORE
+    network = build_network("resnet18", num_classes=classes, width=0.25)
+    logits = torch.randn(batch, classes, side // 4, side // 4, generator=generator).requires_grad_()
+    calls: dict[str, Callable[[], object]] = {}
+    for name, loss in (("whole", whole), ("tiled", tiled)):
+        calls[f"{name} {classes}"] = partial(alone, loss, logits, labels)
+        calls[f"step {name} {classes}"] = partial(step, loss, network, images, labels)
+    return calls
+
+
+def whole(logits: Tensor, labels: Tensor) -> Tensor:
+    """The sum, of logits that are upsampled together."""
+    return nn.functional.cross_entropy(
+        upsample(logits, labels.shape[-2:]), labels, ignore_index=IGNORE, reduction="sum"
+    )
+
+
+def tiled(logits: Tensor, labels: Tensor) -> Tensor:
+    """The same, tile by tile."""
+    return tiled_cross_entropy(logits, labels, None)
+
+
+def alone(loss: Loss, logits: Tensor, labels: Tensor) -> None:
+    """The loss and its gradient."""
+    torch.autograd.grad(loss(logits, labels), logits)
+
+
+def step(loss: Loss, network: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """A student's forward and backward pass."""
+    loss(network(images)["logits"], labels).backward()  # type: ignore[no-untyped-call]
+    network.zero_grad(set_to_none=True)
+
+
+if __name__ == "__main__":
+    main()
