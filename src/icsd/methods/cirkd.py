@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icsd.core.key_divergence import KeyDivergence
 from icsd.core.pieces import common_generator, divisor, gathered
 from icsd.core.similarity import full_precision
 from icsd.methods.base import Method, Taps, Temperature, Terms
@@ -193,12 +194,10 @@ def anchor_divergence(
     keys = anchors.to(student.dtype).T / temperature
     # Finite instead of −inf: their probabilities are 0 all the same, and gradients stay numbers.
     unknown = torch.zeros_like(keys[0]).masked_fill(~known, torch.finfo(keys.dtype).min)
-    log_student, log_teacher = (
-        torch.addmm(unknown, features.transpose(1, 2).flatten(0, 1), keys).log_softmax(dim=1)
-        for features in (student, teacher)
-    )
-    divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1)
-    return divergence.masked_fill(~valid.flatten(), 0).sum() / number
+    ours, theirs = (features.transpose(1, 2).flatten(0, 1) for features in (student, teacher))
+    weights = valid.flatten().to(keys.dtype) / number
+    divergence: Tensor = KeyDivergence.apply(ours, theirs, keys, unknown, weights)
+    return divergence
 
 
 def append(
