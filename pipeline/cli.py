@@ -174,6 +174,7 @@ def report() -> None:
 @click.option("-f", "--force", is_flag=True, help="Run what is not stale as well.")
 @click.option("--pull", is_flag=True, help="Fetch results that are in DVC's remote.")
 @click.option("--downstream", is_flag=True, help="The targets, and what depends on them.")
+@click.option("--dry", is_flag=True, help="Only say what would run.")
 def run(
     targets: tuple[str, ...],
     jobs: int | None,
@@ -183,6 +184,7 @@ def run(
     force: bool,
     pull: bool,
     downstream: bool,
+    dry: bool,
 ) -> None:
     """Run everything that is out of date, as `dvc repro` does, but several stages at a time.
 
@@ -201,6 +203,7 @@ def run(
         force=force,
         pull=pull,
         downstream=downstream,
+        dry=dry,
     )
     if code:
         sys.exit(code)

@@ -67,6 +67,21 @@ def test_nothing_runs_again_and_only_what_is_stale_does(fan, capsys):
     assert ran(fan)[4:] == ["slow"]
 
 
+def test_a_dry_run_says_what_would_run_and_runs_nothing(fan, capsys):
+    run(fan, jobs=2)
+    (fan / "code.txt").write_text("2\n")
+    (fan / "ran.txt").unlink()
+    capsys.readouterr()
+    assert run(fan, ["slow"], dry=True) == 0
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("first: runs, about ")
+    assert second.startswith("slow: runs if first gives something else, about ")
+    assert last == "1 of 2 stages would run, 1 more perhaps"
+    assert ran(fan) == []
+    assert run(fan, dry=True, force=True) == 0
+    assert "5 of 5 stages would run, 0 more perhaps" in capsys.readouterr().out
+
+
 def test_former_results_come_from_the_run_cache(fan, dvc, capsys):
     run(fan, jobs=2)
     (fan / "dvc.lock").unlink()

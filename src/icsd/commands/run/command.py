@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from icsd.commands.run.dry import foretold
 from icsd.commands.run.durations import Durations
 from icsd.commands.run.execution import LOGS, Execution, Outcome, Stop, Watcher
 from icsd.commands.run.forks import Forks
@@ -39,6 +40,7 @@ def run(
     force: bool = False,
     pull: bool = False,
     downstream: bool = False,
+    dry: bool = False,
 ) -> int:
     """Execute what is stale, several stages at a time.
 
@@ -53,6 +55,7 @@ def run(
         force: Whether to run what is not stale as well.
         pull: Whether to fetch results that somebody else has pushed.
         downstream: The targets and what depends on them.
+        dry: Only say what would be run.
 
     Returns:
         Exit code: 0, that of the stage that failed (1 where there are several), or 130 and 143 when stopped.
@@ -65,6 +68,10 @@ def run(
     with _alone(root):
         try:
             graph = Graph(root, targets, downstream=downstream)
+            durations = Durations(root / _SECONDS, graph.costs())
+            if dry:
+                print(*foretold(graph, durations, force=force), sep="\n")
+                return 0
             if pull:
                 graph.pull_run_cache()
         except Busy as busy:
@@ -74,7 +81,6 @@ def run(
         forks = Forks(root, _imports(root), logs / "forks.txt")
         slots = _slots(root, jobs, gpus, per_gpu)
         place: Place = Local(slots, forks.start)
-        durations = Durations(root / _SECONDS, graph.costs())
         schedule = Schedule(
             graph.order,
             graph.needs,
