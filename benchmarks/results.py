@@ -29,6 +29,7 @@ BENCHMARKS: tuple[str, ...] = (
     "loader",
     "evaluation",
     "growth",
+    "repro",
 )  # in the order of RESULTS.md
 PACKAGES = ("torch", "torchvision", "dvc", "mlflow")
 HEAD = """# Benchmarks

@@ -1,8 +1,11 @@
+import os
 import re
 import shutil
 import signal
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -151,6 +154,13 @@ def test_commands_of_all_kinds(stages, dvc):
     (repository / "e.txt").unlink()
     dvc("repro")
     assert (repository / "dvc.lock").read_bytes() == lock
+
+
+def test_the_stages_python_is_the_one_that_runs_them(stages, monkeypatch):
+    repository = stages(which={"cmd": "command -v python > a.txt", "outs": ["a.txt"]})
+    monkeypatch.setenv("PATH", os.defpath)
+    assert run(repository, jobs=1) == 0
+    assert Path((repository / "a.txt").read_text().strip()).parent == Path(sys.executable).parent
 
 
 def test_a_stage_that_no_cache_holds_is_noted_in_order_as_well(stages, dvc):

@@ -7,6 +7,7 @@ repro`` lets go of the repository's lock and keeps the stage's paths locked; so 
 that runs.
 """
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -231,7 +232,11 @@ def job_of(stage: Stage, log: Path) -> Job:
 
     given = prepare_kwargs(stage)
     commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
-    return Job(stage.addressing, tuple(commands), Path(given["cwd"]), dict(given["env"]), log)
+    environment = dict(given["env"])
+    own, path = str(Path(sys.executable).parent), environment.get("PATH", os.defpath)
+    if own not in path.split(os.pathsep):  # `.venv/bin/python -m pipeline run`: stages say `python` as well
+        environment["PATH"] = f"{own}{os.pathsep}{path}"
+    return Job(stage.addressing, tuple(commands), Path(given["cwd"]), environment, log)
 
 
 class Begun:
