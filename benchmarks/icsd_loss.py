@@ -1,103 +1,136 @@
-"""How much faster and smaller the ICSD loss is than a loop over class pairs.
+"""What the ICSD loss costs: a loop over class pairs, torch's operations, chunks of positions, and a floor.
 
-    PYTHONPATH=src python benchmarks/icsd_loss.py [--classes 21] [--size 129] [--batch 4] [--repeats 5]
+    PYTHONPATH=src:. python benchmarks/icsd_loss.py [--quick]
 
-Both variants of the loss, forward and backward, against the same numbers computed pair by pair: the way the
-authors' code does it (C (C + 1) / 2 calls of a KL divergence per network), and for the paper's form C² of
-them. All are timed interleaved in one run, so that the ratios can be compared; absolute times belong to the
-machine that is printed. Memory is the peak above the inputs (``measuring.peak_megabytes``).
+Forward and backward on random logits, with and without an ignore mask. ``loop`` is the released code's way:
+C (C + 1) / 2 calls of a KL divergence per network (softmax over the height, rows normalised), which has no
+mask. ``plain`` is the paper's form by torch's own operations, ``chunked`` what training uses. ``floor`` reads
+both networks' logits, reads the student's once more and writes its gradient: what any form has to do.
+Memory is the peak above the inputs, in tensors of the logits' size. One thread.
 """
 
 import argparse
 import statistics
+import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
-from measuring import machine, peak_megabytes, seconds
+from measuring import peak_megabytes, section
 from torch import Tensor
 from torch.nn import functional as F
 
-from icsd.core.similarity import ics_matrix
-from icsd.methods.icsd import released_loss
+from icsd.core.similarity import ics_matrix, plain_ics_matrix
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+SIZES = ((2, 21, 129, 5), (2, 21, 513, 2))  # batch, classes, height and width, rounds
+QUICK = ((1, 4, 17, 1),)
+HEADER = ("logits", "mask", "form", "ms", "faster than the loop", "× the floor", "memory", "error")
 
 
-def paper(student: Tensor, teacher: Tensor) -> Tensor:
-    """The paper's form, one matrix product per network."""
-    return F.mse_loss(ics_matrix(student), ics_matrix(teacher))
+def paper(matrix_of: Callable[..., Tensor], valid: Tensor | None, student: Tensor, teacher: Tensor) -> Tensor:
+    """The paper's form with either way to the matrices."""
+    return F.mse_loss(matrix_of(student, valid=valid), matrix_of(teacher, valid=valid))
 
 
-def paper_by_pairs(student: Tensor, teacher: Tensor) -> Tensor:
-    """The paper's form, pair by pair."""
-
-    def matrix(logits: Tensor) -> Tensor:
-        maps = F.log_softmax(logits.flatten(2), dim=2).unbind(dim=1)
-        entries = [F.kl_div(q, p, reduction="none", log_target=True).sum(dim=1) for p in maps for q in maps]
-        return torch.stack(entries)
-
-    return F.mse_loss(matrix(student), matrix(teacher))
-
-
-def released_by_pairs(student: Tensor, teacher: Tensor) -> Tensor:
+def loop(student: Tensor, teacher: Tensor) -> Tensor:
     """The released form, pair by pair."""
 
     def matrix(logits: Tensor) -> Tensor:
-        maps = F.softmax(logits, dim=2).unbind(dim=1)
-        classes = range(len(maps))
-        upper = {
-            (i, j): F.kl_div(maps[i], maps[j], reduction="batchmean") for i in classes for j in classes[i:]
-        }
-        rows = [torch.stack([upper[min(i, j), max(i, j)] for j in classes]) for i in classes]
-        return F.normalize(torch.stack(rows), dim=1)
+        p = F.softmax(logits, dim=2)
+        classes = logits.shape[1]
+        entries = torch.zeros(classes, classes)
+        for i in range(classes):
+            for j in range(i, classes):
+                # Indexed anew for every pair, as there: each gradient then fills a tensor of all classes.
+                entries[i, j] = entries[j, i] = F.kl_div(p[:, i], p[:, j], reduction="batchmean")
+        return F.normalize(entries, dim=1)
 
     return F.mse_loss(matrix(student), matrix(teacher)) / student.shape[0]
 
 
-PAIRS: dict[str, tuple[Loss, Loss]] = {
-    "paper": (paper, paper_by_pairs),
-    "released": (released_loss, released_by_pairs),
-}
+def gradient(loss: Loss, student: Tensor, teacher: Tensor) -> Tensor:
+    """Of the student's logits."""
+    student = student.detach().requires_grad_()
+    (found,) = torch.autograd.grad(loss(student, teacher), student)
+    return found
+
+
+def floor(student: Tensor, teacher: Tensor, out: Tensor) -> None:
+    """Reads what has to be read and writes what has to be written."""
+    student.sum()
+    teacher.sum()
+    out.copy_(student)
+
+
+def processor_seconds(variants: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
+    """Medians of the processor's time by turns: with one thread, what others run matters least to it."""
+    for call in variants.values():
+        call()
+    found: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, call in variants.items():
+            start = time.process_time()
+            call()
+            found[name].append(time.process_time() - start)
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def rows_of(batch: int, classes: int, size: int, rounds: int) -> list[list[object]]:
+    """The rows of one size: every form once with a mask and once without, all by turns."""
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, batch, classes, size, size, generator=generator)
+    valid = torch.rand(batch, size, size, generator=generator) < 0.95
+    forms: dict[tuple[str, str], Loss] = {("no", "loop"): loop}
+    for mask, counted in (("5 %", valid), ("no", None)):
+        for name, matrix_of in (("plain", plain_ics_matrix), ("chunked", ics_matrix)):
+            forms[mask, name] = partial(paper, matrix_of, counted)
+    exact = {
+        mask: gradient(partial(paper, plain_ics_matrix, counted), student.double(), teacher.double())
+        for mask, counted in (("5 %", valid), ("no", None))
+    }
+    calls: dict[tuple[str, str], Callable[[], object]] = {
+        key: partial(gradient, loss, student, teacher) for key, loss in forms.items()
+    }
+    calls["no", "floor"] = partial(floor, student, teacher, torch.empty_like(student))
+    labels = {f"{mask} {name}": (mask, name) for mask, name in calls}
+    times = processor_seconds({label: calls[key] for label, key in labels.items()}, rounds=rounds)
+    tensor = student.numel() * student.element_size() / 1e6
+    rows: list[list[object]] = []
+    for label, (mask, name) in labels.items():
+        error = "–"
+        if name in ("plain", "chunked"):
+            found = gradient(forms[mask, name], student, teacher)
+            error = f"{(found - exact[mask]).norm() / exact[mask].norm():.1e}"
+        memory = peak_megabytes(calls[mask, name], torch.device("cpu")) / tensor
+        rows.append(
+            [
+                f"{batch} × {classes} × {size}²",
+                mask,
+                name,
+                f"{1e3 * times[label]:.1f}",
+                f"{times['no loop'] / times[label]:.1f}",
+                f"{times[label] / times['no floor']:.1f}",
+                f"{memory:.1f}",
+                error,
+            ]
+        )
+    return rows
 
 
 def main() -> None:
-    """Measure and print one line per variant."""
-    parser = argparse.ArgumentParser(description="ICSD loss: one matrix product against a loop over pairs")
-    parser.add_argument("--classes", type=int, default=21)
-    parser.add_argument("--size", type=int, default=129, help="height and width of the logits")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    shape = (arguments.batch, arguments.classes, arguments.size, arguments.size)
-    generator = torch.Generator().manual_seed(0)
-    student, teacher = (torch.randn(shape, generator=generator).to(device) for _ in range(2))
-    print(f"{machine(device)}, torch {torch.__version__}; logits {shape}, forward and backward")
-    print("variant           ms   by pairs    ratio        MB   by pairs    ratio   difference")
-    for name, losses in PAIRS.items():
-        steps = [partial(step, loss, student, teacher) for loss in losses]
-        for loss in losses:
-            step(loss, student[:1, :2].detach(), teacher[:1, :2])  # the warm-up
-        memory = [peak_megabytes(call, device) for call in steps]
-        values = [call() for call in steps]
-        times: list[list[float]] = [[], []]
-        for _ in range(arguments.repeats):
-            for record, call in zip(times, steps, strict=True):
-                record.append(seconds(call, device))
-        ours, theirs = (1e3 * statistics.median(record) for record in times)
-        difference = abs(values[0] - values[1]) / abs(values[1])
-        print(
-            f"{name:<10} {ours:9.1f}  {theirs:9.1f} {theirs / ours:7.1f}x "
-            f"{memory[0]:9.1f}  {memory[1]:9.1f} {memory[1] / memory[0]:7.1f}x   {difference:10.1e}"
-        )
-
-
-def step(loss: Loss, student: Tensor, teacher: Tensor) -> float:
-    """The value, after a backward pass."""
-    value = loss(student.requires_grad_(), teacher)
-    torch.autograd.grad(value, student)
-    return value.item()
+    """Print the section."""
+    parser = argparse.ArgumentParser(description="What the ICSD loss costs, form by form")
+    parser.add_argument("--quick", action="store_true", help="a tiny size")
+    sizes = QUICK if parser.parse_args().quick else SIZES
+    torch.set_num_threads(1)
+    text = (
+        "Forward and backward: the released loop over class pairs, the paper's form by torch's "
+        "own operations, and in chunks as training uses it. The floor reads both networks' logits, reads the "
+        "student's once more and writes the gradient. Memory in tensors of the logits' size; the gradient's "
+        "error is relative to float64. Processor time of one thread."
+    )
+    print(section("The ICSD loss", text, HEADER, [row for size in sizes for row in rows_of(*size)]), end="")
 
 
 if __name__ == "__main__":

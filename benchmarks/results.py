@@ -23,6 +23,7 @@ from measuring import machine
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
 BENCHMARKS: tuple[str, ...] = (
+    "icsd_loss",
     "teacher_cache",
     "startup",
     "tracking",

@@ -56,6 +56,6 @@ def test_rows_without_a_weight_are_inert():
 def test_a_gradient_of_the_gradient_is_refused():
     given = inputs()
     (gradient,) = torch.autograd.grad(KeyDivergence.apply(*given), given[0], create_graph=True)
-    # Where a loss is linear in the incoming gradient alone, torch has nothing to differentiate.
+    # Nothing here needs a gradient twice, so torch may refuse before it reaches the function.
     with pytest.raises(RuntimeError, match=r"differentiate twice|does not require grad"):
         gradient.sum().backward()
