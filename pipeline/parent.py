@@ -21,7 +21,7 @@ _GRACE_SECONDS = 20.0
 
 def end_with_parent() -> None:
     """Watch DVC's process, where DVC runs this one (it sets ``DVC_STAGE``)."""
-    if "DVC_STAGE" not in os.environ:
+    if "DVC_STAGE" not in os.environ or "ICSD_FIRST_RANK" in os.environ:  # which ends with its first rank
         return
     import psutil
 

@@ -66,6 +66,10 @@ def student_job(params: Params, key: RunKey) -> Job:
 def identity_of(job: Job, provenance: Provenance) -> str:
     """Hash of all that determines a network: a run never resumes under other numbers, data or code."""
     runtime = job.params.runtime.model_dump(exclude=WITHOUT_EFFECT)
+    if (
+        job.training.sync_batchnorm
+    ):  # a run may go on in another number of processes: that is no more than rounding
+        del runtime["devices"], runtime["num_nodes"]
     if job.params.runtime.teacher_cache == "float16":
         runtime["teacher_cache"] = "float16"
     return digest_of(

@@ -22,6 +22,7 @@ from icsd.stages.memory import keep_freed_memory
 from icsd.stages.provenance import provenance_of
 from icsd.stages.trained import check_trained
 from icsd.stages.training.job import CHECKPOINT, Job, identity_of
+from icsd.stages.training.ranks import start_others
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ def _start_fabric(runtime: Runtime) -> Fabric:
             precision=runtime.precision,
             strategy=strategy_for(2 if several else 1),
         )
+    if isinstance(fabric.strategy, DDPStrategy) and fabric.strategy.cluster_environment is not None:
+        start_others(fabric.strategy.cluster_environment, fabric.strategy.num_processes)
     fabric.launch()
     on_cpu = fabric.device.type == "cpu"
     torch.use_deterministic_algorithms(on_cpu)

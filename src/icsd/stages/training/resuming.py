@@ -27,9 +27,18 @@ def state_of(run: Run, setup: Setup, progress: Progress, monitor: Monitor) -> di
 def restore(run: Run, setup: Setup, monitor: Monitor) -> Progress:
     """Go on from the last good state, or begin where there is none; a line says so.
 
-    Called after ``set_up``: an optimiser loads its momentum to the device that its parameters are on.
+    Called after ``set_up``: an optimiser loads its momentum to the device that its parameters are on. The
+    first process reads the state, of however many processes, and sends it to the others.
     """
-    progress, problems = resume(run.checkpoint, partial(_load, run=run, setup=setup, monitor=monitor))
+    load = partial(_load, run=run, setup=setup, monitor=monitor)
+    progress, problems, state = None, list[str](), None
+    if run.fabric.is_global_zero:
+        found, problems = resume(run.checkpoint, lambda state: (load(state), state))
+        progress, state = found or (None, None)
+    if run.fabric.world_size > 1:
+        state = run.fabric.broadcast(state)
+        if not run.fabric.is_global_zero and state is not None:
+            progress = load(state)
     going_on = f"resuming after epoch {progress.epoch}" if progress else "training from the beginning"
     if problems:
         run.fabric.print(f"warning: {run.state}: {'; '.join(problems)}; {going_on}", flush=True)

@@ -20,6 +20,7 @@ from icsd.stages.training.job import Job, student_job, teacher_job
 from icsd.stages.training.loaded import load_and_admit
 from icsd.stages.training.outputs import cost_of, write_cost, write_result
 from icsd.stages.training.process import Run, start_run
+from icsd.stages.training.ranks import ended_together
 from icsd.stages.training.resuming import restore, state_of
 from icsd.stages.training.setup import Setup, set_up
 from icsd.stages.training.teacher_cache import teaching
@@ -89,16 +90,17 @@ def train_trial(root: Path, job: Job, *, open_tracker: Callable[[Path], "Tracker
 
 def _make(root: Path, job: Job, make: Callable[[Run], None]) -> None:
     """Let ``make`` write a network's outputs, as the only process that does."""
-    run = start_run(root, job)
-    if run.fabric.is_global_zero:
-        for path in (run.cost, run.checkpoint):
-            check_writable(path)
-        with guarded(root, job.key.folder), _alone(run):
-            run.fabric.barrier()
+    with ended_together():
+        run = start_run(root, job)
+        if run.fabric.is_global_zero:
+            for path in (run.cost, run.checkpoint):
+                check_writable(path)
+            with guarded(root, job.key.folder), _alone(run):
+                run.fabric.barrier()
+                make(run)
+        else:
+            run.fabric.barrier()  # until the first rank holds the lock
             make(run)
-    else:
-        run.fabric.barrier()  # until the first rank holds the lock
-        make(run)
 
 
 def _alone(run: Run) -> AbstractContextManager[None]:
