@@ -87,7 +87,7 @@ def test_the_second_command_prints_what_the_page_says(project):
 def test_the_first_command_installs_as_the_readme_does():
     install, _, _ = commands()
     begin, _, rest = install.partition(" sync ")
-    assert f"    {begin} run dvc repro\n" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"    {begin} run python -m pipeline run\n" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert rest == "-q --extra pretrained --extra networks && . .venv/bin/activate"
 
 
