@@ -175,6 +175,7 @@ def report() -> None:
 @click.option("--pull", is_flag=True, help="Fetch results that are in DVC's remote.")
 @click.option("--downstream", is_flag=True, help="The targets, and what depends on them.")
 @click.option("--dry", is_flag=True, help="Only say what would run.")
+@click.option("--on", type=click.Choice(["ray", "slurm"]), help="Train and evaluate on a cluster's machines.")
 def run(
     targets: tuple[str, ...],
     jobs: int | None,
@@ -185,6 +186,7 @@ def run(
     pull: bool,
     downstream: bool,
     dry: bool,
+    on: str | None,
 ) -> None:
     """Run everything that is out of date, as `dvc repro` does, but several stages at a time.
 
@@ -204,6 +206,7 @@ def run(
         pull=pull,
         downstream=downstream,
         dry=dry,
+        on=on,
     )
     if code:
         sys.exit(code)

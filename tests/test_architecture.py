@@ -97,6 +97,7 @@ def test_a_file_is_one_idea_and_fits_a_few_screens():
 WRITING = {"write_text", "write_bytes", "savefig", "savez", "savez_compressed", "to_csv", "save_file"}
 # Files that write in place: into a folder that nobody has seen yet, or below .state/.
 IN_PLACE = {
+    *("commands/run/node.py", "commands/run/under_slurm.py"),  # into a clone of its own, and a log
     *("commands/run/execution.py", "commands/run/forks.py", "commands/run/local.py"),
     *("data/shards.py", "datasets/archives.py", "datasets/fetch/packing.py", "datasets/fetch/transfer.py"),
     *("tracking/creation.py", "tracking/journal.py"),

@@ -254,6 +254,8 @@ OTHER = {
     "runtime.max_batch_per_device": 2,
     "runtime.precision": "bf16-mixed",
     "runtime.teacher_cache": "off",
+    "cluster.scratch": "/scratch",
+    "cluster.slurm": {"partition": "gpu"},
     "teacher.select": "best_val",
     "train.select": "best_val",
     "tuning.epochs": 3,
@@ -311,6 +313,7 @@ STALE = {
     "report": {"report"},
     "tuning": set(),
     "runtime": set(),
+    "cluster": set(),
     "tracking": set(),
 }
 

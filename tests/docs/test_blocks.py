@@ -3,9 +3,13 @@
 What needs processes is in ``test_transcripts.py``.
 """
 
+import json
 import re
+import shlex
 import shutil
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,6 +36,10 @@ TRIED = {
     ("CONTRIBUTING.md", "pipeline"): "tests/docs/test_contributing.py",
     ("README.md", "$ dvc exp run"): "tests/docs/test_transcripts.py",
     ("README.md", "params.yaml"): "here",
+    ("docs/cluster.md", "dvc remote"): "here",
+    ("docs/cluster.md", "ray start"): "here",
+    ("docs/cluster.md", "cluster:"): "here",
+    ("docs/cluster.md", "python -m pipeline run"): "tests/docs/test_commands.py",
     ("docs/datasets.md", "data:"): "tests/stages/test_dataset.py",
     ("docs/datasets.md", "dvc exp run"): "here",
     ("docs/experiments.md", "$ dvc exp run -n"): "tests/docs/test_transcripts.py",
@@ -154,6 +162,43 @@ def test_a_folder_of_transformers_is_accepted_as_the_teacher(checkout):
     params = check_tree(checkout, merge(tree, parse_yaml(described.content.encode(), Path("block"))), source)
     assert not params.teacher.train
     assert params.networks.teacher.weights is None
+
+
+def test_the_commands_of_a_cluster_are_accepted(monkeypatch):
+    """By DVC and by Ray, whose own command lines read them, but for what they would do."""
+    from dvc.cli import parse_args
+
+    remote, export, sync = block("docs/cluster.md", "dvc remote").commands
+    assert parse_args(shlex.split(remote)[1:]).name == "store"
+    assert export.startswith("export MLFLOW_TRACKING_URI=http")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(re.findall(r"--extra (\w+)", sync)) == {"ray", "slurm"} <= extras.keys()
+    head, worker, _ = block("docs/cluster.md", "ray start").commands
+    accepted = ray_start(head), ray_start(worker)
+    assert accepted[0]["head"]
+    assert accepted[0]["port"] == 6379
+    assert accepted[1]["address"] == "driver.example:6379"
+
+
+def ray_start(command):
+    """The options of ``ray start``, read by Ray in a process of its own."""
+    words = shlex.split(command)[2:]
+    program = (
+        "import json, sys; from ray.scripts.scripts import start; "
+        "print(json.dumps(start.make_context('start', sys.argv[1:]).params, default=str))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_cluster_is_described_so(checkout, tmp_path):
+    """To the schema, and to submitit, which writes a file for sbatch."""
+    from submitit.slurm.slurm import _get_default_parameters
+
+    described = block("docs/cluster.md", "cluster:")
+    tree, source = read_tree(checkout)
+    params = check_tree(checkout, merge(tree, parse_yaml(described.content.encode(), Path("block"))), source)
+    assert params.cluster.slurm.keys() <= _get_default_parameters().keys()
 
 
 def test_the_table_of_experiments_is_printed_so():

@@ -275,6 +275,8 @@ def draw_line(line):
         ("train: {epochs: 1000000000}", r"train\.epochs: "),
         ("runtime: {threads: 1000000000}", r"runtime\.threads: "),
         ("runtime: {workers: 1000000000}", r"runtime\.workers: "),
+        ("cluster: {memory: 1e9}", r"cluster\.memory: "),
+        ("cluster: {scratch: scratch}", r"cluster\.scratch: "),
         ("report: {resamples: 1000000000}", r"report\.resamples: "),
         ("grid: {seeds: [4294967296]}", r"grid\.seeds\.0: "),
         (

@@ -26,6 +26,7 @@ from icsd.params.block import (
     Temperature,
     Weight,
 )
+from icsd.params.cluster import Cluster
 from icsd.params.folder import Folder
 from icsd.params.networks import Networks
 from icsd.params.training import StudentTraining, TeacherTraining
@@ -218,11 +219,12 @@ class Params(Block):
     evaluation: Evaluation
     report: Report
     runtime: Runtime
+    cluster: Cluster
     tracking: Tracking
 
     def digest(self) -> str:
         """Short hash of what can change a number of the pipeline: not where it runs, nor what is tracked."""
-        numbers = self.model_dump(exclude={"monitor", "tuning", "runtime", "tracking"})
+        numbers = self.model_dump(exclude={"monitor", "tuning", "runtime", "cluster", "tracking"})
         return digest_of(numbers)
 
 

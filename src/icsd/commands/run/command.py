@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from icsd.commands.run.dry import foretold
 from icsd.commands.run.durations import Durations
+from icsd.commands.run.engines import nodes_of
 from icsd.commands.run.execution import LOGS, Execution, Outcome, Stop, Watcher
 from icsd.commands.run.forks import Forks
 from icsd.commands.run.graph import Busy, Graph
@@ -41,6 +42,7 @@ def run(
     pull: bool = False,
     downstream: bool = False,
     dry: bool = False,
+    on: str | None = None,
 ) -> int:
     """Execute what is stale, several stages at a time.
 
@@ -56,6 +58,7 @@ def run(
         pull: Whether to fetch results that somebody else has pushed.
         downstream: The targets and what depends on them.
         dry: Only say what would be run.
+        on: ``ray`` or ``slurm``: what runs the stages that train and evaluate; this machine, if None.
 
     Returns:
         Exit code: 0, that of the stage that failed (1 where there are several), or 130 and 143 when stopped.
@@ -65,6 +68,11 @@ def run(
     """
     if not (root / ".dvc").is_dir():
         raise UserError(f"{root}: not a DVC repository; run from the root of the repository")
+    if on and (gpus or force):
+        what = "--gpus is for this machine; `cluster` in params.yaml says what a stage gets"
+        raise UserError(
+            f"--on {on}: {'results come through the run cache, against --force' if force else what}"
+        )
     with _alone(root):
         try:
             graph = Graph(root, targets, downstream=downstream)
@@ -72,6 +80,8 @@ def run(
             if dry:
                 print(*foretold(graph, durations, force=force), sep="\n")
                 return 0
+            nodes = nodes_of(on, root, graph, jobs=jobs) if on else None
+            pull = pull or bool(nodes)  # what jobs have pushed since is taken
             if pull:
                 graph.pull_run_cache()
         except Busy as busy:
@@ -79,14 +89,13 @@ def run(
         logs = root / LOGS
         logs.mkdir(parents=True, exist_ok=True)
         forks = Forks(root, _imports(root), logs / "forks.txt")
-        slots = _slots(root, jobs, gpus, per_gpu)
-        place: Place = Local(slots, forks.start)
+        place: Place = nodes or Local(_slots(root, jobs, gpus, per_gpu), forks.start)
         schedule = Schedule(
             graph.order,
             graph.needs,
             urgency(graph.order, graph.needs, lambda stage: durations.expected(stage.addressing) or 0.0),
         )
-        outlook = Outlook(schedule, graph.needs, durations, len(slots))
+        outlook = Outlook(schedule, graph.needs, durations, place.room())
         with closing(forks), closing(place), _shown(outlook) as watcher, _heard_signals() as stop:
             outcome = Execution(
                 graph,

@@ -217,7 +217,7 @@ class Execution:
                 self._fail(stage, ended.code, ended.reason, ended.job.log)
             return
         try:
-            if not self._place.shares_workspace:
+            if not self._place.works_here(stage.addressing):
                 self._graph.fetch(stage)
             self._graph.finish(stage)
         except UserError as error:

@@ -54,6 +54,11 @@ class Graph:
                 }
                 self.scm_context = self._repo.scm_context
 
+    @property
+    def repo(self) -> Any:  # noqa: ANN401 - DVC has no types
+        """DVC's own view of the repository."""
+        return self._repo
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the repository's lock for the block, as a ``dvc`` command does.

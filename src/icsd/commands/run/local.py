@@ -37,8 +37,6 @@ class Local:
         start: How a command becomes a process.
     """
 
-    shares_workspace = True
-
     def __init__(self, slots: Sequence[Mapping[str, str]], start: Starter) -> None:
         self._free = list(reversed(slots))
         self._start = start
@@ -46,6 +44,10 @@ class Local:
         self._running: dict[str, Process | None] = {}
         self._lock = threading.Lock()
         self._cancelled = False
+
+    def works_here(self, stage: str) -> bool:
+        """They all do."""
+        return True
 
     def room(self) -> int:
         """How many slots are free."""

@@ -7,10 +7,10 @@ before a job is submitted and after it has ended, in the one process that ``run`
 ``Local`` (``local``) is this machine. Another place implements the five methods of ``Place`` and is chosen in
 ``command``. Nothing else of this folder has to know it:
 
-- ``shares_workspace`` is True where a job works in this checkout, or in one on a shared disk: its outputs
-  then lie where DVC expects them, and are saved from there. It is False where it works in a checkout of its
-  own: the job then runs ``dvc repro --single-item --pull STAGE`` and ``dvc push --run-cache`` there, and
-  after exit code 0 the stage's outputs are fetched here from the remote through the run cache.
+- ``works_here`` says of a stage whether it works in this checkout: its outputs then lie where DVC expects
+  them, and are saved from there. Where it works in a checkout of its own, on another machine, it runs
+  ``dvc repro --single-item STAGE`` and ``dvc push --run-cache STAGE`` there, and after exit code 0 the
+  stage's outputs are fetched here from the remote through the run cache.
 - ``submit`` returns at once. The place writes what the command prints to ``job.log`` while it runs: the
   display reads epochs from it, and its end is what a failure shows.
 - A job that a lost worker takes with it may be started again by the place itself; ``execution`` sees only
@@ -53,7 +53,8 @@ class Ended:
 class Place(Protocol):
     """Where jobs are executed."""
 
-    shares_workspace: bool
+    def works_here(self, stage: str) -> bool:
+        """Whether a stage's job works in this checkout, and not in one of its own."""
 
     def room(self) -> int:
         """How many more jobs it takes now."""
