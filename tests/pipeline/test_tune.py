@@ -38,10 +38,10 @@ def tuned(tmp_path_factory):
     with subprocess.Popen(
         command, cwd=project, env=environment(project), stdout=subprocess.PIPE, text=True
     ) as process:
+        in_trial = False
         for line in process.stdout:
-            if line.startswith("kd: trial 2 of 3"):
-                next(process.stdout)
-                next(process.stdout)  # in the second epoch the state of the first is safe
+            in_trial |= line.startswith("kd: trial 2 of 3")
+            if in_trial and line.startswith("epoch 2/"):  # by now the state of the first is safe
                 process.send_signal(signal.SIGKILL)
                 break
     again = stage(project, "tune").stdout
