@@ -1,12 +1,11 @@
 """What evaluation does with logits: predicted classes and their counts, against upsampling all and numpy."""
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
-from measuring import interleaved, peak_megabytes, section
+from measuring import asked_for_quick, interleaved, peak_megabytes, section
 from torch import Tensor
 
 from icsd.core.confusion import confusion_counts
@@ -21,9 +20,7 @@ CPU = torch.device("cpu")
 
 def main() -> None:
     """Measure and print the section."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    quick = asked_for_quick()
     torch.set_num_threads(1)
     rows = [row(*case, rounds=1 if quick else 9) for case in (QUICK if quick else CASES)]
     print(

@@ -1,11 +1,10 @@
 """How a student's step grows with the number of classes: forward and backward, with either cross-entropy."""
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 
 import torch
-from measuring import interleaved, section
+from measuring import asked_for_quick, interleaved, section
 from torch import Tensor, nn
 
 from icsd.core.labels import IGNORE
@@ -20,9 +19,7 @@ QUICK = (((2, 22), 32, 2),)
 
 def main() -> None:
     """Measure and print the section."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    quick = asked_for_quick()
     torch.set_num_threads(1)
     rows: list[list[object]] = []
     for classes, side, batch in QUICK if quick else CASES:

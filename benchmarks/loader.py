@@ -4,7 +4,6 @@ Both give normalised crops with labels: scale, crop, flip, a blur in half of the
 and saturation. The pictures are CamVid's where ICSD_DATASETS names a folder with its archive, else generated.
 """
 
-import argparse
 import io
 import os
 import random
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import interleaved, section
+from measuring import asked_for_quick, interleaved, section
 from PIL import Image, ImageFilter
 from torchvision import transforms
 from torchvision.transforms import functional
@@ -41,9 +40,7 @@ JITTER = transforms.ColorJitter(0.2, 0.2, 0.2)
 
 def main() -> None:
     """Measure and print the section."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    quick = asked_for_quick()
     torch.set_num_threads(1)
     rows: list[list[object]] = []
     for name, (size, crop) in (QUICK if quick else SIZES).items():

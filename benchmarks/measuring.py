@@ -1,5 +1,6 @@
 """Time and peak memory of one call, on the CPU or CUDA; absolute values belong to the machine."""
 
+import argparse
 import ctypes
 import platform
 import re
@@ -18,6 +19,13 @@ def seconds(call: Callable[[], object], device: torch.device) -> float:
     call()
     _wait_for(device)
     return time.perf_counter() - start
+
+
+def asked_for_quick() -> bool:
+    """Reads the command line of a benchmark that has no option but ``--quick``: tiny sizes, in seconds."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    return bool(parser.parse_args().quick)
 
 
 def interleaved(

@@ -249,8 +249,9 @@ def test_mistakes_are_messages(fan, tmp_path):
 
 def test_slots_are_cores_or_gpus(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "_cores", lambda: 8)
-    assert command._slots(tmp_path, None, (), 1) == [{}] * 8  # no params.yaml: a core each
-    assert command._slots(tmp_path, 3, (), 1) == [{}] * 3
-    visible = [slot["CUDA_VISIBLE_DEVICES"] for slot in command._slots(tmp_path, None, ("0", "2"), 2)]
+    params = command._params(tmp_path)
+    assert command._slots(params, None, (), 1) == [{}] * 8  # no params.yaml: a core each
+    assert command._slots(params, 3, (), 1) == [{}] * 3
+    visible = [slot["CUDA_VISIBLE_DEVICES"] for slot in command._slots(params, None, ("0", "2"), 2)]
     assert visible == ["0", "2", "0", "2"]
-    assert len(command._slots(tmp_path, 1, ("0", "2"), 2)) == 1
+    assert len(command._slots(params, 1, ("0", "2"), 2)) == 1

@@ -23,7 +23,7 @@ from icsd.commands.run.place import Place
 from icsd.commands.run.schedule import Schedule
 from icsd.commands.run.summary import summary
 from icsd.errors import UserError
-from icsd.params import load_params
+from icsd.params import Params, load_params
 
 _LOCK = Path(".state") / "locks" / "run.lock"
 _SECONDS = Path(".state") / "run" / "seconds.json"
@@ -88,8 +88,9 @@ def run(
             raise UserError(f"{busy}; wait for it, and run this again") from None
         logs = root / LOGS
         logs.mkdir(parents=True, exist_ok=True)
-        forks = Forks(root, _imports(root), logs / "forks.txt")
-        place: Place = nodes or Local(_slots(root, jobs, gpus, per_gpu), forks.start)
+        params = _params(root)
+        forks = Forks(root, _imports(params), logs / "forks.txt")
+        place: Place = nodes or Local(_slots(params, jobs, gpus, per_gpu), forks.start)
         schedule = Schedule(
             graph.order,
             graph.needs,
@@ -120,13 +121,23 @@ def _exit_code(outcome: Outcome, stop: Stop) -> int:
     return _FAILED if outcome.failures else 0
 
 
-def _slots(root: Path, jobs: int | None, gpus: Sequence[str], per_gpu: int) -> list[Mapping[str, str]]:
+def _params(root: Path) -> Params | None:
+    """None where something is wrong with params.yaml, which is for ``validate`` to say."""
+    try:
+        return load_params(root)
+    except UserError:
+        return None
+
+
+def _slots(
+    params: Params | None, jobs: int | None, gpus: Sequence[str], per_gpu: int
+) -> list[Mapping[str, str]]:
     """What the environment of each job that runs at a time has besides."""
     if gpus:
         each = [{"CUDA_VISIBLE_DEVICES": gpu} for _ in range(per_gpu) for gpu in gpus]
         return [*each[:jobs]]
     if jobs is None:
-        jobs = max(1, _cores() // _threads(root))
+        jobs = max(1, _cores() // (params.runtime.threads if params else 1))
     return [{} for _ in range(jobs)]
 
 
@@ -135,14 +146,6 @@ def _cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _threads(root: Path) -> int:
-    """Of a stage; what is wrong with params.yaml is for ``validate`` to say."""
-    try:
-        return load_params(root).runtime.threads
-    except UserError:
-        return 1
 
 
 @contextmanager
@@ -178,13 +181,11 @@ def _heard_dvc(watcher: Watcher) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _imports(root: Path) -> list[str]:
+def _imports(params: Params | None) -> list[str]:
     """What stages import for tracking."""
-    try:
-        tracking = load_params(root).tracking
-    except UserError:
+    if params is None or not params.tracking.enabled:
         return []
-    return ["tracking", *(["models"] if tracking.models else [])] if tracking.enabled else []
+    return ["tracking", *(["models"] if params.tracking.models else [])]
 
 
 @contextmanager
