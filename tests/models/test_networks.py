@@ -79,8 +79,11 @@ def test_a_network_keeps_the_contract(name, places, tmp_path):
         network,
         None,
         name="adamw",
+        lr=0.1,
+        head_lr_factor=0.1,
+        momentum=0.1,
         nesterov=False,
-        **dict.fromkeys(["lr", "head_lr_factor", "momentum", "weight_decay"], 0.1),
+        weight_decay=0.1,
     )
     backbone, head = (sum(p.numel() for p in group["params"]) for group in optimizer.param_groups)
     assert backbone > 0 < head

@@ -150,6 +150,37 @@ def test_where_it_runs_does_not_change_what_it_is():
     assert parse(train__epochs=3).digest() != parse().digest()
 
 
+OF_MODE = {"precision", "channels_last", "fold_teacher", "fused_optimizer"}
+
+
+def of_mode(**changes):
+    runtime = parse(**{f"runtime__{key}": value for key, value in changes.items()}).runtime
+    return runtime.model_dump(include=OF_MODE)
+
+
+def test_a_mode_gives_what_is_left_empty_and_a_written_key_wins():
+    exact = {
+        "precision": "32-true",
+        "channels_last": False,
+        "fold_teacher": False,
+        "fused_optimizer": False,
+    }
+    fast = {"precision": "bf16-mixed", "channels_last": True, "fold_teacher": True, "fused_optimizer": True}
+    assert of_mode() == exact
+    assert of_mode(mode="fast") == fast
+    assert of_mode(mode="fast", precision="32-true", fold_teacher=False) == fast | {
+        "precision": "32-true",
+        "fold_teacher": False,
+    }
+    assert of_mode(channels_last=True) == exact | {"channels_last": True}
+
+
+@pytest.mark.parametrize("mode", ["quick", None, ["fast"]])
+def test_an_unknown_mode_is_the_only_mistake(mode):
+    with pytest.raises(UserError, match=r"^params\.yaml:\n  runtime\.mode: [^\n]+$"):
+        parse(runtime__mode=mode)
+
+
 def test_an_unknown_dataset_is_answered_with_the_known_ones(tmp_path):
     (tmp_path / "configs/datasets").mkdir(parents=True)
     for name in PRESETS:

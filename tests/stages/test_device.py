@@ -9,8 +9,8 @@ from icsd.stages.device import accelerator
 
 RUNTIME: dict[str, Any] = {
     **{"devices": 1, "num_nodes": 1, "precision": "32-true", "workers": 0, "threads": 1},
-    **{"channels_last": False, "compile": False, "max_batch_per_device": None},
-    **{"teacher_cache": "off", "teacher_cache_gb": 1.0},
+    **{"mode": "exact", "channels_last": False, "fold_teacher": False, "fused_optimizer": False},
+    **{"compile": False, "max_batch_per_device": None, "teacher_cache": "off", "teacher_cache_gb": 1.0},
 }
 
 

@@ -86,6 +86,20 @@ def test_the_teacher_is_never_trained_switched_or_saved():
     assert student.backbone.weight.grad.abs().sum() > 0
 
 
+def test_a_stand_in_teaches_and_the_teacher_stays():
+    images, labels = batch()
+    teacher, stand_in, student = Net(1), Net(2), Net(0)
+    distiller = Distiller(student, teacher=teacher, method=KD(), stand_in=stand_in).train()
+    assert distiller.teacher is teacher
+    assert distiller.teaching is stand_in
+    assert not stand_in.training
+    assert {name.split(".")[0] for name in distiller.state_dict()} == {"student"}
+    assert torch.equal(distiller.teach(images)["logits"], stand_in(images)["logits"])
+    distiller(images, labels)["kd"].backward()
+    assert all(p.grad is None for net in (teacher, stand_in) for p in net.parameters())
+    assert Distiller(student, teacher=teacher, method=KD()).teaching is teacher
+
+
 def test_losses_are_float32_under_bf16():
     images, labels = batch()
     distiller = Distiller(Net(0).eval(), teacher=Net(1), method=AICSD()).eval()

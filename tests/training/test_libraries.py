@@ -61,8 +61,16 @@ def step(student, teacher, method):
     labels = torch.randint(0, CLASSES, (2, 64, 64), generator=generator)
     distiller = Distiller(student, teacher=teacher, method=method)
     distiller.train()
-    rates = {"lr": 1e-3, "head_lr_factor": 1.0, "momentum": 0.0, "weight_decay": 0.0}
-    optimizer = build_optimizer(student, method, name="adamw", nesterov=False, **rates)
+    optimizer = build_optimizer(
+        student,
+        method,
+        name="adamw",
+        lr=1e-3,
+        head_lr_factor=1.0,
+        momentum=0.0,
+        nesterov=False,
+        weight_decay=0.0,
+    )
     before = [p.detach().clone() for p in student.parameters()]
     terms = distiller(images, labels)
     assert all(value.isfinite() for value in terms.values())

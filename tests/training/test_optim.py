@@ -53,6 +53,43 @@ def test_a_step_of_adamw_is_the_published_one():
         torch.testing.assert_close(parameter.detach(), old * (1 - 0.01 * 0.5) - 0.01 * (-1) ** index)
 
 
+KINDS: list[dict[str, Any]] = [
+    {"name": "sgd"},
+    {"name": "sgd", "momentum": 0.0},
+    {"name": "sgd", "nesterov": True},
+    {"name": "adamw"},
+]
+
+
+def weights_after(changes, **how):
+    """The weights after some steps, with a falling rate; ``how`` replaces the optimiser's own way."""
+    torch.manual_seed(0)
+    optimizer = build(lr=0.01, weight_decay=0.05, **changes)
+    for group in optimizer.param_groups:
+        group.update(how)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for step in range(5):
+        set_lr(optimizer, lr_at(step, steps=5, lr=0.01, power=0.9))
+        for parameter in parameters:
+            parameter.grad = torch.randn_like(parameter)
+        optimizer.step()
+    return parameters
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+def test_the_way_through_the_weights_is_no_matter_of_results(changes):
+    one_by_one = weights_after(changes, foreach=False)
+    assert all(map(torch.equal, weights_after(changes), one_by_one))
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+def test_one_pass_over_the_weights_changes_no_more_than_rounding(changes):
+    fused = weights_after(changes | {"fused": True})
+    assert build(**changes, fused=True).param_groups[0]["fused"]
+    for found, wanted in zip(fused, weights_after(changes), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_the_head_and_the_adapters_share_the_faster_group():
     method = nn.Linear(3, 3)
     backbone, head = build(method).param_groups

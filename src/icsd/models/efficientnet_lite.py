@@ -45,7 +45,9 @@ class SameConv2d(nn.Conv2d):
             padding = [reach - 1 + width % 2, reach, reach - 1 + height % 2, reach]
         else:
             padding = [reach] * 4
-        return F.conv2d(F.pad(input, padding), self.weight, None, self.stride, 0, self.dilation, self.groups)
+        return F.conv2d(
+            F.pad(input, padding), self.weight, self.bias, self.stride, 0, self.dilation, self.groups
+        )
 
 
 class Block(nn.Module):

@@ -9,6 +9,7 @@ library have a value: any other key that neither file sets is an error.
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -177,9 +178,27 @@ class Report(Block):
         return pattern
 
 
-class Runtime(Block):
-    """Where and how fast it runs; no stage depends on it."""
+_MODES: dict[str, dict[str, Any]] = {
+    "exact": {
+        "precision": "32-true",
+        "channels_last": False,
+        "fold_teacher": False,
+        "fused_optimizer": False,
+    },
+    "fast": {
+        "precision": "bf16-mixed",
+        "channels_last": True,
+        "fold_teacher": True,
+        "fused_optimizer": True,
+    },
+}
+"""``runtime.mode`` -> its values of the keys that are left empty."""
 
+
+class Runtime(Block):
+    """Where and how fast it runs; no stage depends on it. What is null has the value of ``mode``."""
+
+    mode: Literal["exact", "fast"]
     accelerator: Literal["auto", "cpu", "cuda"]
     devices: Processes | Literal["auto"]
     num_nodes: Processes
@@ -187,10 +206,21 @@ class Runtime(Block):
     workers: Annotated[int, Field(ge=0, le=1024)]
     threads: Processes
     channels_last: bool
+    fold_teacher: bool
+    fused_optimizer: bool
     compile: bool
     max_batch_per_device: Count | None
     teacher_cache: Literal["auto", "off", "float32", "float16"]
     teacher_cache_gb: Annotated[float, Field(ge=0, le=1e6)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, values: object) -> object:
+        if not isinstance(values, Mapping):
+            return values
+        mode = _MODES["fast" if values.get("mode") == "fast" else "exact"]
+        empty = {key: value for key, value in mode.items() if key in values and values[key] is None}
+        return {**values, **empty}
 
 
 class Tracking(Block):

@@ -23,6 +23,7 @@ class Distiller(nn.Module):
         student: Network whose ``forward`` returns taps, ``logits`` among them.
         teacher: The frozen network, or None to train the student alone.
         method: Compares the taps of both; None to train the student alone.
+        stand_in: A faster form of the teacher, which runs in its place; None for none.
         class_weights: [C], of cross-entropy; None for equal ones.
         auxiliary: The loss in ``AUXILIARY`` that compares with the labels beside cross-entropy, if any.
     """
@@ -35,6 +36,7 @@ class Distiller(nn.Module):
         *,
         teacher: nn.Module | None,
         method: "Method | None",
+        stand_in: nn.Module | None = None,
         class_weights: Tensor | None = None,
         auxiliary: str | None = None,
     ) -> None:
@@ -45,15 +47,22 @@ class Distiller(nn.Module):
         self.method = method
         self.label_terms = ("ce",) if auxiliary is None else ("ce", auxiliary)
         self.register_buffer("class_weights", class_weights, persistent=False)  # moves with the student
-        # A tuple, so that it is no submodule.
+        # Tuples, so that they are no submodules.
         self._teacher: tuple[nn.Module, ...] = ()
+        self._teaching: tuple[nn.Module, ...] = ()
         if teacher is not None:
             self._teacher = (teacher.eval().requires_grad_(False),)
+            self._teaching = self._teacher if stand_in is None else (stand_in.eval().requires_grad_(False),)
 
     @property
     def teacher(self) -> nn.Module | None:
         """The frozen network, which is not in the module tree."""
         return self._teacher[0] if self._teacher else None
+
+    @property
+    def teaching(self) -> nn.Module | None:
+        """What runs for the teacher: its stand-in, or the teacher itself."""
+        return self._teaching[0] if self._teaching else None
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -91,5 +100,5 @@ class Distiller(nn.Module):
     @torch.no_grad()  # not inference_mode: methods may multiply by the teacher's tensors
     def teach(self, images: Tensor) -> dict[str, Tensor]:
         """The teacher's taps of a batch of images [B, 3, H, W], in the precision that is in force."""
-        taps: dict[str, Tensor] = self._teacher[0](images)
+        taps: dict[str, Tensor] = self._teaching[0](images)
         return taps

@@ -18,6 +18,7 @@ def build_optimizer(
     momentum: float,
     nesterov: bool,
     weight_decay: float,
+    fused: bool = False,
 ) -> Optimizer:
     """An optimiser over the backbone at ``lr``, over head and adapters at ``lr * head_lr_factor``.
 
@@ -32,6 +33,7 @@ def build_optimizer(
         momentum: Of SGD.
         nesterov: Of SGD.
         weight_decay: SGD adds it to the gradient; AdamW shrinks the weights by ``lr * weight_decay`` a step.
+        fused: All in one pass over the weights: up to three times as fast, with other last digits.
     """
     prefixes = getattr(student, "backbone_prefixes", ("backbone.",))
     backbone = [p for name, p in student.named_parameters() if name.startswith(prefixes)]
@@ -41,10 +43,19 @@ def build_optimizer(
         {"params": backbone, "lr_factor": 1.0},
         {"params": head + adapters, "lr_factor": head_lr_factor},
     ]
-    # foreach is stated because its default differs by device; it changes the speed and no result.
+    # foreach is stated because its default differs by device; against a loop it changes no result.
+    foreach = not fused
     if name == "adamw":
-        return AdamW(groups, lr=lr, weight_decay=weight_decay, foreach=True)
-    return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, foreach=True)
+        return AdamW(groups, lr=lr, weight_decay=weight_decay, foreach=foreach, fused=fused)
+    return SGD(
+        groups,
+        lr=lr,
+        momentum=momentum,
+        nesterov=nesterov,
+        weight_decay=weight_decay,
+        foreach=foreach,
+        fused=fused,
+    )
 
 
 def lr_at(step: int, *, steps: int, lr: float, power: float, warmup: float = 0.0) -> float:

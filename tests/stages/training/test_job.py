@@ -38,6 +38,7 @@ def identity(params, method="aicsd", provenance=PROVENANCE):
         ("report", {"seed": 5}),
         ("evaluation", {"panels": 1}),
         ("runtime", {"workers": 3, "compile": True}),
+        ("runtime", {"mode": "fast"}),  # its values stand in the other keys
         ("teacher", {"lr": 0.5}),
     ],
 )
@@ -54,6 +55,8 @@ def test_what_cannot_change_a_student_does_not_change_its_identity(params, block
         ("networks", {"output_stride": 8}),
         ("runtime", {"precision": "bf16-mixed"}),
         ("runtime", {"threads": 2}),
+        ("runtime", {"fold_teacher": True}),
+        ("runtime", {"fused_optimizer": True}),
     ],
 )
 def test_what_can_change_a_student_changes_its_identity(params, block, values):

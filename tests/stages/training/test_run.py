@@ -10,6 +10,7 @@ import torch
 from tests.project import change, entered, outputs
 
 from icsd.errors import UserError
+from icsd.models.folding import num_batchnorms
 from icsd.models.weights import load_network
 from icsd.runs import RunKey
 from icsd.stages.evaluation.run import evaluate_students
@@ -149,6 +150,22 @@ def test_the_best_validated_weights_are_kept_where_that_is_asked_for(taught):
     column = rows[0].split(",").index("val/miou")
     scores = [float(row.split(",")[column]) for row in rows[1:]]
     assert described["selected_epoch"] == scores.index(max(scores)) + 1
+
+
+def test_the_fast_mode_folds_what_teaches_and_leaves_the_teacher_for_the_monitor(taught, capsys):
+    change(taught, runtime={"mode": "fast"})
+    params = checked_params(taught)
+    setup = set_up(start_run(taught, student_job(params, RunKey(params.dataset, "kd", "resnet18", 0))))
+    distiller = setup.distiller
+    assert num_batchnorms(distiller.teaching) == 0
+    assert "runtime.fold_teacher: 29 of the teacher's 29 BatchNorms are folded" in capsys.readouterr().out
+    stored = load_network(taught / "runs/shapes/teacher/teacher.safetensors").state_dict()
+    assert all(torch.equal(value, stored[name]) for name, value in distiller.teacher.state_dict().items())
+    assert setup.optimizer.param_groups[0]["fused"]
+    change(taught, runtime={"fold_teacher": False})
+    params = checked_params(taught)
+    setup = set_up(start_run(taught, student_job(params, RunKey(params.dataset, "kd", "resnet18", 0))))
+    assert setup.distiller.teaching is setup.distiller.teacher
 
 
 def test_gradients_can_be_accumulated(taught, capsys):

@@ -127,7 +127,9 @@ def test_a_run_that_dies_in_the_middle_of_an_epoch_leaves_no_half_of_it(taught, 
 
 
 @pytest.mark.parametrize(
-    "runtime", [{"max_batch_per_device": 2}, {"precision": "bf16-mixed", "channels_last": True}], ids=str
+    "runtime",
+    [{"max_batch_per_device": 2}, {"precision": "bf16-mixed", "channels_last": True}, {"mode": "fast"}],
+    ids=str,
 )
 def test_it_is_the_same_to_the_last_bit_in_pieces_and_in_other_precision_and_layout(taught, runtime):
     change(taught, runtime={**runtime, "teacher_cache": "off"})
@@ -244,6 +246,7 @@ def changed(run, changes):
         {"train": {"subset": 8}},
         {"runtime": {"threads": 2}},
         {"runtime": {"channels_last": True}},
+        {"runtime": {"fold_teacher": True}},
         {"runtime": {"precision": "bf16-mixed"}},
         {"runtime": {"max_batch_per_device": 2}},
         {"runtime": {"teacher_cache": "float16"}},
@@ -260,6 +263,7 @@ def test_what_changes_the_teachers_logits_changes_the_key(started, changes):
         {"train": {"lr": 0.01, "epochs": 5}},
         {"methods": {"aicsd": {"weights": {"icsd": 1.0}}}},
         {"grid": {"seeds": [3, 4]}},
+        {"runtime": {"fused_optimizer": True}},
         {"runtime": {"workers": 2, "teacher_cache_gb": 1.0, "teacher_cache": "float32"}},
         {"networks": {"students": {"resnet18": {"width": 0.25}}}},
     ],

@@ -14,7 +14,7 @@ from icsd.stages.inputs import numbers_of, schedule_of
 
 CHECKPOINT = "checkpoint.pt"
 """The file in a run's state folder from which an interrupted run resumes."""
-WITHOUT_EFFECT = {"workers", "compile", "teacher_cache", "teacher_cache_gb"}
+WITHOUT_EFFECT = {"mode", "workers", "compile", "teacher_cache", "teacher_cache_gb"}
 """Keys of ``runtime`` that change no number, but for a teacher whose logits are rounded."""
 
 

@@ -21,6 +21,7 @@ from icsd.errors import UserError
 from icsd.methods import build_method
 from icsd.models.contract import Network
 from icsd.models.divided import share_dropout, synchronise_batchnorm
+from icsd.models.folding import folded, num_batchnorms
 from icsd.models.weights import load_network
 from icsd.stages.own_weights import initial_network
 from icsd.stages.training.job import Job
@@ -79,6 +80,7 @@ def set_up(run: Run) -> Setup:
         momentum=job.training.momentum,
         nesterov=job.training.nesterov,
         weight_decay=job.training.weight_decay,
+        fused=job.params.runtime.fused_optimizer,
     )
     _make_ready_for_pieces(distiller, job, fabric)
     _to_device(distiller, fabric, channels_last=job.params.runtime.channels_last)
@@ -115,7 +117,24 @@ def _build_distiller(run: Run) -> Distiller:
         teacher_channels=teacher.channels,
         num_classes=params.data.classes,
     )
-    return distiller(teacher=teacher if method is not None else None, method=method)
+    if method is None:
+        return distiller(teacher=None, method=None)
+    return distiller(teacher=teacher, method=method, stand_in=_stand_in(teacher, run))
+
+
+def _stand_in(teacher: Network, run: Run) -> nn.Module | None:
+    """The teacher with its BatchNorm folded; the teacher itself stays for what measures it."""
+    runtime = run.job.params.runtime
+    if not runtime.fold_teacher:
+        return None
+    images = torch.rand(1, 3, *run.job.params.images.crop, generator=torch.Generator().manual_seed(0))
+    dtype = torch.bfloat16 if runtime.precision == "bf16-mixed" else torch.float32
+    faster = folded(teacher, images, dtype=dtype)
+    of, left = num_batchnorms(teacher), num_batchnorms(faster)
+    run.fabric.print(
+        f"runtime.fold_teacher: {of - left} of the teacher's {of} BatchNorms are folded", flush=True
+    )
+    return faster
 
 
 def _class_weights(run: Run) -> torch.Tensor | None:
@@ -149,11 +168,12 @@ def _make_ready_for_pieces(distiller: Distiller, job: Job, fabric: Fabric) -> No
 
 
 def _to_device(distiller: Distiller, fabric: Fabric, *, channels_last: bool) -> None:
-    """Move the teacher, which is not in the module tree; Fabric moves the rest."""
+    """Move the teacher and its stand-in, which are not in the module tree; Fabric moves the rest."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     distiller.student.to(memory_format=layout)
-    if distiller.teacher is not None:
-        distiller.teacher.to(fabric.device).to(memory_format=layout)
+    for frozen in (distiller.teacher, distiller.teaching):
+        if frozen is not None:
+            frozen.to(fabric.device).to(memory_format=layout)
 
 
 def _train_batches(data: PreparedData, job: Job, fabric: Fabric) -> TrainBatches:

@@ -139,7 +139,7 @@ def keys_of(run: Run) -> dict[int, str]:
         "images": params.images.model_dump(),
         "subset": job.training.subset,
         "batch": job.training.batch,
-        "runtime": runtime.model_dump(exclude=WITHOUT_EFFECT),
+        "runtime": runtime.model_dump(exclude={*WITHOUT_EFFECT, "fused_optimizer"}),
         "rounded": runtime.teacher_cache == "float16",
         "processes": run.fabric.world_size,
         "device": device_name(run.fabric.device),
