@@ -12,13 +12,15 @@ from pathlib import Path
 import torch
 
 
-def seconds(call: Callable[[], object], device: torch.device) -> float:
-    """Wall-clock seconds of one call, until the device is done."""
+def seconds(
+    call: Callable[[], object], device: torch.device, *, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Seconds of one call by ``clock``, until the device is done."""
     _wait_for(device)
-    start = time.perf_counter()
+    start = clock()
     call()
     _wait_for(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def asked_for_quick() -> bool:
@@ -34,11 +36,13 @@ def interleaved(
     rounds: int,
     device: torch.device | None = None,
     warm_up: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median seconds of every variant, measured by turns, so that all meet the same machine.
 
     Every round runs each variant once, in an order that rotates from round to round: what one leaves behind
-    in caches and allocators is not always the same neighbour's.
+    in caches and allocators is not always the same neighbour's. With one thread, ``time.process_time`` as
+    the clock is what other work on the machine disturbs least.
     """
     device = torch.device("cpu") if device is None else device
     if warm_up:
@@ -49,7 +53,7 @@ def interleaved(
     for turn in range(rounds):
         start = turn % len(names)
         for name in names[start:] + names[:start]:
-            times[name].append(seconds(variants[name], device))
+            times[name].append(seconds(variants[name], device, clock=clock))
     return {name: statistics.median(values) for name, values in times.items()}
 
 

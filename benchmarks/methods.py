@@ -1,35 +1,59 @@
-"""What every method's loss costs in time and memory, relative to pixel-wise KD's.
+"""What every method's loss costs, as a part of the plain student's step.
 
-    PYTHONPATH=src python benchmarks/methods.py [--classes 21] [--size 129] [--batch 8] [--width 1.0]
+    PYTHONPATH=src:. python benchmarks/methods.py [--case default|camvid|full] [--rounds N] [--quick]
 
-Forward and backward of each method in METHODS with its default options, on random taps of a ResNet-18 student
-and a ResNet-101 teacher (DeepLabV3+, output stride 16): without the networks, which cost the same for all of
-them. All are timed interleaved in one run, so that the ratios can be compared; absolute times belong to the
-machine that is printed. Memory is the peak above taps and adapters (``measuring.peak_megabytes``). On a CPU,
-`--size 33 --batch 4 --width 0.25` takes a minute.
+Forward and backward of each loss in METHODS with the options of params.yaml, on the taps that a ResNet-18
+student and the case's teacher give, down to the student's taps and the method's adapters. Pixel-wise KD that
+a block adds to another loss is left out, as it has a row of its own. Queues are full. All take turns with the
+student's own step and the teacher's forward pass, in one run. One thread; memory is the peak above taps and
+adapters (``measuring.peak_megabytes``).
 """
 
 import argparse
-import statistics
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from measuring import machine, peak_megabytes, seconds
-from torch import Tensor
+from measuring import interleaved, peak_megabytes, section
+from torch import Tensor, nn
 
 from icsd.methods import METHODS, Method, build_method
+from icsd.models.deeplab import DeepLabV3Plus, build_network
+from icsd.stages.memory import keep_freed_memory
+from icsd.training.distiller import Distiller
+from icsd.training.optim import build_optimizer
+from icsd.yaml_files import read_yaml
 
-STRIDES = {"stage1": 4, "stage2": 8, "stage3": 16, "stage4": 16, "aspp": 16, "decoder": 4, "logits": 4}
-STUDENT = {"stage1": 64, "stage2": 128, "stage3": 256, "stage4": 512, "aspp": 256, "decoder": 256}
-TEACHER = STUDENT | {"stage1": 256, "stage2": 512, "stage3": 1024, "stage4": 2048}
-REFERENCE = "kd"
 Taps = Mapping[str, Tensor]
+STEP, TEACHER = "the plain student's step", "the teacher's forward pass"
+HEADER = ("forward and backward", "ms", "of the plain step", "× kd", "MB", "adapter weights", "taps")
+BLOCKS = read_yaml(Path(__file__).parents[1] / "params.yaml")["methods"]
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Case(NamedTuple):
+    """Networks and images; the student is a ResNet-18."""
+
+    name: str
+    teacher: str
+    width: float
+    crop: tuple[int, int]
+    batch: int
+    classes: int
+    rounds: int
+
+
+CASES = {
+    "default": Case("the default's size", "resnet34", 0.25, (64, 64), 8, 9, 41),
+    "camvid": Case("CamVid at half size", "resnet50", 0.25, (176, 240), 8, 11, 9),
+    "full": Case("the published size", "resnet101", 1.0, (513, 513), 4, 21, 3),
+}
+QUICK = Case("a tiny size", "resnet18", 0.125, (32, 32), 2, 5, 1)
+
+
+class Inputs(NamedTuple):
     """What every method gets."""
 
     student: Taps
@@ -37,82 +61,46 @@ class Inputs:
     labels: Tensor
 
 
-def main() -> None:
-    """Measure and print one line per method."""
-    arguments = parse()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    ours, theirs = (
-        {tap: max(8, round(arguments.width * width)) for tap, width in widths.items()}
-        | {"logits": arguments.classes}
-        for widths in (STUDENT, TEACHER)
+def batch_of(case: Case) -> tuple[Tensor, Tensor]:
+    """Random images, and squares of classes as labels, one pixel in twenty ignored."""
+    generator = torch.Generator().manual_seed(0)
+    height, width = case.crop
+    images = torch.randn(case.batch, 3, height, width, generator=generator)
+    side = max(8, height // 16)
+    cells = (case.batch, height // side + 1, width // side + 1)
+    coarse = torch.randint(case.classes, cells, generator=generator)
+    labels = coarse.repeat_interleave(side, 1).repeat_interleave(side, 2)[:, :height, :width]
+    return images, labels.masked_fill(torch.rand(labels.shape, generator=generator) < 0.05, 255)
+
+
+def build(name: str, student: DeepLabV3Plus, teacher: DeepLabV3Plus, *, classes: int) -> Method | None:
+    """The method of its block, without what the block adds to it; None for the student alone."""
+    kind = METHODS[name]
+    if kind is None:
+        return None
+    weights = dict.fromkeys(kind.terms, 1.0)
+    method = build_method(
+        name,
+        {**BLOCKS[name], "weights": weights},
+        student_channels=student.channels,
+        teacher_channels=teacher.channels,
+        num_classes=classes,
     )
-    inputs = Inputs(
-        make_taps(ours, arguments, device, seed=0),
-        make_taps(theirs, arguments, device, seed=1),
-        make_labels(arguments, device),
-    )
-    methods = {
-        name: built.to(device)
-        for name in sorted(METHODS, key=lambda name: name != REFERENCE)
-        if (built := build(name, ours, theirs, arguments.classes)) is not None
-    }
-    shape = tuple(inputs.student["logits"].shape)
-    print(f"{machine(device)}, torch {torch.__version__}; logits {shape}, width {arguments.width:g}")
-    print("method            ms     × kd        MB     × kd   adapters  taps")
-    steps = {name: partial(step, method, inputs) for name, method in methods.items()}
-    memory: dict[str, float] = {}
-    for name, call in steps.items():
-        call()  # the warm-up
-        memory[name] = peak_megabytes(call, device)
-    times: dict[str, list[float]] = {name: [] for name in methods}
-    for _ in range(arguments.repeats):
-        for name, call in steps.items():
-            times[name].append(seconds(call, device))
-    report(methods, times, memory)
+    assert method is not None
+    _fill_queues(method)
+    return method
 
 
-def parse() -> argparse.Namespace:
-    """The size of what is measured."""
-    parser = argparse.ArgumentParser(description="Time and memory of every method's loss, relative to kd")
-    parser.add_argument("--classes", type=int, default=21)
-    parser.add_argument("--size", type=int, default=129, help="height and width of the logits")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--width", type=float, default=1.0, help="of all channels but the logits'")
-    parser.add_argument("--repeats", type=int, default=5)
-    return parser.parse_args()
+def _fill_queues(method: nn.Module) -> None:
+    """As after some epochs: what earlier batches have left in them costs time as well."""
+    for name, buffer in method.named_buffers():
+        if name.endswith("_seen"):
+            buffer.fill_(10**6)
+            ring = method.get_buffer(name.removesuffix("_seen"))
+            ring.copy_(nn.functional.normalize(torch.randn(ring.shape), dim=-1))
 
 
-def make_taps(
-    widths: Mapping[str, int], arguments: argparse.Namespace, device: torch.device, *, seed: int
-) -> Taps:
-    """Random maps of every tap of one network, at the strides of its layers."""
-    generator = torch.Generator().manual_seed(seed)
-    sizes = {tap: 4 * (arguments.size - 1) // stride + 1 for tap, stride in STRIDES.items()}
-    return {
-        tap: torch.randn(arguments.batch, width, sizes[tap], sizes[tap], generator=generator).to(device)
-        for tap, width in widths.items()
-    }
-
-
-def make_labels(arguments: argparse.Namespace, device: torch.device) -> Tensor:
-    """Blocks of classes at four times the logits' size, one pixel in twenty ignored."""
-    generator = torch.Generator().manual_seed(2)
-    side = 4 * (arguments.size - 1) + 1
-    coarse = torch.randint(
-        arguments.classes, (arguments.batch, side // 32 + 1, side // 32 + 1), generator=generator
-    )
-    labels = coarse.repeat_interleave(32, dim=1).repeat_interleave(32, dim=2)[:, :side, :side]
-    return labels.masked_fill(torch.rand(labels.shape, generator=generator) < 0.05, 255).to(device)
-
-
-def build(name: str, ours: dict[str, int], theirs: dict[str, int], num_classes: int) -> Method | None:
-    """The method with its default options; None for the student alone, which has nothing to compute."""
-    method = METHODS[name]
-    block = {"alw": False, "weights": dict.fromkeys(method.terms if method else (), 1.0)}
-    return build_method(name, block, student_channels=ours, teacher_channels=theirs, num_classes=num_classes)
-
-
-def step(method: Method, inputs: Inputs) -> None:
+def loss(method: Method, inputs: Inputs) -> None:
     """Forward and backward, to the student's taps and the adapters."""
     student = {tap: inputs.student[tap].detach().requires_grad_() for tap in method.taps}
     teacher = {tap: inputs.teacher[tap] for tap in method.taps}
@@ -121,18 +109,84 @@ def step(method: Method, inputs: Inputs) -> None:
     method.zero_grad()
 
 
-def report(
-    methods: Mapping[str, Method], times: Mapping[str, list[float]], memory: Mapping[str, float]
-) -> None:
-    """One line per method, the reference first."""
-    milliseconds = {name: 1e3 * statistics.median(record) for name, record in times.items()}
-    for name, method in methods.items():
-        adapters = sum(weight.numel() for weight in method.parameters() if weight.requires_grad)
-        print(
-            f"{name:<10} {milliseconds[name]:9.1f} {milliseconds[name] / milliseconds[REFERENCE]:8.2f} "
-            f"{memory[name]:9.1f} {memory[name] / memory[REFERENCE]:8.2f} {adapters:10,d}  "
-            f"{', '.join(method.taps)}"
-        )
+def plain_step(student: DeepLabV3Plus, images: Tensor, labels: Tensor) -> Callable[[], None]:
+    """The step of a student without a teacher."""
+    distiller = Distiller(student, teacher=None, method=None).train()
+    optimizer = build_optimizer(
+        student,
+        None,
+        name="adamw",
+        lr=1e-5,
+        head_lr_factor=1.0,
+        momentum=0.9,
+        nesterov=False,
+        weight_decay=0.0,
+    )
+
+    def step() -> None:
+        torch.autograd.backward(distiller(images, labels)["ce"])
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def rows_of(case: Case, *, rounds: int) -> list[list[object]]:
+    """The step, the teacher, and every method's loss, the most expensive first."""
+    torch.manual_seed(0)
+    student = build_network("resnet18", num_classes=case.classes, width=case.width).train()
+    teacher = build_network(case.teacher, num_classes=case.classes, width=case.width).eval()
+    images, labels = batch_of(case)
+    with torch.no_grad():
+        inputs = Inputs(student(images), teacher(images), labels)
+    methods = {
+        name: method
+        for name in METHODS
+        if (method := build(name, student, teacher, classes=case.classes)) is not None
+    }
+    calls: dict[str, Callable[[], object]] = {
+        STEP: plain_step(student, images, labels),
+        TEACHER: torch.no_grad()(partial(teacher, images)),
+        **{name: partial(loss, method, inputs) for name, method in methods.items()},
+    }
+    times = interleaved(calls, rounds=rounds, clock=time.process_time)
+    rows: list[list[object]] = []
+    for name in [STEP, TEACHER, *sorted(methods, key=lambda name: -times[name])]:
+        row: list[object] = [
+            name,
+            f"{1e3 * times[name]:.1f}",
+            f"{times[name] / times[STEP]:.1%}",
+            f"{times[name] / times['kd']:.1f}",
+            f"{peak_megabytes(calls[name], torch.device('cpu')):.1f}",
+        ]
+        if name in methods:
+            adapters = sum(each.numel() for each in methods[name].parameters() if each.requires_grad)
+            rows.append([*row, f"{adapters:,}", ", ".join(methods[name].taps)])
+        else:
+            rows.append([*row, "–", "–"])
+    return rows
+
+
+def main() -> None:
+    """Print the section."""
+    parser = argparse.ArgumentParser(description="What every method's loss costs beside the student's step")
+    parser.add_argument("--case", choices=CASES, default="default")
+    parser.add_argument("--rounds", type=int, help="by default each case has its own number")
+    parser.add_argument("--quick", action="store_true", help="a tiny case, once")
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    case = QUICK if arguments.quick else CASES[arguments.case]
+    text = (
+        f"Forward and backward of every loss at {case.name} ({case.crop[0]} × {case.crop[1]}, batch "
+        f"{case.batch}, width {case.width:g}, {case.teacher} to resnet18), without the networks, beside the "
+        "student's step without a teacher. The goal is 15 % of it at most. Processor time of one thread; "
+        "memory is the peak above taps and adapters."
+    )
+    rows = rows_of(case, rounds=arguments.rounds or case.rounds)
+    print(section("The methods' losses", text, HEADER, rows), end="")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
 BENCHMARKS: tuple[str, ...] = (
     "icsd_loss",
+    "methods",
+    "step",
+    "released_step",
     "teacher_cache",
     "startup",
     "tracking",

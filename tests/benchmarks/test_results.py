@@ -49,6 +49,12 @@ def test_variants_take_turns_from_another_start_every_round():
     assert set(medians) == set(names)
 
 
+def test_time_is_that_of_the_clock_that_is_asked_for():
+    ticks = iter([1.0, 3.5, 10.0, 10.5, 20.0, 21.0])
+    found = interleaved({"a": dict}, rounds=3, warm_up=False, clock=partial(next, ticks))
+    assert found == {"a": 1.0}
+
+
 def test_a_section_is_a_heading_a_sentence_and_a_table():
     assert section("Loss", "What.", ["form", "ms"], [["loop", 1.5]]) == (
         "## Loss\n\nWhat.\n\n| form | ms |\n| --- | ---: |\n| loop | 1.5 |\n"
