@@ -1,5 +1,7 @@
 import copy
 import math
+from collections import Counter
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from icsd.methods.cirkd import CIRKD, append, draw, lottery
+from icsd.methods.cirkd import CIRKD, append, draw, lottery, subsets
 
 Vector = list[float]
 
@@ -229,6 +231,21 @@ def test_a_lottery_is_fair() -> None:
         counts[chosen.flatten()] += 1
     assert (counts[1::2] == 0).all()
     assert ((counts[::2] - 400).abs() < 80).all()
+
+
+def test_every_subset_is_alike_probable() -> None:
+    torch.manual_seed(0)
+    known, numbers = subsets(torch.full((7000,), 7), 3)
+    counts = Counter(tuple(row) for row in numbers.tolist())
+    assert known.all()
+    assert counts.keys() == set(combinations(range(7), 3))  # of which there are 35
+    assert sum((count - 200) ** 2 / 200 for count in counts.values()) < 61  # 99.7 % of χ² with 34 degrees
+
+
+def test_of_fewer_numbers_than_are_wanted_a_subset_has_all() -> None:
+    known, numbers = subsets(torch.tensor([0, 1, 4, 5]), 5)
+    assert [numbers[row][known[row]].tolist() for row in range(4)] == [[], [0], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
+    assert not numbers[~known].any()
 
 
 def test_only_training_fills_the_rings() -> None:

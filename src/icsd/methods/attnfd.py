@@ -7,11 +7,12 @@ Kweon, ECCV 2018, arXiv 1807.06521) have weighted their channels and positions.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from icsd.core.similarity import full_precision
@@ -120,10 +121,30 @@ def attend(
 
     Args:
         features: The map.
-        channel: [B, C] pooled over positions to [B, C]; its results for mean and maximum are added.
+        channel: [2 B, C], the means and the maxima over positions, to [2 B, C]; both halves are added.
         spatial: [B, 2, h, w], the maximum and the mean over channels, to [B, 1, h, w].
     """
-    weights = channel(features.mean(dim=(2, 3))) + channel(features.amax(dim=(2, 3)))
-    weighted = features * weights.sigmoid()[:, :, None, None]
-    pooled = torch.cat([weighted.amax(dim=1, keepdim=True), weighted.mean(dim=1, keepdim=True)], dim=1)
-    return weighted * spatial(pooled).sigmoid()
+    means, maxima = channel(torch.cat(_MeanAndMaximum.apply(features, (2, 3)))[:, :, 0, 0]).chunk(2)
+    weighted = features * (means + maxima).sigmoid()[:, :, None, None]
+    mean, maximum = _MeanAndMaximum.apply(weighted, (1,))
+    return weighted * spatial(torch.cat([maximum, mean], dim=1)).sigmoid()
+
+
+class _MeanAndMaximum(torch.autograd.Function):
+    """Both over dimensions that stay; the gradient of the maximum goes to equal values in equal parts."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, dimensions: tuple[int, ...]) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        mean, maximum = (pool(features, dim=dimensions, keepdim=True) for pool in (torch.mean, torch.amax))
+        ctx.save_for_backward(features, maximum)
+        ctx.dimensions = dimensions
+        return mean, maximum
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_mean: Tensor, of_maximum: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        features, maximum = ctx.saved_tensors
+        largest = (features == maximum).to(features.dtype)
+        share = of_maximum / largest.sum(dim=ctx.dimensions, keepdim=True)
+        number = features.numel() // maximum.numel()
+        return torch.addcmul(of_mean / number, largest, share), None

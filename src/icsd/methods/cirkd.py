@@ -14,9 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from icsd.core.key_divergence import KeyDivergence
 from icsd.core.pieces import common_generator, divisor, gathered
 from icsd.core.similarity import full_precision
+from icsd.core.similarity_divergence import KeyDivergence, PairDivergence
 from icsd.methods.base import Method, Taps, Temperature, Terms
 from icsd.methods.ifvd import class_members
 
@@ -128,20 +128,22 @@ class CIRKD(Method):
         with full_precision(student[tap], teacher[tap].detach()) as (s, t):
             size = (s.shape[-2], s.shape[-1])
             members = class_members(labels, size, num_classes=self.num_classes)
+            valid = members.any(dim=1)
             number = divisor(
-                lambda x: class_members(x, size, num_classes=self.num_classes).any(dim=1).sum(), labels
+                lambda x: (
+                    valid if x is labels else class_members(x, size, num_classes=self.num_classes).any(dim=1)
+                ).sum(),
+                labels,
             )
             ours, theirs = (F.normalize(x, dim=1).flatten(2) for x in (self.projector(s), t))
             if self.training:
                 self._enqueue(gathered(theirs), gathered(members))
             pixels, pixels_known = draw(self.pixels, self.pixels_seen, self.pixel_share)
             regions, regions_known = draw(self.regions, self.regions_seen, self.region_share)
-            valid, tau = members.any(dim=1), self.temperature
+            tau = self.temperature
             return {
                 "cirkd_batch": batch_divergence(
-                    gathered(F.avg_pool2d(s, self.pool, ceil_mode=True)),
-                    gathered(F.avg_pool2d(t, self.pool, ceil_mode=True)),
-                    temperature=tau,
+                    gathered(pooled(s, self.pool)), gathered(pooled(t, self.pool)), temperature=tau
                 ),
                 "cirkd_pixel": anchor_divergence(
                     ours, theirs, pixels, pixels_known, valid, number=number, temperature=tau
@@ -156,8 +158,8 @@ class CIRKD(Method):
         regions = F.normalize(sums, dim=2).transpose(0, 1)
         append(self.regions, self.regions_seen, regions, members.any(dim=2).transpose(0, 1))
         lots, chosen = lottery(members, self.pixels_stored)
-        images = torch.arange(len(features), device=features.device)[:, None, None]
-        pixels = features.transpose(1, 2)[images, chosen].transpose(0, 1).flatten(1, 2)
+        pixels = rows_of(features.transpose(1, 2), chosen.flatten(1)).view(*chosen.shape, -1)
+        pixels = pixels.transpose(0, 1).flatten(1, 2)
         append(self.pixels, self.pixels_seen, pixels, lots.transpose(0, 1).flatten(1))
 
 
@@ -165,16 +167,17 @@ def batch_divergence(
     student: Float[Tensor, "B K h w"], teacher: Float[Tensor, "B L h w"], *, temperature: float
 ) -> Float[Tensor, ""]:
     """Mean KL(teacher || student) of a position's similarities to an image, over positions and images."""
-    ours, theirs = (pair_log_softmax(x, temperature=temperature) for x in (student, teacher))
-    total = F.kl_div(ours, theirs, reduction="sum", log_target=True)
-    return total / (ours.shape[0] * ours.shape[1])
+    ours, theirs = (
+        F.normalize(x, dim=1).flatten(2).transpose(1, 2).flatten(0, 1) for x in (student, teacher)
+    )
+    images = student.shape[0]
+    divergence: Tensor = PairDivergence.apply(ours, theirs, images, temperature)
+    return divergence / (images * len(ours))
 
 
-def pair_log_softmax(features: Float[Tensor, "B K h w"], *, temperature: float) -> Float[Tensor, "R B P"]:
-    """For each of the R = B · P positions of a batch: log-softmax of its similarities, in every image."""
-    positions = F.normalize(features, dim=1).flatten(2).transpose(1, 2)
-    rows = positions.flatten(0, 1)
-    return ((rows / temperature) @ rows.T).view(-1, *positions.shape[:2]).log_softmax(dim=2)
+def pooled(features: Float[Tensor, "B K h w"], side: int) -> Float[Tensor, "B K _ _"]:
+    """Means over squares of so many positions a side."""
+    return features if side == 1 else F.avg_pool2d(features, side, ceil_mode=True)
 
 
 def anchor_divergence(
@@ -191,12 +194,10 @@ def anchor_divergence(
 
     0 where no position is valid, or no anchor known.
     """
-    keys = anchors.to(student.dtype).T / temperature
-    # Finite instead of −inf: their probabilities are 0 all the same, and gradients stay numbers.
-    unknown = torch.zeros_like(keys[0]).masked_fill(~known, torch.finfo(keys.dtype).min)
     ours, theirs = (features.transpose(1, 2).flatten(0, 1) for features in (student, teacher))
-    weights = valid.flatten().to(keys.dtype) / number
-    divergence: Tensor = KeyDivergence.apply(ours, theirs, keys, unknown, weights)
+    weights = valid.flatten().to(student.dtype) / number
+    keys = anchors.to(student.dtype)
+    divergence: Tensor = KeyDivergence.apply(ours, theirs, keys, known, weights, temperature)
     return divergence
 
 
@@ -214,10 +215,10 @@ def append(
     """
     order = fresh.int().argsort(dim=1, descending=True, stable=True)[:, : rings.shape[1]]
     taken = fresh.gather(1, order)
-    classes, places = torch.arange(len(rings), device=rings.device)[:, None], torch.arange(order.shape[1])
-    slots = (seen[:, None] + places.to(rings.device)) % rings.shape[1]
-    new = entries[classes, order].to(rings.dtype)
-    rings[classes, slots] = torch.where(taken[:, :, None], new, rings[classes, slots])
+    slots = (seen[:, None] + torch.arange(order.shape[1], device=rings.device)) % rings.shape[1]
+    new, held = rows_of(entries, order).to(rings.dtype), rows_of(rings, slots)
+    written = torch.where(taken[:, :, None], new, held)
+    rings.flatten(0, 1).index_copy_(0, places(rings, slots), written.flatten(0, 1))
     seen += taken.sum(dim=1)
 
 
@@ -225,10 +226,46 @@ def draw(
     rings: Float[Tensor, "C N D"], seen: Int64[Tensor, "C"], share: int
 ) -> tuple[Float[Tensor, "A D"], Bool[Tensor, "A"]]:
     """Up to ``share`` distinct entries of every class, at random; and which of them are filled ones."""
-    filled = torch.arange(rings.shape[1], device=rings.device) < seen[:, None]
-    known, slots = lottery(filled[None], share)
-    classes = torch.arange(len(rings), device=rings.device)[:, None]
-    return rings[classes, slots[0]].flatten(0, 1), known.flatten()
+    length = rings.shape[1]
+    known, slots = subsets(seen.clamp(max=length), min(share, length))
+    return rows_of(rings, slots).flatten(0, 1), known.flatten()
+
+
+def rows_of(tables: Float[Tensor, "C N D"], indices: Int64[Tensor, "C K"]) -> Float[Tensor, "C K D"]:
+    """Rows of every table: whole ones are copied several times as fast as torch's indexing does."""
+    return tables.flatten(0, 1).index_select(0, places(tables, indices)).view(*indices.shape, -1)
+
+
+def places(tables: Float[Tensor, "C N D"], indices: Int64[Tensor, "C K"]) -> Int64[Tensor, "C*K"]:
+    """Where those rows are when all tables are one below the other."""
+    first = tables.shape[1] * torch.arange(len(tables), device=tables.device)
+    return (indices + first[:, None]).flatten()
+
+
+def subsets(sizes: Int64[Tensor, "C"], num: int) -> tuple[Bool[Tensor, "C K"], Int64[Tensor, "C K"]]:
+    """For every n of ``sizes``, k = min(n, ``num``) distinct numbers below it: all sets alike probable.
+
+    The first of the pair says which these are: the first k, in ascending order; the rest are 0.
+
+    What is drawn are ``num`` numbers, and not one for each of n: by Pólya's urn. It begins with one ball each
+    of m = n − k + 1 colours, and every ball that is drawn goes back with another of its colour. So all
+    multisets of k colours are alike probable, and c_0 <= c_1 <= ..., c_i + i are as many sets of numbers
+    below n.
+    """
+    place = torch.arange(num, device=sizes.device)
+    k = sizes.clamp(max=num)[:, None]
+    colours = sizes[:, None] - k + 1
+    held = colours + place
+    # Double precision, so that no ball is noticeably more probable than another.
+    lots = torch.empty_like(held, dtype=torch.float64).uniform_(generator=common_generator())
+    balls = (lots * held).long()
+    # A later ball is a copy of an earlier draw, which may be one too: to its first one in log2 (num) leaps.
+    drawn = torch.where(balls < colours, place, balls - colours)
+    for _ in range(num.bit_length()):
+        drawn = drawn.gather(1, drawn)
+    chosen = balls.gather(1, drawn).masked_fill_(place >= k, torch.iinfo(torch.int64).max)
+    numbers = chosen.sort(dim=1).values + place
+    return place < k, numbers.masked_fill_(place >= k, 0)
 
 
 def lottery(

@@ -7,11 +7,12 @@ teacher's features, not their magnitude, so both maps are normalised before they
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from icsd.core.similarity import full_precision
 from icsd.methods.base import Method, Taps, Terms
@@ -19,6 +20,7 @@ from icsd.methods.overhaul import connector
 
 Normalise = Literal["layer", "pixel", "channel"]
 DIMENSIONS: dict[Normalise, tuple[int, ...]] = {"layer": (1, 2, 3), "pixel": (1,), "channel": (2, 3)}
+TINY = 1e-12  # the least norm that something is divided by
 
 
 class LAD(Method):
@@ -77,9 +79,28 @@ def angular_distance(
 
     It is 2 − 2 cos of their angle; a vector of zeros stays one.
     """
-    ours, theirs = (
-        x / torch.linalg.vector_norm(x, dim=dimensions, keepdim=True).clamp(min=1e-12)
-        for x in (student, teacher)
-    )
-    distances: Tensor = ((ours - theirs) ** 2).sum(dim=dimensions)
-    return distances.mean()
+    distance: Tensor = _AngularDistance.apply(student, teacher, dimensions)
+    return distance
+
+
+class _AngularDistance(torch.autograd.Function):
+    """With u = S/|S|, v = T/|T| and d = u − v, the gradient of |d|² is 2/|S| (d − (u · d) u)."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor, dimensions: tuple[int, ...]) -> Tensor:  # noqa: ANN401
+        norms = [torch.linalg.vector_norm(x, dim=dimensions, keepdim=True) for x in (student, teacher)]
+        inverse, of_teacher = (1 / norm.clamp(min=TINY) for norm in norms)
+        difference = (student * inverse).addcmul_(teacher, of_teacher, value=-1)
+        distances: Tensor = torch.linalg.vector_norm(difference, dim=dimensions, keepdim=True).square_()
+        # u · d, where the lengths of u and v are 1, or 0 of a vector of zeros.
+        along = (distances + (norms[0] * inverse).square_() - (norms[1] * of_teacher).square_()) / 2
+        along.masked_fill_(norms[0] < TINY, 0)  # such a vector is divided by a constant
+        ctx.save_for_backward(student, difference, inverse, along)
+        return distances.mean()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        student, difference, inverse, along = ctx.saved_tensors
+        scale = inverse * (grad * 2 / along.numel())
+        return (difference * scale).addcmul_(student, scale * along * inverse, value=-1), None, None

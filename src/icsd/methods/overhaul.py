@@ -6,11 +6,12 @@ Heo, Kim, Yun, Park, Kwak, Choi: A Comprehensive Overhaul of Feature Distillatio
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from icsd.core.pieces import summed
 from icsd.core.similarity import full_precision
@@ -79,11 +80,31 @@ def connector(inputs: int, outputs: int) -> nn.Sequential:
 
 def negative_mean(features: Float[Tensor, "B C h w"]) -> Float[Tensor, "1 C 1 1"]:
     """The mean of each channel's negative values over images and positions; 0 where there are none."""
-    count = summed((features < 0).sum(dim=(0, 2, 3), keepdim=True))
-    return summed(features.clamp(max=0).sum(dim=(0, 2, 3), keepdim=True)) / count.clamp(min=1)
+    negative = features.clamp(max=0)
+    total, count = (summed(x.sum(dim=(0, 2, 3), keepdim=True)) for x in (negative, negative.sign()))
+    return -total / count.clamp(max=-1)
 
 
 def partial_l2(student: Float[Tensor, "B C h w"], target: Float[Tensor, "B C h w"]) -> Float[Tensor, ""]:
     """The squared difference but where student <= target <= 0, summed, per image."""
-    squared = (student - target) ** 2
-    return squared.masked_fill((student <= target) & (target <= 0), 0).sum() / student.shape[0]
+    total: Tensor = _PartialSquares.apply(student, target)
+    return total / student.shape[0]
+
+
+class _PartialSquares(torch.autograd.Function):
+    """Σ d² with d = S − T, or max(S − T, 0) where T <= 0; its gradient is 2 d."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, target: Tensor) -> Tensor:  # noqa: ANN401
+        difference = student - target
+        below = difference.clamp(max=0).mul_(target.sign().clamp_(min=0))  # 0 where T <= 0
+        difference.clamp_(min=0).add_(below)
+        ctx.save_for_backward(difference)
+        norm: Tensor = torch.linalg.vector_norm(difference)
+        return norm.square()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        (difference,) = ctx.saved_tensors
+        return difference * (2 * grad), None
