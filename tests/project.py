@@ -24,7 +24,7 @@ TINY_PRESET = {
         "students": {"resnet18": {"width": 0.125}},
     },
     "teacher": {**SGD, "epochs": 2, "batch": 4, "validate_every": 1},
-    "train": {**SGD, "epochs": 3, "batch": 4, "validate_every": 2, "subset": "all"},
+    "train": {**SGD, "epochs": 3, "batch": 4, "validate_every": 2, "subset": "all", "unlabelled": 0},
     "monitor": {"similarity_every": 1},
 }
 TINY_PARAMS = {

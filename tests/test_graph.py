@@ -247,6 +247,7 @@ OTHER = {
     "teacher.auxiliary_loss": "dice",
     "train.optimizer": "sgd",
     "train.subset": 32,
+    "train.unlabelled": 16,
     "train.class_weights": "median",
     "train.auxiliary_loss": "dice",
     "runtime.accelerator": "cpu",

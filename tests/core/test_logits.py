@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from icsd.core.labels import IGNORE
+from icsd.core.labels import IGNORE, UNLABELLED
 from icsd.core.logits import cross_entropy, upsample, valid_positions
+from icsd.core.supervision import AUXILIARY
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,27 @@ def test_ce_is_the_mean_over_labelled_pixels_at_their_resolution() -> None:
     torch.testing.assert_close(
         cross_entropy(logits, labels), F.cross_entropy(full, labels, ignore_index=IGNORE)
     )
+
+
+@pytest.mark.parametrize("num_classes", [4, 30], ids=["as a whole", "tile by tile"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_ce_does_not_see_pixels_without_a_label_and_distillation_does(
+    num_classes: int, weighted: bool
+) -> None:
+    logits = torch.randn(2, num_classes, 5, 5)
+    labels = torch.randint(0, num_classes, (2, 17, 17))
+    labels[0, :4] = IGNORE
+    weights = torch.rand(num_classes) + 0.5 if weighted else None
+    unknown = labels.clone()
+    unknown[1] = UNLABELLED
+    ignored = labels.clone()
+    ignored[1] = IGNORE
+    assert torch.equal(cross_entropy(logits, unknown, weights), cross_entropy(logits, ignored, weights))
+    for loss in AUXILIARY.values():
+        assert torch.equal(loss(logits, unknown), loss(logits, ignored))
+    assert valid_positions(unknown, (5, 5))[1].all()
+    assert torch.equal(valid_positions(unknown, (5, 5))[0], valid_positions(labels, (5, 5))[0])
+    assert cross_entropy(logits, torch.full_like(labels, UNLABELLED), weights) == 0
 
 
 def test_class_weights_are_those_of_torchs_weighted_mean() -> None:

@@ -3,10 +3,11 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
-from icsd.data.loaders import EvalBatches, TrainBatches, epoch_order
+from icsd.data.loaders import EvalBatches, TrainBatches
 from icsd.data.manifest import write_manifest
+from icsd.data.order import epoch_order
 from icsd.data.shards import ShardedSplit, write_shards
 from icsd.data.transforms import augment, prepare
 from icsd.errors import UserError
@@ -40,16 +41,41 @@ def numbers(found):
     return [[int(label[label != 255][0]) for label in labels] for _, labels in found]
 
 
-def test_an_epochs_order_is_a_permutation_of_its_own():
-    orders = [epoch_order(50, seed=seed, epoch=epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0), (0, 0))]
-    assert all(sorted(order) == list(range(50)) for order in orders)
-    assert orders[0] == orders[3]
-    assert orders[0] not in orders[1:3]
-
-
 def test_batches_follow_the_order_and_drop_the_incomplete_last(split):
     order = epoch_order(11, seed=7, epoch=2)
     assert numbers(batches(split, 2)) == [order[:4], order[4:8]]
+
+
+def test_what_is_seen_without_labels_has_its_image_and_none_of_its_labels(split):
+    known, unknown = Subset(split, range(4)), Subset(split, range(4, 11))
+    own = TrainBatches(known, TRANSFORM, unlabelled=unknown, batch=4, seed=7)
+    assert own.steps_per_epoch == 2
+    for images, labels in own.epoch(1):
+        assert set(labels[::2].unique().tolist()) <= {0, 1, 2, 3, 255}
+        assert set(labels[1::2].unique().tolist()) == {-1, 255}  # crops of 12 from 10 rows are padded
+        assert torch.equal(labels[1::2] == 255, images[1::2].eq(0).all(dim=1))
+    everything = [labels for epoch in range(9) for _, labels in own.epoch(epoch)]
+    assert not any((labels > 3).logical_and(labels < 255).any() for labels in everything)
+
+
+@pytest.mark.parametrize(("world", "micro_batches"), [(1, 2), (2, 1), (2, 2)])
+def test_a_batch_with_unlabelled_samples_is_divided_like_any_other(split, world, micro_batches):
+    known, unknown = Subset(split, range(4)), Subset(split, range(4, 11))
+    options = {"unlabelled": unknown, "batch": 4}
+    whole = batches(known, 1, **options)
+    parts = [
+        batches(known, 1, world=world, rank=rank, micro_batches=micro_batches, **options)
+        for rank in range(world)
+    ]
+    for step, (images, labels) in enumerate(whole):
+        pieces = [part[step * micro_batches + micro] for part in parts for micro in range(micro_batches)]
+        assert torch.equal(torch.cat([piece[0] for piece in pieces]), images)
+        assert torch.equal(torch.cat([piece[1] for piece in pieces]), labels)
+
+
+def test_too_few_labelled_samples_for_half_a_batch_are_named(split):
+    with pytest.raises(UserError, match="batch is 8, 4 of them with labels, but there are only 3 training"):
+        TrainBatches(Subset(split, range(3)), TRANSFORM, unlabelled=split, batch=8, seed=0)
 
 
 def test_shapes_and_types(split):

@@ -1,4 +1,4 @@
-from icsd.data.subsets import chosen_images
+from icsd.data.subsets import chosen_images, other_images
 
 
 def test_all_means_all():
@@ -15,3 +15,13 @@ def test_a_larger_subset_holds_the_smaller_one():
 
 def test_where_there_are_no_more_all_train():
     assert chosen_images(7, 7) == chosen_images(7, 8) == list(range(7))
+
+
+def test_the_others_are_what_the_subset_leaves():
+    chosen, others = chosen_images(40, 10), other_images(40, 10, "all")
+    assert sorted(chosen + others) == list(range(40))
+    assert others == sorted(others)
+    few = other_images(40, 10, 7)
+    assert len(few) == 7
+    assert set(few) < set(others)
+    assert other_images(40, "all", "all") == other_images(40, 40, 5) == other_images(40, 10, 0) == []

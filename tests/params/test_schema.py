@@ -215,6 +215,12 @@ def test_nesterov_is_sgds_alone():
         parse(teacher__nesterov=True, teacher__momentum=0.9, teacher__optimizer="adamw")
 
 
+def test_images_without_labels_need_a_subset_and_room_in_the_batch():
+    with pytest.raises(UserError, match=r"train\.unlabelled: every training image has a label") as caught:
+        parse(train__subset="all", train__unlabelled=5, train__batch=1)
+    assert "train.batch: half of it are images without labels" in str(caught.value)
+
+
 def test_nesterov_without_momentum_is_refused_before_the_teacher_trains():
     with pytest.raises(UserError, match=r"train\.nesterov: needs a momentum above 0"):
         parse(train__optimizer="sgd", train__nesterov=True, train__momentum=0.0)

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
-from icsd.core.labels import IGNORE
+from icsd.core.labels import IGNORE, UNLABELLED
 from icsd.core.pieces import divisor
 from icsd.core.tiled_cross_entropy import tiled_cross_entropy
 
@@ -23,8 +23,13 @@ def resized(maps: Tensor, like: Tensor) -> Tensor:
     return maps if maps.shape[-2:] == like.shape[-2:] else upsample(maps, like.shape[-2:])
 
 
+def told(labels: Integer[Tensor, "B H W"]) -> Integer[Tensor, "B H W"]:
+    """The labels that a student learns from: pixels without one are ignored."""
+    return labels.where(labels != UNLABELLED, IGNORE)
+
+
 def valid_positions(labels: Integer[Tensor, "B H W"], size: tuple[int, int]) -> Bool[Tensor, "B h w"]:
-    """Where a map of ``size`` lies on a pixel that has a class.
+    """Where a map of ``size`` lies on a pixel that has a class, known or not.
 
     Nearest neighbour on the grid that bilinear upsampling with ``align_corners=True`` uses: corners lie on
     corners.
@@ -37,9 +42,9 @@ def valid_positions(labels: Integer[Tensor, "B H W"], size: tuple[int, int]) -> 
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Mean over the pixels that are not ignored, at the labels' resolution, in float32.
+    """Mean over the pixels that have a label and are not ignored, at the labels' resolution, in float32.
 
-    Zero where every pixel is ignored (torch's own mean would be NaN).
+    Zero where there is none (torch's own mean would be NaN).
 
     Args:
         logits: [B, C, h, w].
@@ -47,6 +52,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None =
         class_weights: [C], float32, above 0 for every labelled class: a pixel counts as much as its class, in
             the sum and in what it is divided by, as in torch's weighted mean.
     """
+    labels = told(labels)
     with torch.autocast(logits.device.type, enabled=False):
         if logits.shape[1] >= _MANY_CLASSES and not torch.compiler.is_compiling():  # it fuses by itself
             total = tiled_cross_entropy(logits.float(), labels, class_weights)
@@ -54,6 +60,6 @@ def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None =
             full = upsample(logits.float(), labels.shape[-2:])
             total = F.cross_entropy(full, labels, class_weights, ignore_index=IGNORE, reduction="sum")
         if class_weights is None:
-            return total / divisor(lambda labels: (labels != IGNORE).sum(), labels)
+            return total / divisor(lambda labels: (told(labels) != IGNORE).sum(), labels)
         counts = F.pad(class_weights, (0, IGNORE + 1 - len(class_weights)))
-        return total / divisor(lambda labels: counts[labels].sum(), labels)
+        return total / divisor(lambda labels: counts[told(labels)].sum(), labels)

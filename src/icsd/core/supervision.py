@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from icsd.core.labels import IGNORE
-from icsd.core.logits import upsample
+from icsd.core.logits import told, upsample
 from icsd.core.pieces import gathered, summed
 
 
@@ -91,7 +91,7 @@ def _lovasz_of_class(probability: Float[Tensor, " N"], truth: Float[Tensor, " N"
 def _labelled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Probabilities and one-hot labels of the pixels that are not ignored, both [N, C]."""
     full = upsample(logits if logits.dtype == torch.float64 else logits.float(), labels.shape[-2:])
-    valid = labels != IGNORE
+    valid = told(labels) != IGNORE
     probabilities = full.softmax(dim=1).movedim(1, -1)[valid]
     classes = torch.arange(logits.shape[1], device=logits.device)
     return probabilities, (labels[valid][:, None] == classes).to(probabilities.dtype)

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from icsd.core.labels import Pixels
+from icsd.core.labels import IGNORE, UNLABELLED, Pixels
 from icsd.core.seeds import seed_at
+from icsd.data.order import Coordinates, EpochSampler
 from icsd.errors import UserError
 
 Images = Iterable[tuple[int, Tensor, Tensor]]
@@ -54,22 +55,16 @@ class EvalTransform(Protocol):
         ...
 
 
-def epoch_order(num_samples: int, *, seed: int, epoch: int) -> list[int]:
-    """The order in which an epoch visits the samples: a permutation that depends on seed and epoch alone."""
-    rng = np.random.Generator(np.random.PCG64(seed_at(seed, "order", epoch)))
-    order: list[int] = rng.permutation(num_samples).tolist()
-    return order
-
-
 class TrainBatches:
     """Training batches of this process: ``batches.epoch(3)`` yields ``(images, labels)`` micro-batches.
 
-    Global batch b of an epoch is ``order[b * batch : (b + 1) * batch]``; an incomplete last one is dropped.
-    Process ``rank`` of ``world`` takes one contiguous part of it, in ``micro_batches`` contiguous pieces:
-    accumulate over so many before a step. Nothing about a sample depends on how a batch is divided.
+    The global batches are those of ``epoch_batches``. Process ``rank`` of ``world`` takes one contiguous
+    part of each, in ``micro_batches`` contiguous pieces: accumulate over so many before a step. Nothing
+    about a sample depends on how a batch is divided.
 
     Args:
-        split: the samples.
+        split: the samples with labels.
+        unlabelled: samples that are seen without: ``UNLABELLED`` stands wherever an image has a pixel.
         transform: called with (image, label, seed=...).
         batch: size of the global batch.
         micro_batches: pieces per process.
@@ -88,6 +83,7 @@ class TrainBatches:
         split: Split,
         transform: TrainTransform,
         *,
+        unlabelled: Split | None = None,
         batch: int,
         micro_batches: int = 1,
         rank: int = 0,
@@ -96,24 +92,33 @@ class TrainBatches:
         workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
-        if len(split) < batch:
-            raise BatchSizeError(f"batch is {batch}, but there are only {len(split)} training images")
+        num_unlabelled = len(unlabelled) if unlabelled is not None else 0
+        with_labels = batch - batch // 2 if num_unlabelled else batch
+        if len(split) < with_labels:
+            of = f", {with_labels} of them with labels" if num_unlabelled else ""
+            raise BatchSizeError(f"batch is {batch}{of}, but there are only {len(split)} training images")
         if batch % (world * micro_batches):
             raise BatchSizeError(
                 f"batch is {batch}, which cannot be divided among {world} processes with "
                 f"{micro_batches} micro-batches each: choose runtime settings whose product divides it"
             )
-        self._sampler = _EpochSampler(
-            len(split), seed=seed, batch=batch, micro_batches=micro_batches, rank=rank, world=world
+        self._sampler = EpochSampler(
+            len(split),
+            num_unlabelled,
+            seed=seed,
+            batch=batch,
+            micro_batches=micro_batches,
+            rank=rank,
+            world=world,
         )
         self._loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
-            _TrainSamples(split, transform, seed),
+            _TrainSamples(split, unlabelled, transform, seed),
             batch_sampler=self._sampler,
             pin_memory=pin_memory,
             **_workers(workers),
             generator=torch.Generator(),  # the loader draws a seed per epoch; not from the global generator
         )
-        self.steps_per_epoch = len(split) // batch
+        self.steps_per_epoch = len(split) // with_labels
 
     def epoch(self, epoch: int) -> Iterator[tuple[Float[Tensor, "B 3 H W"], Int[Tensor, "B H W"]]]:
         """The epoch's micro-batches, ``steps_per_epoch * micro_batches`` of them."""
@@ -154,42 +159,22 @@ class EvalBatches:
         yield from _fetched(self._loader)
 
 
-class _EpochSampler(Sampler[list[tuple[int, int]]]):
-    """Lists of (epoch, index), one per micro-batch of this process."""
-
-    def __init__(
-        self, num_samples: int, *, seed: int, batch: int, micro_batches: int, rank: int, world: int
-    ) -> None:
-        self.epoch = 0
-        self._num_samples = num_samples
-        self._seed = seed
-        self._batch = batch
-        self._micro_size = batch // (world * micro_batches)
-        self._begin = rank * micro_batches * self._micro_size
-        self._micro_batches = micro_batches
-
-    def __len__(self) -> int:
-        return self._num_samples // self._batch * self._micro_batches
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch = self.epoch
-        order = epoch_order(self._num_samples, seed=self._seed, epoch=epoch)
-        for step in range(self._num_samples // self._batch):
-            for micro in range(self._micro_batches):
-                begin = step * self._batch + self._begin + micro * self._micro_size
-                yield [(epoch, index) for index in order[begin : begin + self._micro_size]]
-
-
 class _TrainSamples(Dataset[tuple[Tensor, Tensor]]):
-    def __init__(self, split: Split, transform: TrainTransform, seed: int) -> None:
+    def __init__(self, split: Split, unlabelled: Split | None, transform: TrainTransform, seed: int) -> None:
         self._split = split
+        self._unlabelled = unlabelled
         self._transform = transform
         self._seed = seed
 
-    def __getitem__(self, coordinates: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        epoch, index = coordinates
-        image, label = self._split[index]
-        return self._transform(image, label, seed=seed_at(self._seed, "augment", epoch, index))
+    def __getitem__(self, coordinates: Coordinates) -> tuple[Tensor, Tensor]:
+        seed = seed_at(self._seed, "augment", *coordinates)
+        index = coordinates[1]
+        if self._unlabelled is None or index < len(self._split):
+            image, label = self._split[index]
+            return self._transform(image, label, seed=seed)
+        image, label = self._unlabelled[index - len(self._split)]
+        view, blank = self._transform(image, np.zeros_like(label), seed=seed)
+        return view, blank.where(blank == IGNORE, UNLABELLED)  # what is padded stays ignored
 
 
 class _EvalSamples(Dataset[tuple[int, Tensor, Tensor]]):

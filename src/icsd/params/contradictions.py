@@ -20,6 +20,7 @@ def contradictions(params: Params) -> Iterator[str]:
     yield from _sizes(params)
     yield from _weighting(params)
     yield from _data(params)
+    yield from _unlabelled(params)
     yield from _optimiser(params)
     yield from _own_teacher(params)
 
@@ -105,6 +106,19 @@ def _data(params: Params) -> Iterator[str]:
     for role in ("teacher", "train"):
         if getattr(params, role).select == "best_val" and not has_validation(params.data):
             yield f"{role}.select: best_val needs a validation split: set data.holdout (training images)"
+
+
+def _unlabelled(params: Params) -> Iterator[str]:
+    training = params.train
+    if not training.unlabelled:
+        return
+    if training.subset == "all":
+        yield (
+            "train.unlabelled: every training image has a label, since train.subset is all; set that to the "
+            "number of images whose labels the students may see, or unlabelled to 0"
+        )
+    if training.batch < 2:
+        yield "train.batch: half of it are images without labels (train.unlabelled); set it to 2 or more"
 
 
 def _optimiser(params: Params) -> Iterator[str]:

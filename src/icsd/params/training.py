@@ -43,4 +43,11 @@ class TeacherTraining(Training):
 
 
 class StudentTraining(Training):
-    """Every student's training, whatever its method."""
+    """Every student's training, whatever its method.
+
+    Attributes:
+        unlabelled: Images beyond ``subset`` that are seen without their labels: half of every batch. What
+            there is to learn from them is what the teacher says.
+    """
+
+    unlabelled: Annotated[int, Field(ge=0, le=10**9)] | Literal["all"]

@@ -9,6 +9,8 @@ import pytest
 import torch
 from tests.project import change, entered, outputs
 
+from icsd.data.shards import ShardedSplit
+from icsd.data.subsets import chosen_images
 from icsd.errors import UserError
 from icsd.models.folding import num_batchnorms
 from icsd.models.weights import load_network
@@ -325,3 +327,34 @@ def test_a_machine_with_slurm_trains_without_a_word_about_it(taught, tmp_path, m
     launcher.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     start_run(taught, student_job(checked_params(taught), RunKey("shapes", "none", "resnet18", 0)))
+
+
+def test_no_student_depends_on_labels_that_it_is_not_to_see(taught, monkeypatch):
+    """Half of the images, seen without labels: other labels there give the same network to the last bit."""
+    change(taught, train={"subset": 4, "unlabelled": "all"})
+
+    def trained(method):
+        train_student(taught, method=method, student="resnet18", seed=0)
+        return (taught / f"runs/shapes/{method}/resnet18-0/student.safetensors").read_bytes()
+
+    first = {method: trained(method) for method in ("none", "kd")}
+    told = set(chosen_images(12, 4))
+    honest = ShardedSplit.__getitem__
+
+    def lying(self, index):
+        image, label = honest(self, index)
+        return image, label if index in told else (label + 1) % 9
+
+    monkeypatch.setattr(ShardedSplit, "__getitem__", lying)
+    shutil.rmtree(taught / ".state")
+    assert {method: trained(method) for method in first} == first
+    change(taught, train={"unlabelled": 0})
+    assert trained("kd") != first["kd"]
+
+
+def test_unlabelled_images_that_are_not_there_are_named(taught):
+    change(taught, train={"subset": 12, "unlabelled": 3})
+    with pytest.raises(
+        UserError, match=r"train\.unlabelled: no image is left for it, since train\.subset is 12"
+    ):
+        train_student(taught, method="none", student="resnet18", seed=0)

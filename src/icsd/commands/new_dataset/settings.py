@@ -70,7 +70,7 @@ def settings_for(pictures: Pictures, *, num_train: int) -> Settings:
             },
         },
         "teacher": training,
-        "train": training,
+        "train": {**training, "unlabelled": 0},
         "monitor": {"similarity_every": every},
         "report": {"clips": "none"},
     }

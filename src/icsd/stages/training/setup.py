@@ -15,7 +15,7 @@ from icsd.core.supervision import class_weights
 from icsd.data.frequencies import class_pixels
 from icsd.data.loaders import BatchSizeError, EvalBatches, TrainBatches
 from icsd.data.prepared import TRAIN, VALIDATION, PreparedData
-from icsd.data.subsets import chosen_images
+from icsd.data.subsets import chosen_images, other_images
 from icsd.data.transforms import augment, prepare
 from icsd.errors import UserError
 from icsd.methods import build_method
@@ -191,6 +191,7 @@ def _train_batches(data: PreparedData, job: Job, fabric: Fabric) -> TrainBatches
         return TrainBatches(
             train_images(data, job),
             transform,
+            unlabelled=unlabelled_images(data, job),
             batch=job.training.batch,
             micro_batches=_micro_batches(job, fabric),
             rank=fabric.global_rank,
@@ -207,6 +208,21 @@ def train_images(data: PreparedData, job: Job) -> Subset[Any]:
     """The training images that a run sees: all, or the subset that its parameters ask for."""
     split = data.split(TRAIN)
     return Subset(cast(Dataset[Any], split), chosen_images(len(split), job.training.subset))
+
+
+def unlabelled_images(data: PreparedData, job: Job) -> Subset[Any] | None:
+    """The training images that a student sees without their labels; None where it sees none."""
+    wanted = 0 if job.key.is_teacher else job.params.train.unlabelled
+    split = data.split(TRAIN)
+    if not wanted:
+        return None
+    images = other_images(len(split), job.training.subset, wanted)
+    if not images:
+        raise UserError(
+            f"train.unlabelled: no image is left for it, since train.subset is {job.training.subset} and "
+            f"there are {len(split)} training images; lower train.subset, or set train.unlabelled to 0"
+        )
+    return Subset(cast(Dataset[Any], split), images)
 
 
 def _micro_batches(job: Job, fabric: Fabric) -> int:

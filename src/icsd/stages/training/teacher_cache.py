@@ -138,6 +138,7 @@ def keys_of(run: Run) -> dict[int, str]:
         "code": code_of_training(),
         "images": params.images.model_dump(),
         "subset": job.training.subset,
+        "unlabelled": params.train.unlabelled,
         "batch": job.training.batch,
         "runtime": runtime.model_dump(exclude={*WITHOUT_EFFECT, "fused_optimizer"}),
         "rounded": runtime.teacher_cache == "float16",
