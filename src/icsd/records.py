@@ -173,6 +173,8 @@ class TrainRecord(Record):
     batch: int
     crop: tuple[int, int]
     num_train_images: int
+    num_unlabelled_images: int = 0
+    """That a student sees without their labels, besides."""
     num_validation_images: int
     selected: Literal["last", "best_val"]
     selected_epoch: int | None
@@ -187,6 +189,12 @@ class TrainRecord(Record):
     """The parameter blocks that determine the run."""
     provenance: Provenance | None = None
     """None in files of older versions."""
+
+    @property
+    def and_unlabelled(self) -> str:
+        """``, and 1500 without labels``; empty where there are none."""
+        count = self.num_unlabelled_images
+        return f", and {count} without labels" if count else ""
 
 
 class MlflowRecord(Record):

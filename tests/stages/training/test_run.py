@@ -338,6 +338,8 @@ def test_no_student_depends_on_labels_that_it_is_not_to_see(taught, monkeypatch)
         return (taught / f"runs/shapes/{method}/resnet18-0/student.safetensors").read_bytes()
 
     first = {method: trained(method) for method in ("none", "kd")}
+    described = json.loads((taught / "runs/shapes/kd/resnet18-0/train.json").read_text(encoding="utf-8"))
+    assert (described["num_train_images"], described["num_unlabelled_images"]) == (4, 8)
     told = set(chosen_images(12, 4))
     honest = ShardedSplit.__getitem__
 

@@ -64,7 +64,8 @@ def _protocol(training: TrainRecord) -> str:
     if isinstance(training.pretrained, str):
         start = f"from the weights in {training.pretrained}"
     return (
-        f"{training.num_train_images} training images, {training.num_validation_images} for validation; "
+        f"{training.num_train_images} training images{training.and_unlabelled}, "
+        f"{training.num_validation_images} for validation; "
         f"{training.epochs} epochs, batch {training.batch}, "
         f"crop {training.crop[0]} × {training.crop[1]}, {start}, "
         f"{_network(training.network)}; "

@@ -12,11 +12,12 @@ import torch
 
 from icsd.arrays import write_arrays
 from icsd.data.prepared import TRAIN, VALIDATION
-from icsd.data.subsets import chosen_images
+from icsd.data.subsets import chosen_images, other_images
 from icsd.files import folder_written_whole, sha256_of, write_bytes
 from icsd.models.contract import Network
 from icsd.models.names import portable
 from icsd.models.weights import save_weights
+from icsd.params import StudentTraining
 from icsd.records import (
     CostRecord,
     GitRecord,
@@ -99,6 +100,7 @@ def _train_record(
         batch=job.training.batch,
         crop=(height, width),
         num_train_images=_num_train_images(run) if trained else 0,
+        num_unlabelled_images=_num_unlabelled_images(run),
         num_validation_images=run.data.num_images(VALIDATION),
         selected=job.training.select,
         selected_epoch=selected_epoch,
@@ -182,6 +184,12 @@ def _peak_memory_mb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
+
+
+def _num_unlabelled_images(run: Run) -> int:
+    training = run.job.training
+    wanted = training.unlabelled if isinstance(training, StudentTraining) else 0
+    return len(other_images(run.data.num_images(TRAIN), training.subset, wanted))
 
 
 def _num_train_images(run: Run) -> int:
