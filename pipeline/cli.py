@@ -301,6 +301,74 @@ def verify(method: str | None, student: str | None, seed: int | None) -> None:
     sys.exit(run(Path.cwd(), method=method, student=student, seed=seed))
 
 
+_dataset = click.option(
+    "--dataset", help="The preset it was trained with, for weights without a train.json beside them."
+)
+_device = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+
+
+@_command(TYPED, example="predict runs/camvid/kd/resnet18-0 ~/photos --out masks --overlay")
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write to.")
+@click.option("--overlay", is_flag=True, help="Also the classes' colours on the images, in DIR/overlays.")
+@click.option(
+    "--probabilities", is_flag=True, help="Also every class's probability in 255ths, in DIR/probabilities."
+)
+@click.option("--tile", type=click.IntRange(32), help="Divide images into tiles of so many pixels a side.")
+@click.option(
+    "--overlap",
+    type=click.FloatRange(0, 0.9),
+    default=0.25,
+    show_default=True,
+    help="What neighbouring tiles have in common, as a part of their side.",
+)
+@click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Images at a time.")
+@_device
+@_dataset
+@click.option("-f", "--force", is_flag=True, help="Predict again what is there already.")
+def predict(
+    model: str,
+    images: tuple[str, ...],
+    out: Path,
+    overlay: bool,
+    probabilities: bool,
+    tile: int | None,
+    overlap: float,
+    batch: int,
+    device: str,
+    dataset: str | None,
+    force: bool,
+) -> None:
+    """Write the masks of images.
+
+    MODEL is a run's folder (runs/...), a weights file, models:/name@alias, or an exported .onnx or .pt2.
+    IMAGES are files, folders and patterns; they are read as in training. Masks are PNGs that hold class ids
+    and show the classes' colours. What is finished already is skipped.
+
+    Exit code 0: all are written; 1: some could not be read, and are named.
+    """
+    with uncollected():
+        from icsd.commands.predict.run import predict_images
+        from icsd.deployment.predicting import Tiling
+
+    code = predict_images(
+        Path.cwd(),
+        model,
+        images,
+        out=out,
+        overlay=overlay,
+        probabilities=probabilities,
+        tiling=Tiling(tile, overlap) if tile else None,
+        batch=batch,
+        device=device,
+        dataset=dataset,
+        force=force,
+    )
+    if code:
+        sys.exit(code)
+
+
 @_command(TYPED, example="experiments kd aicsd")
 @_methods
 @click.option("--all-commits", is_flag=True, help="Experiments of all commits, not only of the current one.")

@@ -21,6 +21,7 @@ ALLOWED = {
     "records": {"errors", "files", "runs"},
     "arrays": {"errors", "files", "runs"},
     "importing": set(),
+    "programs": set(),
     "core": set(),
     "data": {"core", "errors", "files", "records"},
     "datasets": {"core", "data", "errors", "files", "records"},
@@ -30,7 +31,8 @@ ALLOWED = {
     "monitoring": {"core", "data"},
     "training": {"core", "data", "errors", "files"},
     "evaluation": {"core", "data", "records"},
-    "tracking": {"errors", "files", "importing", "runs"},
+    "deployment": {"core", "data", "errors", "files", "models", "programs", "records"},
+    "tracking": {"errors", "files", "importing", "programs", "runs"},
     "reporting": {"core", "models", *GROUND},
     "stages.registered": {"errors", "files", "runs", "tracking"},
     "stages": {"stages.registered", "core", "data", "datasets", "methods", "models", "params", *GROUND},
@@ -53,7 +55,15 @@ ALLOWED = {
     },
     "commands": {
         *("core", "data", "datasets", "models", "params", "reporting", "tracking", "training", *GROUND),
-        *("stages", "stages.evaluation", "stages.recording", "stages.training"),
+        *(
+            "deployment",
+            "evaluation",
+            "stages",
+            "stages.registered",
+            "stages.evaluation",
+            "stages.recording",
+            "stages.training",
+        ),
     },
 }
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import numpy as np
@@ -49,7 +50,7 @@ def records_of(
 ) -> Iterator[Record]:
     """Every sample that can be used, in order; ``decoded`` is told of the others, and of all numbers."""
     decoded.known = dataset.numbering
-    with _decoder_heard(), ThreadPoolExecutor(threads) as pool:
+    with decoder_heard(), ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[_Read]] = deque()
         for sample in samples:
             waiting.append(pool.submit(_read, dataset, sample))
@@ -109,8 +110,21 @@ def _is_harmless(text: str) -> bool:
     return any(word in text.lower() for word in _HARMLESS)
 
 
+def checked_image(path: Path) -> Pixels:
+    """An image as it would train, uint8 [H, W, 3]; the caller holds ``decoder_heard``.
+
+    Raises:
+        UserError: It cannot be read, or the decoder doubts its pixels; names the file.
+    """
+    problems: list[str] = []
+    image = _tried(lambda: read_image(path), f"image {path.name}", problems, [])
+    if image is None:
+        raise UserError("; ".join(problems))
+    return image
+
+
 @contextmanager
-def _decoder_heard() -> Iterator[None]:
+def decoder_heard() -> Iterator[None]:
     """Pillow's warnings, of any thread, are kept with the file that caused them instead of printed."""
     with warnings.catch_warnings():
         warnings.filterwarnings("always", category=UserWarning, module=r"PIL\.")

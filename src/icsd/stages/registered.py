@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SCHEME = "models:"
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>[0-9]+)|@(?P<alias>[^/@]+))")
 SUFFIX = ".safetensors"
+RECORD = "train.json"
 
 
 def is_registered(source: str) -> bool:
@@ -38,6 +39,33 @@ def pin(root: Path, address: str, *, setting: str) -> None:
     Raises:
         UserError: The address is wrong, or there are no such weights.
     """
+    weights, _ = _fetched(root, address, setting)
+    _keep(pinned(address), weights)
+
+
+def fetch(root: Path, address: str, *, setting: str) -> Path:
+    """Get a registered network as the folder of a run: its weights, and the record of its training.
+
+    Raises:
+        UserError: The address is wrong, or there are no such weights.
+    """
+    weights, record = _fetched(root, address, setting)
+    folder = pinned(address).with_suffix("")
+    if record is None:
+        (folder / RECORD).unlink(missing_ok=True)
+    else:
+        _keep(folder / RECORD, record)
+    _keep(folder / f"network{SUFFIX}", weights)
+    return folder
+
+
+def _keep(file: Path, content: bytes) -> None:
+    if not file.is_file() or file.read_bytes() != content:
+        write_bytes(file, content)
+
+
+def _fetched(root: Path, address: str, setting: str) -> tuple[bytes, bytes | None]:
+    """The weights behind an address, and the record of their training, where it was logged."""
     match = _ADDRESS.fullmatch(address)
     if match is None:
         raise UserError(
@@ -47,7 +75,7 @@ def pin(root: Path, address: str, *, setting: str) -> None:
     try:
         with store_lock(root):
             client = open_client(root)
-        content = _weights(client, match["name"], match["version"], match["alias"])
+        return _files_of(client, match["name"], match["version"], match["alias"])
     except UserError as error:
         raise UserError(f"{setting}: {address}: {error}") from None
     except Exception as error:  # whatever a server, a driver or a disk raises
@@ -55,24 +83,27 @@ def pin(root: Path, address: str, *, setting: str) -> None:
             f"{setting}: {address} cannot be had from MLflow ({first_line(error)}); is MLFLOW_TRACKING_URI "
             "set to its store?"
         ) from error
-    file = pinned(address)
-    if not file.is_file() or file.read_bytes() != content:
-        write_bytes(file, content)
 
 
-def _weights(client: "MlflowClient", name: str, version: str | None, alias: str | None) -> bytes:
+def _files_of(
+    client: "MlflowClient", name: str, version: str | None, alias: str | None
+) -> tuple[bytes, bytes | None]:
     found = (
         client.get_model_version(name, version)
         if version is not None
         else client.get_model_version_by_alias(name, str(alias))
     )
     run_id = found.run_id or ""
-    listed = client.list_artifacts(run_id) if run_id else []
-    files = [each.path for each in listed if PurePosixPath(each.path).suffix == SUFFIX]
+    listed = [each.path for each in client.list_artifacts(run_id)] if run_id else []
+    files = [path for path in listed if PurePosixPath(path).suffix == SUFFIX]
     if len(files) != 1:
         raise UserError(
             f"its run has {len(files)} {SUFFIX} files, and weights are read from one; download the model, "
             "and name its file"
         )
     with TemporaryDirectory() as folder:
-        return Path(client.download_artifacts(run_id, files[0], folder)).read_bytes()
+        weights, *record = (
+            Path(client.download_artifacts(run_id, file, folder)).read_bytes()
+            for file in (*files, *({RECORD} & set(listed)))
+        )
+    return weights, record[0] if record else None

@@ -1,26 +1,21 @@
 """A network as an MLflow model: a torch.export program (no pickle), images in and logits out."""
 
-import copy
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from icsd.importing import uncollected
+from icsd.programs import free_sizes, segmenter, trace_images
 from icsd.tracking.base import ModelSpec
 
 if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature
     from torch import nn
     from torch.export import ExportedProgram
-
-# The program is traced on two pictures of this size, which are also the model's input example. The three free
-# sizes are above one and differ, so that the exporter neither fixes nor equates them.
-_TRACED = (64, 96)
 
 
 def save_model(network: "nn.Module", folder: Path, spec: ModelSpec) -> None:
@@ -45,16 +40,14 @@ def save_model(network: "nn.Module", folder: Path, spec: ModelSpec) -> None:
 def _save(network: "nn.Module", folder: Path, spec: ModelSpec) -> None:
     import mlflow.pytorch
     import torch
-    from PIL import Image, ImageOps
 
-    segmenter = _segmenter(network, spec)
-    small = np.asarray(ImageOps.fit(Image.fromarray(spec.example), (_TRACED[1], _TRACED[0])))
-    example = np.stack([small, small[:, ::-1]])
+    module = segmenter(network, input_scale=spec.input_scale, mean=spec.mean, std=spec.std)
+    example = trace_images(spec.example)  # also the model's input example
     with torch.no_grad():
-        num_classes = segmenter(torch.from_numpy(example)).shape[1]
+        num_classes = module(torch.from_numpy(example)).shape[1]
     with _programs_of_free_sizes():
         mlflow.pytorch.save_model(
-            segmenter,
+            module,
             str(folder),
             input_example=example,
             signature=_signature(num_classes),
@@ -69,17 +62,15 @@ def _save(network: "nn.Module", folder: Path, spec: ModelSpec) -> None:
 def _programs_of_free_sizes() -> Iterator[None]:
     """Let the programs that are saved inside take images of any size.
 
-    The exporter guards everything that it has compared while tracing, and refuses other sizes when the model
-    runs: below 17 pixels, say, or where the smallest map would be one pixel high. But the traced operations
-    are the same for every size. MLflow exports and saves in one go, and loading a program again to change it
-    takes as long as half of its tracing: so it is changed on its way into the file.
+    MLflow exports and saves in one go, and loading a program again to change it takes as long as half of its
+    tracing: so it is changed on its way into the file.
     """
     import torch
 
     save = torch.export.save
 
     def save_freed(program: "ExportedProgram", *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - torch's own
-        _free_sizes(program)
+        free_sizes(program)
         save(program, *args, **kwargs)
 
     torch.export.save = save_freed  # type: ignore[assignment]
@@ -87,45 +78,6 @@ def _programs_of_free_sizes() -> Iterator[None]:
         yield
     finally:
         torch.export.save = save
-
-
-def _free_sizes(program: "ExportedProgram") -> None:
-    from torch.utils._sympy.numbers import int_oo
-    from torch.utils._sympy.value_ranges import ValueRanges
-
-    program._guards_code = []
-    for size in program.range_constraints:
-        program.range_constraints[size] = ValueRanges(1, int_oo)
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # names of folders on this machine
-
-
-def _segmenter(network: "nn.Module", spec: ModelSpec) -> "nn.Module":
-    """A copy of the network, in float32 on the CPU, that takes images and returns logits of their size."""
-    import torch
-    from torch import nn
-    from torch.nn import functional
-
-    class Segmenter(nn.Module):
-        mean: torch.Tensor
-        std: torch.Tensor
-
-        def __init__(self, network: nn.Module) -> None:
-            super().__init__()
-            self.network = network
-            for name, values in (("mean", spec.mean), ("std", spec.std)):
-                self.register_buffer(name, 255 * torch.tensor(values).reshape(1, 3, 1, 1))
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            pixels = images.permute(0, 3, 1, 2).float()
-            if spec.input_scale != 1:  # to the size and the whole grey levels that the evaluation sees
-                scaled = [math.trunc(side * spec.input_scale + 0.5) for side in images.shape[1:3]]
-                size = cast(list[int], [torch.sym_max(1, side) for side in scaled])
-                pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True).round()
-            logits = self.network((pixels - self.mean) / self.std)["logits"]
-            return functional.interpolate(logits, images.shape[1:3], mode="bilinear", align_corners=True)
-
-    return Segmenter(copy.deepcopy(network).cpu().float()).eval()
 
 
 def _signature(num_classes: int) -> "ModelSignature":

@@ -1,0 +1,158 @@
+"""MODEL of the commands: a run, an address of MLflow's registry, or an exported file."""
+
+from pathlib import Path
+
+import torch
+
+from icsd.core.normalisation import IMAGENET_MEAN, IMAGENET_STD
+from icsd.datasets.base import Colour
+from icsd.deployment.card import Card
+from icsd.deployment.runners import SUFFIXES, NetworkRunner, Runner, open_file
+from icsd.errors import UserError, did_you_mean
+from icsd.files import sha256_of
+from icsd.models.weights import load_network
+from icsd.params import Data
+from icsd.params.reading import preset_name
+from icsd.records import TrainRecord, read_record
+from icsd.stages.dataset import dataset_in
+from icsd.stages.registered import RECORD, SUFFIX, fetch, is_registered
+from icsd.yaml_files import read_yaml
+
+KINDS = "a run's folder (runs/…), a weights file, models:/name@alias, or an exported .onnx or .pt2"
+
+
+def open_model(root: Path, named: str, *, dataset: str | None, device: torch.device) -> Runner:
+    """What a MODEL means.
+
+    Args:
+        root: The repository.
+        named: The MODEL.
+        dataset: A preset, for weights without the record of their training; else None.
+        device: Where a network of this project runs; exported files run on the CPU.
+
+    Raises:
+        UserError: There is no such model, it is damaged, or it is not known what its classes are.
+    """
+    path = Path(named).expanduser()
+    if not is_registered(named) and path.suffix in SUFFIXES:
+        return open_file(path)
+    return open_network(root, named, dataset=dataset, device=device)
+
+
+def open_network(root: Path, named: str, *, dataset: str | None, device: torch.device) -> NetworkRunner:
+    """As ``open_model``, but only a network of this project.
+
+    Raises:
+        UserError: See ``open_model``.
+    """
+    weights = weights_of(root, named)
+    network = load_network(weights).to(device).eval()
+    if not all(value.isfinite().all() for value in network.state_dict().values()):
+        raise UserError(f"{weights}: its training diverged, and its weights are not finite")
+    card = _card(root, weights, dataset)
+    channels = network.channels["logits"]
+    if channels != len(card.classes):
+        raise UserError(f"{weights}: it has {channels} classes, and {card.dataset} has {len(card.classes)}")
+    return NetworkRunner(network, card, device)
+
+
+def weights_of(root: Path, named: str) -> Path:
+    """The file of a network's weights, with the record of its training beside it.
+
+    Raises:
+        UserError: There is none.
+    """
+    path = fetch(root, named, setting="MODEL") if is_registered(named) else Path(named).expanduser()
+    if path.is_dir():
+        found = sorted(path.glob(f"*{SUFFIX}"))
+        if len(found) != 1:
+            below = sorted(path.glob(f"**/*{SUFFIX}"))
+            hint = f"; did you mean {below[0].parent}?" if below else ""
+            raise UserError(
+                f"{named}: holds {len(found)} {SUFFIX} files, and a network is read from one{hint}"
+            )
+        return found[0]
+    if not path.is_file():
+        raise UserError(f"{named}: there is no such model; MODEL is {KINDS}")
+    if path.suffix != SUFFIX:
+        raise UserError(f"{named}: is none of {KINDS}")
+    return path
+
+
+def data_of(record: TrainRecord, place: Path) -> Data:
+    """The dataset's block that a network was trained with.
+
+    Raises:
+        UserError: It has none, as those of older versions.
+    """
+    return _parsed(record.params.get("data"), f"{place}: params.data")
+
+
+def _card(root: Path, weights: Path, dataset: str | None) -> Card:
+    place, digest = weights.with_name(RECORD), sha256_of(weights)
+    try:
+        record = read_record(place, TrainRecord)
+    except FileNotFoundError:
+        if dataset is None:
+            raise UserError(
+                f"{weights}: there is no {RECORD} beside it, so its classes, their colours and the scale of "
+                "its images are not known; give --dataset NAME if it was trained with that preset"
+            ) from None
+        return _card_of_preset(root, dataset, digest)
+    if record.weights_sha256 not in (None, digest):
+        raise UserError(
+            f"{weights}: damaged or replaced since training wrote it ({RECORD} has another digest)"
+        )
+    if dataset not in (None, record.dataset):
+        raise UserError(f"--dataset {dataset}: {place} says that it was trained on {record.dataset}")
+    data = dataset_in(data_of(record, place))
+    scale = record.params.get("images", {}).get("input_scale", 1.0)
+    network = f"{record.method or record.kind} · {_name(record, weights)} · seed {record.seed}"
+    return _filled(record.dataset, network, data.classes, data.palette, float(scale), digest)
+
+
+def _name(record: TrainRecord, weights: Path) -> str:
+    """The student's name in the grid, where the folder has it; else what was built."""
+    name, _, seed = weights.parent.name.rpartition("-")
+    return name if record.kind == "student" and seed == str(record.seed) else record.network.backbone
+
+
+def _card_of_preset(root: Path, dataset: str, digest: str) -> Card:
+    known = sorted(path.stem for path in (root / "configs" / "datasets").glob("*.yaml"))
+    if dataset not in known:
+        raise UserError(f"--dataset: no preset {dataset!r}{did_you_mean(dataset, known)}")
+    preset = read_yaml(root / preset_name(dataset))
+    data = dataset_in(_parsed(preset.get("data"), f"{preset_name(dataset)}: data"))
+    scale = float(preset["images"]["input_scale"])
+    return _filled(dataset, "weights without a record", data.classes, data.palette, scale, digest)
+
+
+def _filled(
+    dataset: str,
+    network: str,
+    classes: tuple[str, ...],
+    palette: tuple[Colour, ...],
+    scale: float,
+    digest: str,
+) -> Card:
+    return Card(
+        dataset=dataset,
+        network=network,
+        classes=classes,
+        palette=palette,
+        input_scale=scale,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        weights_sha256=digest,
+    )
+
+
+def _parsed(block: object, place: str) -> Data:
+    if not isinstance(block, dict):
+        raise UserError(f"{place}: is not there, so the classes are not known; give --dataset NAME")
+    try:
+        return Data.model_validate({"source": None, "sources": [], **block})
+    except ValueError as error:
+        raise UserError(
+            f"{place}: does not describe a dataset ({str(error).splitlines()[-1].strip()})"
+        ) from error

@@ -1,0 +1,1 @@
+"""The command ``predict``: masks of anybody's images."""

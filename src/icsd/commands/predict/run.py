@@ -1,0 +1,159 @@
+"""The command: reads images, predicts them in batches of one size, and writes what is asked for."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import torch
+from tqdm import tqdm
+
+from icsd.commands.named_models import open_model
+from icsd.commands.predict.images import Picture, pictures_of, read_ahead
+from icsd.commands.predict.outputs import MASKS, Note, Outputs
+from icsd.core.labels import Pixels
+from icsd.deployment.predicting import Tiling, predict
+from icsd.deployment.runners import Runner
+from icsd.errors import UserError
+from icsd.files import check_writable
+
+_THREADS = 2
+"""That decode images while the network works."""
+Batch = list[tuple[Picture, Pixels]]
+
+
+@dataclass
+class _Progress:
+    """What became of the images so far."""
+
+    bar: "tqdm[None]"
+    written: int = 0
+    broken: list[str] = field(default_factory=list)
+
+    def note_broken(self, picture: Picture, error: UserError) -> None:
+        self.broken.append(str(picture.path))
+        self.bar.write(f"{picture.path}: {error}", file=sys.stderr)
+        self.bar.update()
+
+
+def predict_images(
+    root: Path,
+    model: str,
+    images: Sequence[str],
+    *,
+    out: Path,
+    overlay: bool,
+    probabilities: bool,
+    tiling: Tiling | None,
+    batch: int,
+    device: str,
+    dataset: str | None,
+    force: bool,
+) -> int:
+    """Predict images, and print what became of them.
+
+    Args:
+        root: The repository.
+        model: See ``icsd.commands.named_models``.
+        images: Files, folders and patterns.
+        out: The folder to write to.
+        overlay: Whether to write pictures of the classes on the images.
+        probabilities: Whether to write every class's probability.
+        tiling: None for whole images.
+        batch: Images, or tiles, at a time.
+        device: auto, cpu or cuda.
+        dataset: See ``icsd.commands.named_models``.
+        force: Whether to predict again what is there already.
+
+    Returns:
+        The exit code: 1 where an image could not be read or predicted.
+
+    Raises:
+        UserError: No such model or images, or a folder that holds other predictions.
+    """
+    out = out.expanduser()
+    pictures = pictures_of(images, out=out)
+    check_writable(out)
+    runner = open_model(root, model, dataset=dataset, device=device_named(device))
+    card = runner.card
+    outputs = Outputs(out, card, overlay, probabilities)
+    note = Note(
+        weights_sha256=card.weights_sha256,
+        precision=card.precision,
+        classes=card.classes,
+        tile=tiling.side if tiling else None,
+        overlap=tiling.overlap if tiling else None,
+    )
+    outputs.begin(note, force=force)
+    left = [picture for picture in pictures if force or not outputs.are_there(picture.name)]
+    bar: tqdm[None] = tqdm(
+        total=len(pictures), initial=len(pictures) - len(left), unit="image", leave=False, disable=None
+    )
+    with bar:
+        progress = _Progress(bar)
+        for group in _batches(left, progress, batch if tiling is None else 1):
+            _predict_group(runner, group, outputs, progress, batch, tiling)
+    _say(progress, len(pictures) - len(left), out)
+    return 1 if progress.broken else 0
+
+
+def device_named(name: str) -> torch.device:
+    """``auto`` is CUDA where there is one.
+
+    Raises:
+        UserError: CUDA is asked for, and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device here; leave it out, or give --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _batches(pictures: Sequence[Picture], progress: _Progress, most: int) -> Iterator[Batch]:
+    """Neighbours of one size, at most so many; broken images are noted and left out."""
+    batch: Batch = []
+    for picture, pixels in read_ahead(pictures, threads=_THREADS):
+        if isinstance(pixels, UserError):
+            progress.note_broken(picture, pixels)
+            continue
+        if batch and (len(batch) == most or batch[0][1].shape != pixels.shape):
+            yield batch
+            batch = []
+        batch.append((picture, pixels))
+    if batch:
+        yield batch
+
+
+def _predict_group(
+    runner: Runner, group: Batch, outputs: Outputs, progress: _Progress, batch: int, tiling: Tiling | None
+) -> None:
+    try:
+        predictions = predict(
+            runner,
+            [pixels for _, pixels in group],
+            batch=batch,
+            tiling=tiling,
+            probabilities=outputs.probabilities,
+        )
+    except UserError as error:
+        for picture, _ in group:
+            progress.note_broken(picture, error)
+        return
+    for (picture, pixels), prediction in zip(group, predictions, strict=True):
+        outputs.write(picture.name, pixels, prediction)
+        progress.written += 1
+        progress.bar.update()
+
+
+def _say(progress: _Progress, skipped: int, out: Path) -> None:
+    parts = [f"{progress.written} {_masks(progress.written)} written to {out / MASKS}"]
+    parts += [f"{skipped} already there"] if skipped else []
+    click.echo(", ".join(parts))
+    if progress.broken:
+        click.echo(
+            f"{len(progress.broken)} of the images could not be predicted; the lines above say why", err=True
+        )
+
+
+def _masks(count: int) -> str:
+    return "mask" if count == 1 else "masks"
