@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -367,6 +367,84 @@ def predict(
     )
     if code:
         sys.exit(code)
+
+
+@_command(TYPED, example="export runs/camvid/kd/resnet18-0 --to onnx --out student.onnx")
+@click.argument("model")
+@click.option("--to", type=click.Choice(["onnx", "torch", "int8"]), required=True, help="The format.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The file, .onnx, or .pt2 of torch."
+)
+@click.option("--with-preprocessing", is_flag=True, help="The file takes images as they are read.")
+@click.option(
+    "--images", multiple=True, help="Real images to check and calibrate on (default: the training split's)."
+)
+@click.option(
+    "--calibration",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="How many images 8 bits are calibrated on.",
+)
+@_dataset
+def export(
+    model: str,
+    to: Literal["onnx", "torch", "int8"],
+    out: Path,
+    with_preprocessing: bool,
+    images: tuple[str, ...],
+    calibration: int,
+    dataset: str | None,
+) -> None:
+    """Write a network as a file for other programs: ONNX, torch.export, or ONNX in 8 bits.
+
+    MODEL is a run's folder (runs/...), a weights file, or models:/name@alias. The file takes any number of
+    images of any size, and holds the classes, their colours and how images become its input. It is read
+    again and compared with the network on real images of three sizes, and kept only if it computes the same.
+    Needs the extra `deploy`, but for torch.
+    """
+    with uncollected():
+        from icsd.commands.export.run import export as run
+
+    run(
+        Path.cwd(),
+        model,
+        to=to,
+        out=out,
+        with_preprocessing=with_preprocessing,
+        images=images,
+        calibration=calibration,
+        dataset=dataset,
+    )
+
+
+@_command(TYPED, example="evaluate-file student.onnx")
+@click.argument("model")
+@click.option("--images", help="A folder of images (default: the reported split).")
+@click.option(
+    "--masks", type=click.Path(path_type=Path), help="The folder of their masks, of the same names."
+)
+@click.option(
+    "--ignore", type=click.IntRange(0, 255), multiple=True, help="A number in masks that does not count."
+)
+@_device
+@_dataset
+def evaluate_file(
+    model: str,
+    images: str | None,
+    masks: Path | None,
+    ignore: tuple[int, ...],
+    device: str,
+    dataset: str | None,
+) -> None:
+    """Measure a network or an exported file: mIoU with its interval, by class, beside its run.
+
+    MODEL is what `predict` takes. Masks hold class ids, or the classes' colours; 255 never counts.
+    """
+    with uncollected():
+        from icsd.commands.evaluate_file.run import evaluate_file as run
+
+    run(Path.cwd(), model, images=images, masks=masks, ignored=ignore, device=device, dataset=dataset)
 
 
 @_command(TYPED, example="experiments kd aicsd")

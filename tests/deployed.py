@@ -7,7 +7,9 @@ import torch
 from PIL import Image
 
 from icsd.files import sha256_of
-from icsd.models.deeplab import build_network
+from icsd.models.contract import Architecture
+from icsd.models.names import DEEPLAB
+from icsd.models.networks import new_network
 from icsd.models.weights import save_weights
 from icsd.records import NetworkRecord, TrainRecord, write_record
 
@@ -15,10 +17,23 @@ CLASSES = 11
 """CamVid's."""
 
 
-def write_run(folder: Path, *, method="kd", seed=0, input_scale=1.0, diverged=False) -> Path:
-    """A student of CamVid with random weights, whose decisions are as clear as a trained network's."""
+def write_run(folder: Path, *, method="kd", seed=0, input_scale=1.0, diverged=False, name=DEEPLAB) -> Path:
+    """A student of CamVid with random weights.
+
+    Args:
+        name: The architecture; DeepLabV3+ takes seconds to trace, ``python:own_networks:Mine`` none.
+    """
     torch.manual_seed(seed)
-    network = build_network("resnet18", num_classes=CLASSES, width=0.125, pretrained=False, dropout=0.0)
+    backbone, stride = ("resnet18", 16) if name == DEEPLAB else ("", None)
+    network = new_network(
+        Architecture(
+            name=name,
+            backbone=backbone,
+            num_classes=CLASSES,
+            width=0.125 if backbone else 1.0,
+            output_stride=stride,
+        )
+    )
     with torch.no_grad():
         for module in network.modules():  # statistics as of training: what is random stays within bounds
             if isinstance(module, torch.nn.BatchNorm2d):

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -27,7 +28,7 @@ Batch = list[tuple[Picture, Pixels]]
 class _Progress:
     """What became of the images so far."""
 
-    bar: "tqdm[None]"
+    bar: "tqdm[Any]"
     written: int = 0
     broken: list[str] = field(default_factory=list)
 
@@ -87,7 +88,7 @@ def predict_images(
     )
     outputs.begin(note, force=force)
     left = [picture for picture in pictures if force or not outputs.are_there(picture.name)]
-    bar: tqdm[None] = tqdm(
+    bar: tqdm[Any] = tqdm(
         total=len(pictures), initial=len(pictures) - len(left), unit="image", leave=False, disable=None
     )
     with bar:

@@ -1,0 +1,120 @@
+"""What a file is measured on: the reported split, or somebody's folders of images and masks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from icsd.commands.predict.images import Picture, pictures_of
+from icsd.core.labels import IGNORE, Pixels
+from icsd.data.prepared import REPORT, PreparedData
+from icsd.datasets.reading.masks import MASK_SUFFIXES, read_ids, read_numbers_by_colour
+from icsd.datasets.samples import checked_image, decoder_heard
+from icsd.deployment.card import Card
+from icsd.errors import UserError
+from icsd.runs import data_folder
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images with their labels.
+
+    Attributes:
+        name: What they are.
+        ids: Of the images.
+        pairs: Image [H, W, 3] and label [H, W], in the same order; read as they are needed.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    pairs: Iterator[tuple[Pixels, Pixels]]
+
+
+def reported(root: Path, card: Card) -> Labelled:
+    """The reported split of the network's dataset.
+
+    Raises:
+        UserError: It is not prepared here, or has other classes.
+    """
+    folder = root / data_folder(card.dataset)
+    if not folder.is_dir():
+        raise UserError(
+            f"{data_folder(card.dataset)}/ is not there: prepare it with `dvc repro preprocess` and "
+            f"dataset: {card.dataset} in params.yaml, or measure on a folder: --images DIR --masks DIR"
+        )
+    split = PreparedData(folder).split(REPORT)
+    if split.classes != card.classes:
+        raise UserError(
+            f"{data_folder(card.dataset)}/ has the classes {', '.join(split.classes)}, and the network has "
+            f"{', '.join(card.classes)}"
+        )
+    return Labelled(
+        f"the reported split of {card.dataset}",
+        split.ids,
+        (split[index] for index in range(len(split))),
+    )
+
+
+def in_folders(images: str, masks: Path, card: Card, *, ignored: Sequence[int]) -> Labelled:
+    """Images, and masks of the same names in another folder.
+
+    Masks hold class ids, with 255 and ``ignored`` for pixels that do not count, or the classes' colours.
+
+    Raises:
+        UserError: An image has no mask; names all of those. Later also what cannot be read.
+    """
+    if not masks.is_dir():
+        raise UserError(f"--masks {masks}: there is no such folder")
+    pictures = pictures_of([images], out=masks)
+    found = {
+        file.relative_to(masks).with_suffix("").as_posix(): file
+        for file in sorted(masks.rglob("*"))
+        if file.suffix.lower() in MASK_SUFFIXES
+    }
+    missing = [str(each.path) for each in pictures if _stem(each) not in found]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise UserError(f"--masks {masks}: has no mask for {', '.join(missing[:3])}{more}")
+    return Labelled(
+        f"{len(pictures)} images of {images}",
+        tuple(_stem(each) for each in pictures),
+        _read([(each.path, found[_stem(each)]) for each in pictures], card, ignored),
+    )
+
+
+def _stem(picture: Picture) -> str:
+    suffix = picture.path.suffix
+    name = picture.name.as_posix()
+    return name.removesuffix(suffix)
+
+
+def _read(
+    files: Sequence[tuple[Path, Path]], card: Card, ignored: Sequence[int]
+) -> Iterator[tuple[Pixels, Pixels]]:
+    with decoder_heard():
+        for image_file, mask_file in files:
+            image, label = np.array(checked_image(image_file)), _label(mask_file, card, ignored)
+            if image.shape[:2] != label.shape:
+                raise UserError(
+                    f"{mask_file}: is {label.shape[0]} × {label.shape[1]}, and its image is "
+                    f"{image.shape[0]} × {image.shape[1]}"
+                )
+            yield image, label
+
+
+def _label(file: Path, card: Card, ignored: Sequence[int]) -> Pixels:
+    try:
+        numbers = np.array(read_ids(file))
+    except UserError as error:
+        if "colour image" not in str(error):
+            raise
+        return read_numbers_by_colour(file, {colour: id_ for id_, colour in enumerate(card.palette)})
+    numbers[np.isin(numbers, list(ignored))] = IGNORE
+    strange = np.setdiff1d(numbers, [*range(len(card.classes)), IGNORE])
+    if strange.size:
+        raise UserError(
+            f"{file}: holds {', '.join(map(str, strange[:5].tolist()))}, and class ids end at "
+            f"{len(card.classes) - 1}; give --ignore {strange[0]} if its pixels are not to count"
+        )
+    return numbers

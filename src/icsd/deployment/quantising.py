@@ -1,0 +1,100 @@
+"""ONNX in 8 bits: static, per channel, as QDQ pairs, calibrated on images that the network learnt from."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icsd.core.labels import Pixels
+from icsd.deployment.card import Card
+from icsd.deployment.exporting import INPUT, set_card
+from icsd.deployment.libraries import needed
+from icsd.deployment.runners import input_of
+from icsd.files import write_bytes
+
+TYPES = ("Add", "Concat", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "MaxPool", "Mul")
+"""What computes in 8 bits. What scales images and logits does not: their resizing is cheap, and a rounded
+logit moves the borders of every class."""
+
+
+def int8_file(onnx_model: bytes, card: Card, images: Sequence[Pixels]) -> bytes:
+    """A float32 model in 8 bits, with its card.
+
+    The convolution that gives the logits stays in float32, too: with 8 bits, classes of nearly equal logits
+    would tie.
+
+    Args:
+        onnx_model: The ONNX file.
+        card: Of the new file.
+        images: To calibrate the ranges of the activations on; never of the reported split.
+
+    Raises:
+        UserError: The libraries are not installed.
+    """
+    onnx = needed("onnx", wanted_by="int8")
+    quantization = needed("onnxruntime.quantization", wanted_by="int8")
+    with TemporaryDirectory() as folder, _quiet():
+        place = Path(folder)
+        write_bytes(place / "fp32.onnx", onnx_model)
+        quantization.shape_inference.quant_pre_process(
+            str(place / "fp32.onnx"), str(place / "ready.onnx"), skip_symbolic_shape=True
+        )
+        ready = onnx.load(str(place / "ready.onnx"))
+        quantization.quantize_static(
+            ready,
+            str(place / "int8.onnx"),
+            _Calibration(images, card),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=list(TYPES),
+            per_channel=True,
+            activation_type=quantization.QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=[last_convolution(ready)],
+            extra_options={"CalibMovingAverage": False},
+        )
+        model = onnx.load(str(place / "int8.onnx"))
+    set_card(model, card)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def last_convolution(model: Any) -> str:  # noqa: ANN401 - a message of protobuf
+    """The name of the convolution from which the logits come."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    waiting = [model.graph.output[0].name]
+    while waiting:
+        node = makers.get(waiting.pop(0))
+        if node is not None and node.op_type in {"Conv", "Gemm", "MatMul"}:
+            name: str = node.name
+            return name
+        waiting += list(node.input) if node is not None else []
+    return ""
+
+
+class _Calibration:
+    """Gives the runtime one image after the other, as it asks for them."""
+
+    def __init__(self, images: Sequence[Pixels], card: Card) -> None:
+        self._images: Iterator[Pixels] = iter(images)
+        self._card = card
+
+    def get_next(self) -> Mapping[str, NDArray[Any]] | None:
+        """The next input; None after the last."""
+        image = next(self._images, None)
+        return None if image is None else {INPUT: np.asarray(input_of([image], self._card))}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the runtime's advice on how to quantise, which is followed."""
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.root.setLevel(level)
