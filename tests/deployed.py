@@ -17,7 +17,15 @@ CLASSES = 11
 """CamVid's."""
 
 
-def write_run(folder: Path, *, method="kd", seed=0, input_scale=1.0, diverged=False, name=DEEPLAB) -> Path:
+def write_run(
+    folder: Path,
+    *,
+    method: str = "kd",
+    seed: int = 0,
+    input_scale: float = 1.0,
+    diverged: bool = False,
+    name: str = DEEPLAB,
+) -> Path:
     """A student of CamVid with random weights.
 
     Args:

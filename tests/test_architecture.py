@@ -55,15 +55,8 @@ ALLOWED = {
     },
     "commands": {
         *("core", "data", "datasets", "models", "params", "reporting", "tracking", "training", *GROUND),
-        *(
-            "deployment",
-            "evaluation",
-            "stages",
-            "stages.registered",
-            "stages.evaluation",
-            "stages.recording",
-            "stages.training",
-        ),
+        *("deployment", "programs", "stages", "stages.registered"),
+        *("stages.evaluation", "stages.recording", "stages.training"),
     },
 }
 

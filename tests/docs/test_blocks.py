@@ -32,6 +32,13 @@ from icsd.yaml_files import parse_yaml, read_yaml
 
 NETWORKS = ("tiny_convnext", "unet", "segformer", "lraspp", "mine")
 """The students of docs/networks.md."""
+DEPLOYED = (
+    "predict",
+    "export runs/shapes/kd/resnet18-0 --to onnx",
+    "export runs/shapes/kd/resnet18-0 --to int8",
+    "evaluate-file",
+)
+"""What docs/deploy.md types."""
 TRIED = {
     ("CONTRIBUTING.md", "pipeline"): "tests/docs/test_contributing.py",
     ("README.md", "$ dvc exp run"): "tests/docs/test_transcripts.py",
@@ -42,6 +49,10 @@ TRIED = {
     ("docs/cluster.md", "python -m pipeline run"): "tests/docs/test_commands.py",
     ("docs/datasets.md", "data:"): "tests/stages/test_dataset.py",
     ("docs/datasets.md", "dvc exp run"): "here",
+    **{
+        ("docs/deploy.md", f"$ python -m pipeline {start}"): "tests/docs/test_deploy.py" for start in DEPLOYED
+    },
+    ("docs/deploy.md", "import json"): "tests/docs/test_deploy.py",
     ("docs/experiments.md", "$ dvc exp run -n"): "tests/docs/test_transcripts.py",
     ("docs/experiments.md", "git restore"): "tests/docs/test_transcripts.py",
     ("docs/experiments.md", "$ dvc exp run --queue"): "tests/pipeline/test_experiments.py",

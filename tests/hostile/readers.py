@@ -19,6 +19,7 @@ from icsd.arrays import read_arrays, write_arrays
 from icsd.commands.convert.coco import convert_coco
 from icsd.commands.new_dataset.names import class_names_below
 from icsd.commands.new_dataset.survey import read_mask
+from icsd.commands.predict.outputs import Note
 from icsd.commands.tune.study import Study
 from icsd.commands.tune.table import check_trials
 from icsd.data.manifest import MANIFEST, write_manifest
@@ -30,6 +31,9 @@ from icsd.datasets.reading.images import read_image
 from icsd.datasets.reading.lists import names_in, read_list, without_number
 from icsd.datasets.reading.masks import read_ids
 from icsd.datasets.reading.mat import read_matrix
+from icsd.deployment.card import Card, read_card
+from icsd.deployment.exporting import onnx_file, torch_file
+from icsd.deployment.runners import open_file
 from icsd.errors import UserError
 from icsd.models.deeplab import build_network
 from icsd.models.weight_files import read_state
@@ -256,6 +260,38 @@ def _read_study(path: Path) -> None:
     assert finished.items() <= {1.0: 0.25, 0.316: None, 3.16: 0.5}.items()  # a changed score is no score
 
 
+class _Pointwise(torch.nn.Conv2d):
+    """The smallest network."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 2, 1)
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        return {"logits": super().forward(images)}
+
+
+_CARD = Card(
+    dataset="made",
+    network="kd",
+    classes=("sky", "road"),
+    palette=((0, 0, 0), (9, 9, 9)),
+    input_scale=1.0,
+    weights_sha256="0" * 64,
+)
+
+
+def _exported(suffix: str) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        make = onnx_file if suffix == ".onnx" else torch_file
+        return _file(f"a{suffix}", make(_Pointwise().eval(), _CARD))(folder)
+
+    return write
+
+
+def _read_card(path: Path) -> None:
+    read_card(path.read_bytes().decode(errors="replace"), path.name)
+
+
 _COST = {
     **dict.fromkeys(("seconds_training", "seconds_per_epoch", "images_per_second"), 1.0),
     **dict.fromkeys(("device", "machine", "torch", "started", "finished", "state"), "-"),
@@ -325,6 +361,13 @@ READERS = {
     "progress of a journal": Reader(_write_progress, _read_journal, ()),
     "checkpoint": Reader(_write_state, _read_state),
     "the teacher's logits": Reader(_write_logits, _read_logits, (ValueError,)),
+    "card": Reader(_file("card.json", _CARD.to_json().encode()), _read_card),
+    "ONNX": Reader(_exported(".onnx"), open_file),
+    "torch.export program": Reader(_exported(".pt2"), open_file),
+    "predictions.json": Reader(
+        _json("predictions.json", {"weights_sha256": "0" * 64, "precision": "fp32", "classes": ["sky"]}),
+        lambda path: read_record(path, Note),
+    ),
     "network": Reader(_write_network, load_network),
     "pretrained": Reader(
         _write_pretrained, lambda path: read_state(path, setting="networks.pretrained", advice="Or none.")

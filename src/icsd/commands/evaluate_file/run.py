@@ -77,7 +77,7 @@ def evaluate_file(
         change, span = difference(confusion, origin.confusion, weights, blocks)
         click.echo(
             f"its run, {origin.folder.relative_to(root)}: {100 * origin.metrics.miou:.2f} %; "
-            f"difference {change:+.2f} points{_shown(span)}"
+            f"difference {round(change, 2) + 0.0:+.2f} points{_shown(span)}"
         )
     elif origin is not None:
         click.echo(
@@ -100,7 +100,7 @@ def _report(root: Path, dataset: str) -> Report:
 
 
 def _shown(span: Interval | None) -> str:
-    return f" [{span.low:.2f}, {span.high:.2f}]" if span else ""
+    return f" [{round(span.low, 2) + 0.0:.2f}, {round(span.high, 2) + 0.0:.2f}]" if span else ""
 
 
 def _print_classes(card: Card, confusion: Counts, origin: Origin | None) -> None:
@@ -117,4 +117,4 @@ def _print_classes(card: Card, confusion: Counts, origin: Origin | None) -> None
 
 
 def _cell(value: float, sign: str = "") -> str:
-    return f"{'–':>6}" if np.isnan(value) else f"{value:>{sign}6.2f}"
+    return f"{'–':>6}" if np.isnan(value) else f"{round(value, 2) + 0.0:>{sign}6.2f}"  # no -0.00

@@ -28,8 +28,9 @@ class Note(Record):
     weights_sha256: Digest
     precision: str
     classes: tuple[str, ...]
-    tile: int | None
-    overlap: float | None
+    tile: int | None = None
+    overlap: float | None = None
+    """Both None for whole images."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,46 @@
+"""docs/deploy.md, typed in a tiny project, prints what the page says."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.docs.blocks import block
+from tests.docs.test_blocks import DEPLOYED
+from tests.docs.test_transcripts import typed
+from tests.project import run
+
+from icsd.data.prepared import REPORT, PreparedData
+from icsd.datasets import DATASETS
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(reproduced, tmp_path_factory):
+    """A copy of the reproduced project with the page's photographs."""
+    folder = tmp_path_factory.mktemp("deploy") / "project"
+    shutil.copytree(reproduced, folder, symlinks=True, ignore=shutil.ignore_patterns(".state"))
+    (folder / "photos").mkdir()
+    split = PreparedData(folder / "data/shapes/processed").split(REPORT)
+    for number in range(4):
+        Image.fromarray(split[number][0]).save(folder / f"photos/{number}.png")
+    return folder
+
+
+def shape(line):
+    """A line without its numbers, their signs and what lines columns up."""
+    return re.sub(r"\s+", " ", re.sub(r"[+-]?\d+(\.\d+)?(e[+-]\d+)?|–", "<number>", line))
+
+
+def test_the_page_prints_what_it_says_in_its_order(project):
+    for start in DEPLOYED:
+        shown = block("docs/deploy.md", f"$ python -m pipeline {start}")
+        printed = typed(project, shown.commands[0])
+        assert [shape(line) for line in printed.splitlines()] == [shape(line) for line in shown.printed]
+    program = block("docs/deploy.md", "import json").content
+    printed = run(project, "python", "-c", program).stdout
+    assert printed.startswith(str(list(DATASETS["shapes"].classes[:2])))
+    masks = [np.asarray(Image.open(project / f"masks/masks/{number}.png")) for number in range(4)]
+    assert max(mask.max() for mask in masks) < len(DATASETS["shapes"].classes)
