@@ -266,7 +266,7 @@ class _Pointwise(torch.nn.Conv2d):
     def __init__(self) -> None:
         super().__init__(3, 2, 1)
 
-    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:  # type: ignore[override]
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"logits": super().forward(images)}
 
 
