@@ -90,22 +90,27 @@ def prepared(images: Sequence[Pixels], card: Card) -> Tensor:
     )
 
 
-def open_file(path: Path) -> FileRunner:
+def open_file(path: Path, threads: int | None = None) -> FileRunner:
     """An exported file.
+
+    Args:
+        path: The file.
+        threads: Of ONNX Runtime; None for one per core. A torch.export program has those of torch.
 
     Raises:
         UserError: There is no such file, it is damaged or no export of this project, or a library is missing.
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}")
-    return _open_onnx(path) if path.suffix == ".onnx" else _open_program(path)
+    return _open_onnx(path, threads) if path.suffix == ".onnx" else _open_program(path)
 
 
-def _open_onnx(path: Path) -> FileRunner:
+def _open_onnx(path: Path, threads: int | None) -> FileRunner:
     runtime = needed("onnxruntime", wanted_by=str(path))
     try:
         options = runtime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = threads or 0
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         metadata = session.get_modelmeta().custom_metadata_map
         name = session.get_inputs()[0].name

@@ -1,0 +1,102 @@
+"""The most memory that a network needs, in a process that does nothing else."""
+
+import re
+from collections.abc import Callable, Sequence
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from icsd.deployment.calls import Opened, Size, call_of
+from icsd.errors import UserError, first_line
+
+Peaks = dict[Size, float | None]
+_STATUS = Path("/proc/self/status")
+
+
+def peak_megabytes(
+    name: str, open_network: Callable[[int], Opened], sizes: Sequence[Size], *, threads: int, batch: int
+) -> Peaks:
+    """The most memory of a process that opens a network and predicts images of a size.
+
+    On the CPU it is what the process needs above what it had after importing torch: the weights, whatever
+    opening a file or compiling takes, and the activations. Smaller sizes come first in the same process. On
+    CUDA it is the device memory that torch's allocator held.
+
+    Args:
+        name: What the network is called in an error.
+        open_network: From a number of threads to the network; picklable.
+        sizes: Heights and widths of the images as the network sees them.
+        threads: Of the CPU.
+        batch: Images of a call.
+
+    Returns:
+        Megabytes, by size; None where the system does not tell, which only Linux does.
+
+    Raises:
+        UserError: The network cannot be opened, or cannot take the images, or the process was killed.
+    """
+    context = get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_measure, args=(sender, open_network, sizes, threads, batch), daemon=True
+    )
+    process.start()
+    sender.close()
+    try:
+        found: Peaks | str = receiver.recv()
+    except EOFError:
+        process.join()
+        raise UserError(
+            f"{name}: the process that measures its memory ended with code {process.exitcode}; where memory "
+            "is short, measure smaller images"
+        ) from None
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+    if isinstance(found, str):
+        raise UserError(f"{name}: {found}")
+    return found
+
+
+def _measure(
+    sender: Connection,
+    open_network: Callable[[int], Opened],
+    sizes: Sequence[Size],
+    threads: int,
+    batch: int,
+) -> None:
+    """In the process: sends what it needed, or why it could not."""
+    try:
+        found: Peaks | str = _peaks(open_network, sizes, threads, batch)
+    except Exception as error:  # the other process raises it
+        found = str(error) if isinstance(error, UserError) else first_line(error)
+    sender.send(found)
+
+
+def _peaks(open_network: Callable[[int], Opened], sizes: Sequence[Size], threads: int, batch: int) -> Peaks:
+    torch.set_num_threads(threads)
+    before = _kilobytes("VmRSS")
+    runner = open_network(threads)
+    device = getattr(runner, "device", torch.device("cpu"))
+    peaks: Peaks = {}
+    for size in sorted(set(sizes), key=lambda size: size[0] * size[1]):
+        call = call_of(runner, size, batch)
+        call()
+        call()
+        if device.type == "cuda":
+            peaks[size] = torch.cuda.max_memory_allocated(device) / 1e6
+        else:
+            peak = _kilobytes("VmHWM")
+            peaks[size] = None if peak is None or before is None else (peak - before) * 1024 / 1e6
+    return peaks
+
+
+def _kilobytes(field: str) -> int | None:
+    """A field of this process's memory, as the kernel counts it."""
+    if not _STATUS.is_file():
+        return None
+    match = re.search(rf"^{field}:\s+(\d+) kB", _STATUS.read_text(encoding="ascii"), re.MULTILINE)
+    return int(match[1]) if match else None
