@@ -78,8 +78,7 @@ class DivergedRecord(Record):
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     weights_sha256: str
-    not_finite: tuple[str, ...]
-    """Names of the tensors that hold NaN or infinity."""
+    not_finite: tuple[str, ...]  # names of the tensors that hold NaN or infinity
     loss: str | None
     """What training said of the loss that was not finite; None where only weights are not."""
 
@@ -198,13 +197,12 @@ class TrainRecord(Record):
 
 
 class MlflowRecord(Record):
-    """Where the run's curves and artifacts are."""
+    """Where the run's curves and artifacts are; the tag ``icsd.key`` leads there while there is no id."""
 
     experiment: str
     run_id: str | None
     uri: str | None = None
     key: str | None = None
-    """The run's tag ``icsd.key``, which leads to it where the id was not known yet."""
 
 
 class GitRecord(Record):
@@ -225,20 +223,20 @@ class CostRecord(Record):
     device: str
     machine: str
     torch: str
-    extra_parameters: int
-    """Of the method's own modules, which train alongside the student."""
+    extra_parameters: int  # of the method's own modules, which train alongside the student
     started: str
     finished: str
-    resumed: int
-    """How often training was resumed."""
+    resumed: int  # how often
     cached_epochs: int = Field(default=0, ge=0)
     """Epochs whose logits of the teacher were read from files that another run had written."""
     seconds_saved: float = 0.0
-    """What the teacher would have taken there, less what reading took, and writing for others."""
+    """The teacher's time there, less that of reading, and of writing for others."""
+    processor_seconds: float | None = None
+    """Of all cores, without loader processes: what runs beside hardly changes it. None in older files."""
+    processor_saved: float = 0.0  # as seconds_saved
     mlflow: MlflowRecord | None
     git: GitRecord | None
-    state: str
-    """The run's resume state, from the main repository's root."""
+    state: str  # the run's resume state, from the main repository's root
 
 
 class FetchedFile(Record):
@@ -266,12 +264,7 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def read_record(path: Path, kind: type[Kind], *, advice: str | None = None) -> Kind:
-    """One JSON file as a record.
-
-    Args:
-        path: The file.
-        kind: Its type.
-        advice: What the message says to do about a file that is not valid; by default how to restore it.
+    """One JSON file as a record of this kind; by default ``advice`` on a bad one is how to restore it.
 
     Raises:
         FileNotFoundError: There is no such file.

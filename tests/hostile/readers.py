@@ -47,6 +47,7 @@ from icsd.tracking.journal import Journal
 from icsd.tracking.run import RunDescription, run_id_in
 from icsd.training.checkpoint import resume, save_state
 from icsd.training.logits_file import LogitsReader, claim
+from icsd.training.spent import Spent
 from icsd.yaml_files import read_yaml
 
 
@@ -171,7 +172,7 @@ def _write_logits(folder: Path) -> Path:
     assert writer is not None
     for _ in range(2):
         writer.write(torch.zeros(2, 3, 8, 8), torch.zeros(2, 5, 2, 2))
-    writer.publish(1.0)
+    writer.publish(Spent(1.0, 1.0))
     return folder / "epoch"
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from icsd.training.logits_file import LogitsReader, LogitsWriter, can_hold, claim, file_bytes
+from icsd.training.spent import Spent
 
 SHAPE = (2, 3, 4, 5)
 
@@ -31,7 +32,7 @@ def written(path, batches=2, **kind):
     writer = claim(path, batches)
     for number in range(batches):
         writer.write(images(number), logits(number, **kind))
-    writer.publish(1.5)
+    writer.publish(Spent(1.5, 2.5))
     return path
 
 
@@ -41,7 +42,7 @@ def test_logits_come_back_bit_for_bit_and_in_their_layout(tmp_path, dtype, layou
     path = written(tmp_path / "epoch", dtype=dtype, layout=layout)
     assert path.stat().st_size == file_bytes(logits(0, dtype), 2)
     reader = LogitsReader(path, 2)
-    assert reader.seconds == 1.5
+    assert reader.taught == Spent(1.5, 2.5)
     for number in range(2):
         wanted, found = logits(number, dtype, layout), reader.read(images(number))
         assert can_hold(wanted)

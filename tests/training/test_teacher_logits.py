@@ -239,4 +239,14 @@ def test_what_files_save_and_cost_is_accounted_for(tmp_path, monkeypatch):
     monkeypatch.setattr(teacher_logits, "NOTICED", 1e9)
     writing = Taught(tmp_path)
     writing.epoch()  # one second for each batch of the teacher, one for each that is written, one to publish
-    assert writing.logits.savings().seconds == -(STEPS + 1)
+    assert writing.logits.savings().time.seconds == -(STEPS + 1)
+
+
+def test_what_reading_saves_of_processor_time_is_the_teachers_less_its_own(tmp_path, monkeypatch):
+    clock = iter(range(0, 100_000, 10))
+    monkeypatch.setattr(time, "process_time", lambda: float(next(clock)))
+    writing, reading = Taught(tmp_path), Taught(tmp_path)
+    writing.epoch()  # as above, ten seconds each
+    assert writing.logits.savings().time.processor == -10 * (STEPS + 1)
+    reading.epoch()  # each batch: ten seconds of the teacher, less two readings of the clock after the first
+    assert reading.logits.savings().time.processor == STEPS * (10 - 20)

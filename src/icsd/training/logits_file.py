@@ -7,6 +7,7 @@ it was written for, whatever the name of its file says, and damage shows at the 
 import hashlib
 import json
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from icsd.files import being_written, file_written_whole
+from icsd.training.spent import Spent
 
-_MAGIC = b"icsd teacher logits 1 "
+_MAGIC = b"icsd teacher logits 2 "
 _HEAD = 512
 _DIGEST = 32
 _SAMPLED = 61
@@ -62,14 +64,14 @@ class LogitsWriter:
         self._file.write(_digest(images, content))
         self._file.write(content)
 
-    def publish(self, seconds: float) -> None:
-        """Put the file in its place; ``seconds`` is what the teacher took for all of its batches.
+    def publish(self, taught: Spent) -> None:
+        """Put the file in its place; ``taught`` is what the teacher took for all of its batches.
 
         Raises:
             OSError: It cannot be written.
         """
-        described = json.dumps({**(self._described or {}), "batches": self._batches, "seconds": seconds})
-        content = described.encode()
+        described = {**(self._described or {}), "batches": self._batches, **asdict(taught)}
+        content = json.dumps(described).encode()
         try:
             self._file.seek(0)
             self._file.write(_MAGIC + hashlib.sha256(content).hexdigest().encode() + b" " + content)
@@ -118,7 +120,7 @@ class LogitsReader:
             self._shape = torch.Size(head["shape"])
             self._dtype = _DTYPES[head["dtype"]]
             self._channels_last = bool(head["channels_last"])
-            self.seconds = float(head["seconds"])  # what the teacher took
+            self.taught = Spent(float(head["seconds"]), float(head["processor"]))  # what the teacher took
             self._bytes = self._shape.numel() * self._dtype.itemsize
             size = path.stat().st_size
             if head["batches"] != batches or size != _HEAD + batches * (_DIGEST + self._bytes):

@@ -1,6 +1,5 @@
 """The training loop. The epoch is the one unit of time: weighting, validation, logging, checkpoints."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,6 +16,7 @@ from icsd.core.pieces import Piece, forward_of
 from icsd.core.seeds import seed_at
 from icsd.training.monitor import Monitor
 from icsd.training.optim import lr_at, set_lr
+from icsd.training.spent import Spent, now
 
 Batches = Iterable[tuple[Tensor, ...]]
 """What the module takes of each micro-batch: images, labels, and perhaps the teacher's logits."""
@@ -66,6 +66,8 @@ class Progress:
         resumed: How often training was resumed.
         cached_epochs: Epochs whose logits of the teacher were read from files.
         seconds_saved: That these files saved, or cost where they were written.
+        processor_seconds: The processor's time in the loop.
+        processor_saved: What these files saved of it.
         best_epoch: Epoch of ``best_weights``.
         best_weights: The student's, on the CPU; None unless the best validated epoch is selected.
     """
@@ -76,8 +78,15 @@ class Progress:
     resumed: int = 0
     cached_epochs: int = 0
     seconds_saved: float = 0.0
+    processor_seconds: float = 0.0
+    processor_saved: float = 0.0
     best_epoch: int = 0
     best_weights: dict[str, Tensor] | None = None
+
+    def add(self, spent: Spent) -> None:
+        """Count what the loop took since it was last asked."""
+        self.seconds += spent.seconds
+        self.processor_seconds += spent.processor
 
 
 def fit(
@@ -115,7 +124,7 @@ def fit(
     if progress.epoch == 0:
         monitor.after_epoch(0)
     for epoch in range(progress.epoch, schedule.epochs):
-        started = time.perf_counter()
+        started = now()
         torch.manual_seed(seed_at(schedule.seed, "dropout", epoch, fabric.global_rank))
         term_weights = weights(epoch)
         try:
@@ -123,7 +132,7 @@ def fit(
                 fabric, module, optimizer, batches(epoch), epoch, schedule, term_weights, monitor
             )
         except FloatingPointError:
-            progress.seconds += time.perf_counter() - started  # a failed epoch costs time as well
+            progress.add(now() - started)  # a failed epoch costs time as well
             raise
         row: Row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
         row |= {f"loss/{name}": value for name, value in losses.items()}
@@ -136,7 +145,7 @@ def fit(
         row |= monitor.after_epoch(epoch + 1)
         progress.epoch = epoch + 1
         progress.history.append(row)
-        progress.seconds += time.perf_counter() - started
+        progress.add(now() - started)
         _report_epoch(fabric, row, progress, schedule)
         on_epoch(progress)
     return progress

@@ -5,15 +5,15 @@ every student. Where a file cannot be used or written, the teacher runs, and tra
 numbers: nothing here decides what is computed, only who computes it.
 """
 
-import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from icsd.training.logits_file import LogitsReader, LogitsWriter, can_hold, claim, file_bytes
+from icsd.training.spent import Spent, now
 
 Views = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
 """Epoch (from 0) -> its micro-batches of images and labels."""
@@ -37,12 +37,12 @@ class Savings:
 
     Attributes:
         epochs: Whose logits were all read.
-        seconds: That this saved: what the teacher took for them when they were written, less reading; below
+        time: That this saved: what the teacher took for them when they were written, less reading; below
             0 where files were written.
     """
 
     epochs: int = 0
-    seconds: float = 0.0
+    time: Spent = field(default_factory=Spent)
 
 
 class TeacherLogits:
@@ -138,28 +138,28 @@ class TeacherLogits:
         self, reader: LogitsReader, views: Iterator[tuple[Tensor, Tensor]], epoch: int
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The epoch as far as its file is good."""
-        took = 0.0
+        took, taught = 0.0, reader.taught / self._steps
         try:
             for number, (images, labels) in enumerate(views, start=1):
-                started = time.perf_counter()
+                started = now()
                 try:
                     logits = reader.read(images).to(self._device)
-                    took += time.perf_counter() - started
+                    took += (now() - started).seconds
                     self._try(images, logits)
                 except (OSError, ValueError) as error:
                     self._drop(epoch, error)
                     yield images, labels, self._live(images)
                     return
-                self._savings.seconds += (reader.seconds / self._steps) - (time.perf_counter() - started)
+                self._savings.time += taught - (now() - started)
                 self._savings.epochs += number == self._steps
                 yield images, labels, logits
         finally:
             reader.close()
-        if took > max(reader.seconds, NOTICED):
+        if took > max(reader.taught.seconds, NOTICED):
             self._reads = self._fills = False
             self._say(
                 f"note: reading the teacher's logits of epoch {epoch + 1} took {took:.2f} s, and the teacher "
-                f"{reader.seconds:.2f} s: it runs from now on"
+                f"{reader.taught.seconds:.2f} s: it runs from now on"
             )
 
     def _try(self, images: Tensor, logits: Tensor) -> None:
@@ -193,27 +193,27 @@ class TeacherLogits:
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The whole epoch, written to its file as long as that can be done."""
         writer: LogitsWriter | None = None
-        teaching = writing = 0.0
+        teaching = writing = Spent()
         try:
             for number, (images, labels) in enumerate(views, start=1):
                 started = self._now()
                 logits = self._live(images)
                 taught = self._now()
                 yield images, labels, logits
-                begun = time.perf_counter()
+                begun = now()
                 if number == 1:
                     writer = self._writer(epoch, logits)
                 if writer is not None and not self._written(writer, images, logits):
                     writer = None
                 teaching += taught - started
-                writing += time.perf_counter() - begun
+                writing += now() - begun
             if writer is not None:
-                started = time.perf_counter()
+                started = now()
                 self._published(writer, teaching)
-                writer, writing = None, writing + time.perf_counter() - started
-                self._stop_if_slow(writing, teaching)
+                writer, writing = None, writing + (now() - started)
+                self._stop_if_slow(writing.seconds, teaching.seconds)
         finally:
-            self._savings.seconds -= writing
+            self._savings.time -= writing
             if writer is not None:
                 writer.abandon()
 
@@ -238,9 +238,9 @@ class TeacherLogits:
             return False
         return True
 
-    def _published(self, writer: LogitsWriter, seconds: float) -> None:
+    def _published(self, writer: LogitsWriter, taught: Spent) -> None:
         try:
-            writer.publish(seconds)
+            writer.publish(taught)
         except OSError as error:
             self._stop(_not_kept(error))
 
@@ -256,10 +256,10 @@ class TeacherLogits:
         self._fills = False
         self._say(line)
 
-    def _now(self) -> float:
+    def _now(self) -> Spent:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        return time.perf_counter()
+        return now()
 
 
 def _not_kept(error: Exception) -> str:

@@ -13,7 +13,6 @@ from icsd.reporting import differences, histories
 from icsd.reporting.results import Results
 from icsd.reporting.tables import comparison as comparison_table
 from icsd.reporting.tables import contrasts as contrasts_table
-from icsd.reporting.tables import cost as cost_table
 from icsd.reporting.tables import per_class as per_class_table
 from icsd.reporting.tables import protocol as protocol_table
 from icsd.reporting.tables import provenance as provenance_table
@@ -173,33 +172,6 @@ def test_per_class_means_leave_absent_classes_empty(tree: Tree):
     ]
     assert pd.isna(alone.loc["sky", "iou_mean"])
     assert alone.loc["sky", "n_seeds"] == 0
-
-
-def test_cost_is_relative_to_the_student_alone(tree: Tree):
-    table: Any = cost_table.rows(tree.load()).set_index("method")
-    assert table.loc["aicsd", "relative_time"] == pytest.approx(1.2)
-    assert table.loc["aicsd", "minutes_training"] == pytest.approx(60.5 / 60)
-    assert table.loc["aicsd", "flops"] == 123_456_789
-
-
-def test_what_logits_of_another_run_saved_is_no_merit_of_a_method(tree: Tree):
-    for seed in (0, 1):
-        path = tree.root / f"costs/shapes/aicsd/resnet18-{seed}.json"
-        saved = {"cached_epochs": 5, "seconds_saved": 0.5 * (60.0 + seed)}
-        path.write_text(json.dumps(json.loads(path.read_text()) | saved))
-    row: Any = cost_table.rows(tree.load()).set_index("method").loc["aicsd"]
-    assert row["cached_epochs"] == 5
-    assert row["seconds_per_epoch"] == pytest.approx(12.0 * 1.5)
-    assert row["images_per_second"] == pytest.approx(48.0 / 1.5)
-    assert row["relative_time"] == pytest.approx(1.2 * 1.5)
-    assert row["minutes_training"] == pytest.approx(60.5 / 60)  # what it took
-
-
-def test_a_missing_cost_leaves_its_row_empty(tree: Tree):
-    shutil.rmtree(tree.root / "costs/shapes/none")
-    table: Any = cost_table.rows(tree.load()).set_index("method")
-    assert table.loc["none", ["seconds_per_epoch", "device"]].isna().all()
-    assert pd.isna(table.loc["aicsd", "relative_time"])
 
 
 def test_provenance_names_run_commit_and_weights(tree: Tree):

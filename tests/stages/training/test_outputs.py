@@ -32,6 +32,8 @@ def test_description_and_cost_are_records_that_can_be_read_again(taught):
     cost = read_record(taught / "costs/shapes/kd/resnet18-0.json", CostRecord)
     assert cost.resumed == 0
     assert cost.extra_parameters == 0
+    assert cost.processor_seconds is not None
+    assert 0 < cost.processor_seconds <= 1.1 * cost.seconds_training * (os.cpu_count() or 1)
 
 
 def test_a_former_trainings_files_do_not_stay(taught):

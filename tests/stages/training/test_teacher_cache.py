@@ -74,6 +74,7 @@ def test_students_are_the_same_to_the_last_bit_whether_they_write_read_or_do_nei
     assert files(taught) == [f"epoch-{epoch:05d}.logits" for epoch in (1, 2, 3)]
     assert cost(taught)["cached_epochs"] == 0
     assert cost(taught)["seconds_saved"] < 0
+    assert cost(taught)["processor_saved"] < 0
     runs.clear()
     capsys.readouterr()
     assert student(taught, "kd") == live["kd"]

@@ -50,21 +50,39 @@ def answer(
 def cost_sentences(costs: pd.DataFrame, *, focus: str) -> list[list[str]]:
     """A block about what training with ``focus`` costs, relative to the student alone; none if not measured.
 
+    What cannot be compared is not: trainings that ran side by side share the machine, so the time of an epoch
+    on the clock says what ran beside it.
+
     Args:
         costs: From :func:`icsd.reporting.tables.cost.rows`.
         focus: The method the report is about.
     """
     sentences: list[str] = []
     for row in _rows(costs[costs["method"] == focus]):
-        if pd.isna(row["relative_time"]):
-            continue
-        extra = 0 if pd.isna(row["extra_parameters"]) else int(row["extra_parameters"])
-        added = f"{extra:,} parameters train alongside it" if extra else "no parameters are added"
+        extra: int = 0 if pd.isna(row["extra_parameters"]) else int(row["extra_parameters"])
+        added: str = f"{extra:,} parameters train alongside it" if extra else "no parameters are added"
+        name = f"with {method_label(focus)}, an epoch of {network_label(row['student'])}"
+        if pd.notna(row["relative_time"]):
+            sentences.append(
+                f"Cost: {name} takes {_relative_time(row)}, and {added}; the result is of the same size."
+            )
+        elif row["n_beside"]:
+            sentences.append(
+                f"Cost: what {name} takes was measured while other trainings ran beside it, and the "
+                f"processor's time is not known, so it is not compared; {added}, and the result is of the "
+                "same size."
+            )
+    if sentences and (costs["cached_epochs"] > 0).any():
         sentences.append(
-            f"Cost: with {method_label(focus)}, an epoch of {network_label(row['student'])} takes "
-            f"{row['relative_time']:.2f} times as long as alone, and {added}; the result is of the same size."
+            "The first training of a seed runs the teacher for all of them, and the others read its logits: "
+            "what each costs is given as if the teacher had run in all of its epochs."
         )
     return [sentences] if sentences else []
+
+
+def _relative_time(row: Row) -> str:
+    of = "the processor time of" if row["relative_of"] == "processor" else "as long as"
+    return f"{row['relative_time']:.2f} times {of} the student alone"
 
 
 def verdict(row: Row) -> str:

@@ -1,5 +1,7 @@
 """What training and the networks cost; the one table, with provenance, that is never the same twice."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -15,23 +17,25 @@ from icsd.runs import TEACHER
 def rows(results: Results) -> pd.DataFrame:
     """Means over seeds, for the teacher and every student and method.
 
-    ``seconds_per_epoch`` and ``images_per_second`` are those of a teacher that runs in every epoch: what its
-    logits saved that another run had kept, or cost a run that kept them, is added or taken off. Otherwise a
-    method would cost more or less by its place in the order of runs. ``minutes_training`` is what it took.
-    ``relative_time``: of an epoch, to that of the same student trained alone.
+    ``seconds_per_epoch``, ``processor_per_epoch`` and ``images_per_second`` are those of a teacher that runs
+    in every epoch: what its logits saved that another run had kept, or cost a run that kept them, is added or
+    taken off. Otherwise a method would cost more or less by its place in the order of runs.
+    ``minutes_training`` is what it took.
+
+    ``relative_time``: an epoch's, to that of the same student trained alone; ``relative_of`` says of which
+    time. It is the processor's, which what runs beside a training hardly changes, or the clock's where the
+    processor's is unknown or another device did the work. There is none of the clock's where any of the runs
+    had others beside it (``n_beside``), nor any between machines.
     """
-    table = [_row([results.teacher], results.teacher.student, TEACHER)]
+    beside = _beside([run.cost for run in (results.teacher, *results.runs.values()) if run.cost])
+    table = [_row([results.teacher], results.teacher.student, TEACHER, beside)]
     for student in results.students:
-        block = [
-            _row([results.runs[student, name, seed] for seed in results.seeds], student, name)
-            for name in results.methods
-        ]
-        alone = next((row["seconds_per_epoch"] for row in block if row["method"] == ALONE), None)
-        for row in block:
-            seconds = row["seconds_per_epoch"]
-            row["relative_time"] = seconds / alone if seconds and alone else None
-        table += block
-    whole = ("n_runs", "extra_parameters", "parameters", "flops")
+        runs = {
+            name: [results.runs[student, name, seed] for seed in results.seeds] for name in results.methods
+        }
+        for name, own in runs.items():
+            table.append(_row(own, student, name, beside) | _relative(own, runs.get(ALONE, []), beside))
+    whole = ("n_runs", "n_beside", "extra_parameters", "parameters", "flops")
     return pd.DataFrame(table).astype(dict.fromkeys(whole, "Int64"))
 
 
@@ -41,8 +45,10 @@ def display(table: pd.DataFrame) -> Display:
         ("Network", network),
         ("Method", method),
         ("Runs", lambda row: number(row["n_runs"], "d") if row["n_runs"] else Cell(GAP)),
-        ("s / epoch", lambda row: number(row["seconds_per_epoch"], ",.2f")),
+        ("Processor s / epoch", lambda row: number(row["processor_per_epoch"], ",.2f")),
         ("× alone", lambda row: number(row["relative_time"], ".2f")),
+        ("s / epoch", lambda row: number(row["seconds_per_epoch"], ",.2f")),
+        ("Side by side", lambda row: number(row["n_beside"] or None, "d")),
         ("From cache", lambda row: number(row["cached_epochs"] or None, ",.0f")),
         ("Training min", lambda row: number(row["minutes_training"], ",.1f")),
         ("Images / s", lambda row: number(row["images_per_second"], ",.1f")),
@@ -54,25 +60,42 @@ def display(table: pd.DataFrame) -> Display:
     ]
     notes = [
         "Means over seeds; measured on the machine of the run, so never the same twice.",
-        "From cache: epochs whose logits of the teacher another run of the seed had kept. s / epoch, × alone "
-        "and images / s are as if the teacher had run in every epoch; training min is what it took.",
+        "Side by side: runs during which others of this table ran. Their s / epoch, images / s and minutes "
+        "depend on these others and are not to be compared.",
+        _comparison_note(table),
+        "From cache: epochs whose logits of the teacher another run of the seed had kept; the first run of a "
+        "seed ran the teacher for all. So seconds per epoch, × alone and images / s are as if the teacher "
+        "had run in every epoch; training min is what it took.",
         "Extra parameters: adapters that train with the student and are not part of it.",
         "GFLOPs: one forward pass at the evaluation's input size.",
     ]
     return to_display("cost", "Cost", table, columns, notes)
 
 
-def _row(runs: list[Run], student: str, name: str) -> dict[str, Any]:
+def _comparison_note(table: pd.DataFrame) -> str:
+    kinds = set(table["relative_of"].dropna())
+    if "processor" in kinds:
+        return "× alone: of the processor's time, all cores together, without loader processes."
+    if "clock" in kinds:
+        return "× alone: of the time on the clock; no run of these had another beside it."
+    return (
+        "× alone: not known. The processor's time was not recorded, and the clock's cannot be compared "
+        "between machines, or between runs that had others beside them."
+    )
+
+
+def _row(runs: Sequence[Run], student: str, name: str, beside: set[int]) -> dict[str, Any]:
     costs = [run.cost for run in runs if run.cost]
     metrics = next((run.metrics for run in runs if run.metrics), None)
     return {
         "student": student,
         "method": name,
         "n_runs": len(costs),
-        "seconds_per_epoch": mean(
-            [each.seconds_per_epoch * _live(each) for each in costs if each.seconds_per_epoch is not None]
-        ),
+        "n_beside": sum(id(each) in beside for each in costs),
+        "seconds_per_epoch": mean([value for each in costs if (value := _seconds(each)) is not None]),
+        "processor_per_epoch": mean([value for each in costs if (value := _processor(each)) is not None]),
         "relative_time": None,
+        "relative_of": None,
         "cached_epochs": mean([float(each.cached_epochs) for each in costs]),
         "minutes_training": mean([each.seconds_training / 60 for each in costs]),
         "images_per_second": mean(
@@ -85,6 +108,57 @@ def _row(runs: list[Run], student: str, name: str) -> dict[str, Any]:
         "device": ", ".join(sorted({each.device for each in costs})) or None,
         "resumed": sum(each.resumed for each in costs) if costs else None,
     }
+
+
+def _relative(runs: Sequence[Run], alone: Sequence[Run], beside: set[int]) -> dict[str, Any]:
+    """Of an epoch, and of which time; nothing where no time is comparable."""
+    ours, theirs = ([run.cost for run in each if run.cost] for each in (runs, alone))
+    both = [*ours, *theirs]
+    if not ours or not theirs or len({(each.device, each.machine, each.torch) for each in both}) > 1:
+        return {}
+    of, known = "processor", [_processor(each) for each in both]
+    if ours[0].device != "cpu" or None in known:
+        of, known = "clock", [_seconds(each) for each in both]
+        if any(id(each) in beside for each in both):
+            return {}
+    values = [value for value in known if value]
+    if len(values) < len(both):
+        return {}
+    own, base = mean(values[: len(ours)]), mean(values[len(ours) :])
+    return {"relative_time": own / base, "relative_of": of} if own and base else {}
+
+
+def _beside(costs: Sequence[CostRecord]) -> set[int]:
+    """Ids of the records whose runs had another one beside them for any second."""
+    spans = sorted((_moment(each.started), _moment(each.finished), id(each)) for each in costs)
+    found: set[int] = set()
+    latest, key_of_latest = float("-inf"), 0
+    for started, finished, key in spans:
+        if started < latest:
+            found |= {key, key_of_latest}
+        if finished > latest:
+            latest, key_of_latest = finished, key
+    return found
+
+
+def _moment(text: str) -> float:
+    """Seconds; of what is no time, one that is beside nothing."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return float("inf")
+
+
+def _seconds(cost: CostRecord) -> float | None:
+    return None if cost.seconds_per_epoch is None else cost.seconds_per_epoch * _live(cost)
+
+
+def _processor(cost: CostRecord) -> float | None:
+    """Per epoch, as if the teacher had run in every one."""
+    if cost.processor_seconds is None or not cost.seconds_per_epoch:
+        return None
+    epochs = cost.seconds_training / cost.seconds_per_epoch
+    return (cost.processor_seconds + cost.processor_saved) / epochs if epochs else None
 
 
 def _live(cost: CostRecord) -> float:

@@ -122,6 +122,8 @@ def write_cost(
     resumed: int,
     cached_epochs: int = 0,
     seconds_saved: float = 0.0,
+    processor_seconds: float | None = None,
+    processor_saved: float = 0.0,
     started: datetime,
     mlflow: MlflowRecord | None,
     git: GitRecord,
@@ -137,6 +139,8 @@ def write_cost(
         resumed: How often training was resumed.
         cached_epochs: Epochs for which the teacher did not run, since its logits were kept.
         seconds_saved: By that.
+        processor_seconds: Of processor time that training took.
+        processor_saved: Of these by not running the teacher.
         started: When this process began with it.
         mlflow: Its run.
         git: The code's commit.
@@ -156,6 +160,8 @@ def write_cost(
         resumed=resumed,
         cached_epochs=cached_epochs,
         seconds_saved=seconds_saved,
+        processor_seconds=processor_seconds,
+        processor_saved=processor_saved,
         mlflow=mlflow,
         git=git,
         state=str(run.state.relative_to(main_root())),
@@ -175,6 +181,8 @@ def cost_of(setup: Setup, progress: Progress, *, batch: int) -> dict[str, Any]:
         "resumed": progress.resumed,
         "cached_epochs": progress.cached_epochs,
         "seconds_saved": progress.seconds_saved,
+        "processor_seconds": progress.processor_seconds,
+        "processor_saved": progress.processor_saved,
     }
 
 

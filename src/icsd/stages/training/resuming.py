@@ -104,6 +104,7 @@ def _progress(saved: Any, setup: Setup) -> Progress:  # noqa: ANN401 - what a fi
         epochs = [row["epoch"] for row in progress.history]
         complete = 0 < progress.epoch <= setup.schedule.epochs and progress.seconds >= 0 <= progress.resumed
         complete &= 0 <= progress.cached_epochs <= progress.epoch and progress.seconds_saved < float("inf")
+        complete &= progress.processor_seconds >= 0 and progress.processor_saved < float("inf")
     except (TypeError, KeyError) as error:
         raise ValueError("does not say how far the run has come") from error
     if not complete or epochs != list(range(1, progress.epoch + 1)):

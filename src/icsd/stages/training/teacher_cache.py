@@ -58,7 +58,8 @@ class Teaching:
         if self.logits is not None:
             savings = self.logits.savings()
             progress.cached_epochs += savings.epochs
-            progress.seconds_saved += savings.seconds
+            progress.seconds_saved += savings.time.seconds
+            progress.processor_saved += savings.time.processor
 
 
 def teaching(run: Run, setup: Setup) -> Teaching:
