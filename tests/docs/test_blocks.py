@@ -41,8 +41,7 @@ DEPLOYED = (
 """What docs/deploy.md types."""
 TRIED = {
     ("CONTRIBUTING.md", "pipeline"): "tests/docs/test_contributing.py",
-    ("README.md", "$ dvc exp run"): "tests/docs/test_transcripts.py",
-    ("README.md", "params.yaml"): "here",
+    ("CONTRIBUTING.md", "params.yaml"): "here",
     ("docs/cluster.md", "dvc remote"): "here",
     ("docs/cluster.md", "ray start"): "here",
     ("docs/cluster.md", "cluster:"): "here",
@@ -54,6 +53,7 @@ TRIED = {
     },
     ("docs/deploy.md", "import json"): "tests/docs/test_deploy.py",
     ("docs/experiments.md", "$ dvc exp run -n"): "tests/docs/test_transcripts.py",
+    ("docs/experiments.md", "$ dvc exp run -S"): "tests/docs/test_transcripts.py",
     ("docs/experiments.md", "git restore"): "tests/docs/test_transcripts.py",
     ("docs/experiments.md", "$ dvc exp run --queue"): "tests/pipeline/test_experiments.py",
     ("docs/experiments.md", "$ python -m pipeline experiments"): "here",
@@ -74,7 +74,7 @@ TRIED = {
     ("docs/own_data.md", "python -m pipeline convert-coco"): "tests/docs/test_own_data.py",
     ("docs/own_data.md", "python -m pipeline convert-hf"): "tests/docs/test_own_data.py",
     ("docs/own_teacher.md", "networks:"): "here",
-    ("docs/running.md", "flowchart"): "here",
+    ("docs/running.md", "params.yaml"): "here",
     ("docs/running.md", "$ python -m pipeline verify"): "tests/docs/test_transcripts.py",
     ("docs/running.md", "dvc repro train_teacher"): "tests/pipeline/test_tune.py",
     ("docs/running.md", "kd: factor"): "here",
@@ -128,7 +128,8 @@ def test_an_experiment_of_the_documentation_is_accepted(command, checkout):
         if "cosin" in [value.partition("=")[2] for value in files["params.yaml"]]:
             with pytest.raises(UserError) as caught:
                 check_tree(checkout, tree, source)
-            assert [f"error: {caught.value}".splitlines()] == [block("README.md", "$ dvc").printed[1:]]
+            shown = block("docs/experiments.md", "$ dvc exp run -S").printed[1:]
+            assert f"error: {caught.value}".splitlines() == shown
         elif "weights=tuned" in files["params.yaml"]:
             with pytest.raises(UserError, match="not tuned yet"):
                 check_tree(checkout, tree, source)
@@ -250,14 +251,14 @@ def test_the_lines_of_tuning_are_printed_so():
 
 
 def test_the_graph_has_the_stages_of_dvc_yaml():
-    drawn = block("docs/running.md", "flowchart").content
+    drawn = block("docs/running.md", "params.yaml").content
     stages = set(read_yaml(ROOT / "dvc.yaml")["stages"])
     assert {word for word in re.findall(r"\b[a-z_]+\b", drawn) if word in stages} == stages
 
 
-def test_the_map_of_the_readme_names_what_there_is():
+def test_the_map_of_the_tree_names_what_there_is():
     inside, named = "", []
-    for line in block("README.md", "params.yaml").lines:
+    for line in block("CONTRIBUTING.md", "params.yaml").lines:
         words = re.split(r" {2,}", line.strip())[0].replace(",", " ").split()
         inside = inside if line.startswith("  ") else ""
         named += [inside + word for word in words]

@@ -15,7 +15,7 @@ EXAMPLES = {
 }  # files that a reader is told to write
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "benchmarks").glob("*.md"))], ids=name)
 def test_links_lead_somewhere(page):
     missing = []
     for link in links(page):

@@ -49,7 +49,7 @@ def assert_printed(lines, output):
 
 
 def test_a_mistake(project):
-    shown = block("README.md", "$ dvc exp run")
+    shown = block("docs/experiments.md", "$ dvc exp run -S")
     assert_printed(shown.printed, typed(project, shown.commands[0], ok=False))
     run(project, "git", "restore", "params.yaml")
 

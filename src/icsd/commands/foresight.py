@@ -49,7 +49,7 @@ def _note(params: Params, deviation: float, place: str) -> str | None:
         f"note: {methods} methods × {seeds} seeds: differences to the student alone under {smallest:.1f} "
         f"points cannot be established, at the standard deviation of {deviation:.2f} points over seeds in "
         f"{place}. "
-        f"For report.rope ({rope:g} points) {enough} would do; fewer methods need fewer (docs/results.md)."
+        f"For report.rope ({rope:g} points) {enough} would do; fewer methods need fewer (docs/statistics.md)."
     )
 
 
