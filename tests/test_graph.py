@@ -224,7 +224,9 @@ OTHER = {
     "data.sources": [{"url": "https://example.org/a.tar", "sha256": None}],
     "data.splits.validation": None,
     "methods.aicsd_cosine.alw.decay": "step",
+    "methods.aicsd_decay.alw.scope": "paper",
     "methods.aicsd_teacher.alw.scope": "paper",
+    "methods.kd_decay.alw.scope": "paper",
     "networks.output_stride": 8,
     "networks.dropout": 0.25,
     **{

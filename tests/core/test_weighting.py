@@ -66,6 +66,15 @@ def test_teacher_scope_lets_every_distillation_term_decay() -> None:
     assert at(25, Alw(scope="teacher")) == pytest.approx({"ce": 0.25, "icsd": 0.75 * 0.1, "kd": 0.75 * 2.0})
 
 
+def test_distillation_scope_leaves_the_labels_in_full() -> None:
+    alw = Alw(scope="distillation")
+    assert at(25, alw) == pytest.approx({"ce": 1.0, "icsd": 0.75 * 0.1, "kd": 0.75 * 2.0})
+    weights = term_weights(
+        25, epochs=100, terms=("kd",), weights={"kd": 2.0}, alw=alw, label_terms={"dice": 2.0}
+    )
+    assert weights == pytest.approx({"ce": 1.0, "dice": 2.0, "kd": 1.5})
+
+
 @pytest.mark.parametrize("alw", [None, Alw(decay="none"), Alw(decay="none", scope="teacher")])
 def test_without_alw_every_term_keeps_its_weight(alw: Alw | None) -> None:
     assert at(25, alw) == {"ce": 1.0, "icsd": 0.1, "kd": 2.0}

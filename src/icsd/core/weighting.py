@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-Scope = Literal["paper", "teacher"]
+Scope = Literal["paper", "teacher", "distillation"]
 _NO_TERMS: Mapping[str, float] = MappingProxyType({})
 Value = int | float
 """Of a number of a decay; whole numbers stay ints."""
@@ -102,7 +102,9 @@ class Alw:
     Args:
         decay: A name in ``DECAYS``.
         scope: ``paper``: only the term ``kd`` decays, cross-entropy and every other term grow. ``teacher``:
-            every distillation term decays, cross-entropy grows.
+            every distillation term decays, cross-entropy grows. ``distillation``: every distillation term
+            decays, and the labels count in full from the first epoch, which tells the decay of the teacher
+            from the loss of the labels' weight.
         numbers: Those of ``NUMBERS`` that differ from their defaults.
     """
 
@@ -161,4 +163,5 @@ def term_weights(
         return factors
     growing = alpha(epoch, epochs=epochs, decay=alw.decay, **alw.numbers_of_decay)
     decaying = {"kd"} if alw.scope == "paper" else set(terms)
-    return {name: factor * (1 - growing if name in decaying else growing) for name, factor in factors.items()}
+    rest = 1.0 if alw.scope == "distillation" else growing
+    return {name: factor * (1 - growing if name in decaying else rest) for name, factor in factors.items()}

@@ -41,6 +41,7 @@ LOOKS = {
     # KD: blue
     "kd": Look("KD", "#0072B2", "s", "-"),
     "kd_alw": Look("KD (ALW)", "#4A90E2", "s", ":"),
+    "kd_decay": Look("KD (decay)", "#00507D", "s", "-."),
     # ICSD: wine
     "icsd": Look("ICSD", "#882255", "d", "--"),
     "icsd_rows": Look("ICSD (rows)", "#B5568A", "d", ":"),
@@ -49,6 +50,7 @@ LOOKS = {
     # AICSD: vermilion
     "aicsd": Look("AICSD", "#D55E00", "D", "-"),
     "aicsd_teacher": Look("AICSD (teacher)", "#F08A4B", "D", "--"),
+    "aicsd_decay": Look("AICSD (decay)", "#C2410C", "d", "-."),
     "aicsd_cosine": Look("AICSD (cosine)", "#A34700", "D", "-."),
     "aicsd_released": Look("AICSD (released)", "#7A3300", "D", ":"),
     # similarities of pixels, images or classes: green
