@@ -96,5 +96,6 @@ def _file(config: MkDocsConfig, root: Path, path: str, in_nav: set[str]) -> File
     if source.suffix in AS_THEY_ARE:
         return File.generated(config, path, abs_src_path=str(source))
     text = source.read_text(encoding="utf-8")
-    page = f"# {path}\n\n````{LANGUAGES.get(source.suffix, 'text')}\n{text}\n````\n"
+    code = f"````{LANGUAGES.get(source.suffix, 'text')}\n{text}\n````"
+    page = f"---\nsearch: {{exclude: true}}\n---\n\n# {path}\n\n{code}\n"
     return File.generated(config, f"{path}.md", content=page, inclusion=InclusionLevel.NOT_IN_NAV)

@@ -38,6 +38,7 @@ def shape(line):
     """A line without what differs from run to run: digests, numbers, and what \"...\" stands for."""
     line = re.sub(r"\b[0-9a-f]{12}\b", "<digest>", line)
     line = re.sub(r"\d+(\.\d+)?", "<number>", line)
+    line = re.sub(r"of seed <number>, as|over <number> seeds, as", "of its seeds, as", line)
     return re.sub(r"version <number>: .*", "version <number>: ...", line)
 
 
