@@ -283,6 +283,33 @@ def tune(methods: tuple[str, ...], trials: int | None, student: str | None) -> N
     run(Path.cwd(), methods=methods, trials=trials, student=student)
 
 
+@_command(TYPED, example="pace kd aicsd")
+@_methods
+@click.option(
+    "--student",
+    help="A block of `networks.students` (default: all of the grid).",
+    shell_complete=_blocks("networks", "students"),
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=15,
+    show_default=True,
+    help="Steps that are timed of each method, and of the student alone beside it.",
+)
+def pace(methods: tuple[str, ...], student: str | None, rounds: int) -> None:
+    """Measure how long a training step takes with every method, for `train.budget: seconds`.
+
+    METHOD is a block of `methods` in params.yaml; by default, every method of the grid that has a loss.
+    The result is configs/pace/<dataset>.yaml: under equal seconds a method has the epochs that it leaves.
+    The data must be prepared and the teacher trained: `dvc repro train_teacher`.
+    """
+    with uncollected():
+        from icsd.commands.pace.run import pace as run
+
+    run(Path.cwd(), methods=methods, student=student, rounds=rounds)
+
+
 @_command(TYPED, example="verify --method kd --student resnet18 --seed 0")
 @click.option("--method", help="`teacher`, or a method of the grid.", shell_complete=_blocks("methods"))
 @click.option("--student", help="A network of the grid.", shell_complete=_blocks("networks", "students"))

@@ -39,6 +39,7 @@ ROOMS = {
         "stages.inputs",
         "stages.networks",
         "stages.own_weights",
+        "stages.paces",
         "stages.registered",
         "stages.tuned_weights",
         "stages.validate",
@@ -121,6 +122,11 @@ def test_tuned_weights_reach_students_through_validate_alone():
     assert listing == {"validate"}
 
 
+def test_paces_reach_students_through_validate_alone():
+    listing = {stage for stage in STAGES if "configs/pace" in str(STAGES[stage])}
+    assert listing == {"validate"}
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_dependency_exists(stage):
     for dep in STAGES[stage].get("deps", []):
@@ -172,6 +178,15 @@ ITEMS = items()
 NETWORKS = ["teacher", *TREE["grid"]["students"]]
 
 
+PACES = {
+    (method, student): 1.4
+    for method, block in PARAMS["methods"].items()
+    if block["weights"]
+    for student in TREE["grid"]["students"]
+}
+"""As if all had been measured."""
+
+
 def files_of(tree):
     """Every stage's file of parameters under ``tree``."""
     params = Params.model_validate(tree)
@@ -179,7 +194,11 @@ def files_of(tree):
     return {
         file.as_posix(): content
         for file, content in inputs_of_stages(
-            params, of_methods=of_methods, initial_weights=dict.fromkeys(NETWORKS), of_networks={}
+            params,
+            of_methods=of_methods,
+            initial_weights=dict.fromkeys(NETWORKS),
+            of_networks={},
+            paces=PACES if params.train.budget == "seconds" else {},
         ).items()
     }
 
@@ -250,6 +269,7 @@ OTHER = {
     "train.optimizer": "sgd",
     "train.subset": 32,
     "train.unlabelled": 16,
+    "train.budget": "seconds",
     "train.class_weights": "median",
     "train.auxiliary_loss": "dice",
     "runtime.accelerator": "cpu",
@@ -339,6 +359,8 @@ def expected(key):
     room, *path = key.split(".")
     if room == "methods":
         return {item for item in found if item[1] == path[0]}
+    if key == "train.budget":  # the student alone is what the others' time is measured against
+        return {item for item in found if item[1] != "none"}
     if room == "networks" and path[0] == "students":
         return {item for item in found if item[2] == path[1]}
     if room == "alw":  # only what a schedule reads

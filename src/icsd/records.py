@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from icsd.errors import UserError
 from icsd.files import write_json
+from icsd.recorded_params import checked_params, pace_in
 from icsd.runs import advice_for
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -120,40 +121,6 @@ class Provenance(Record):
     weights: str | None = None
 
 
-class MethodRecord(Record):
-    """What is read of a method's block."""
-
-    method: str = ""
-    alw: bool | dict[str, str | float] = False
-    """Or what differs from the block ``alw``."""
-    weights: dict[str, float] = {}
-
-
-class ImagesRecord(Record):
-    """What is read of the block of the images."""
-
-    input_scale: float = 1
-    scale: tuple[float, float] = (1, 1)
-
-
-class ParamsRecord(Record):
-    """What is read of the parameter blocks that determine a run; the file has all of them."""
-
-    method: MethodRecord = MethodRecord()
-    images: ImagesRecord = ImagesRecord()
-    alw: dict[str, str | float | None] = {}
-
-
-def _checked_params(params: dict[str, Any]) -> dict[str, Any]:
-    """Raises ValueError where a block has not the structure in which it is read."""
-    try:
-        ParamsRecord.model_validate(params, strict=False)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ValueError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
-    return params
-
-
 class TrainRecord(Record):
     """runs/.../train.json: how one network was trained; the same bytes in every identical run."""
 
@@ -184,10 +151,15 @@ class TrainRecord(Record):
     """Of the weights; None in files of older versions."""
     weights_source: str | None = "set by hand"
     """Where the terms' weights come from: published, tuned (and how), set by hand; None without terms."""
-    params: Annotated[dict[str, Any], AfterValidator(_checked_params)]
+    params: Annotated[dict[str, Any], AfterValidator(checked_params)]
     """The parameter blocks that determine the run."""
     provenance: Provenance | None = None
     """None in files of older versions."""
+
+    @property
+    def pace(self) -> float | None:
+        """What gave the run its epochs under ``train.budget: seconds``; None under equal epochs."""
+        return pace_in(self.params)
 
     @property
     def and_unlabelled(self) -> str:

@@ -42,13 +42,14 @@ from icsd.params import load_params
 from icsd.records import CostRecord, MetricsRecord, TrainRecord, read_record, write_record
 from icsd.reporting.literature.values import read_published
 from icsd.reporting.reading import _read_history as read_history
+from icsd.stages.paces import pace_path, read_paces
 from icsd.stages.tuned_weights import read_tuned
 from icsd.tracking.journal import Journal
 from icsd.tracking.run import RunDescription, run_id_in
 from icsd.training.checkpoint import resume, save_state
 from icsd.training.logits_file import LogitsReader, claim
 from icsd.training.spent import Spent
-from icsd.yaml_files import read_yaml
+from icsd.yaml_files import read_yaml, yaml_text
 
 
 @dataclass(frozen=True)
@@ -306,6 +307,10 @@ _TRAINING = {
     "network": {"backbone": "resnet18", "width": 0.5, "output_stride": 16},
     "provenance": {"code": {"a.py": "0"}, "data": "0", "teacher": None, "pretrained": None},
 }
+_PACE = {
+    **{"pace": 1.4, "milliseconds": 14.0, "milliseconds_alone": 10.0, "rounds": 15, "device": "cpu"},
+    **{"threads": 1, "precision": "32-true", "of": {"batch": 8, "images": {"crop": [32, 32]}}},
+}
 _PRESETS = [*(ROOT / "configs/datasets").glob("*.yaml")]
 _TRAINED = ROOT / "configs/tuned/camvid.yaml"
 
@@ -318,6 +323,13 @@ READERS = {
     "yaml": Reader(_file("a.yaml", b"a: [1, 2.5, on]\nb: &x {c: '1'}\nd: *x\n"), read_yaml),
     "tuned weights": Reader(_copy(_TRAINED), lambda path: read_tuned(path.parents[2], "camvid")),
     "tuned weights, all trials": Reader(_copy(_TRAINED.with_suffix(".csv")), check_trials),
+    "paces": Reader(
+        _file(
+            pace_path("shapes").as_posix(),
+            yaml_text({"students": {"resnet18": {"kd": _PACE}}}).encode(),
+        ),
+        lambda path: read_paces(path.parents[2], "shapes"),
+    ),
     "trials": Reader(_write_study, _read_study),
     "published.csv": Reader(_copy(ROOT / "src/icsd/reporting/literature/published.csv"), read_published),
     "metrics.json": Reader(_write_metrics, lambda path: read_record(path, MetricsRecord)),

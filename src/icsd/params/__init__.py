@@ -19,7 +19,7 @@ from icsd.params.schema import (
     digest_of,
     has_validation,
 )
-from icsd.params.training import StudentTraining, Training
+from icsd.params.training import PacedTraining, StudentTraining, Training
 
 __all__ = [
     "PARAMS",
@@ -32,6 +32,7 @@ __all__ = [
     "Natural",
     "Network",
     "NonNegative",
+    "PacedTraining",
     "Params",
     "Positive",
     "Runtime",

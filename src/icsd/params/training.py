@@ -48,6 +48,18 @@ class StudentTraining(Training):
     Attributes:
         unlabelled: Images beyond ``subset`` that are seen without their labels: half of every batch. What
             there is to learn from them is what the teacher says.
+        budget: What is equal for all methods: the number of epochs, or the time that they take.
     """
 
     unlabelled: Annotated[int, Field(ge=0, le=10**9)] | Literal["all"]
+    budget: Literal["epochs", "seconds"]
+
+
+class PacedTraining(StudentTraining):
+    """The training of one method's students under ``budget: seconds``; params.yaml never holds it.
+
+    Attributes:
+        pace: How many times as long a step takes as the student's alone; ``epochs`` are fewer for it.
+    """
+
+    pace: Annotated[float, Field(ge=1)]

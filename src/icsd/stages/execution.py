@@ -18,6 +18,11 @@ RESOLVED = "params.json"
 """Every value of an execution; in the folder that ``validate`` writes."""
 
 
+def in_execution() -> bool:
+    """Whether DVC started this process as a stage of an execution."""
+    return "DVC_STAGE" in os.environ
+
+
 def params_of_execution(root: Path) -> Params | None:
     """The parameters that ``validate`` wrote for the execution that this process is a stage of.
 
@@ -27,7 +32,7 @@ def params_of_execution(root: Path) -> Params | None:
     Raises:
         UserError: There are none for the dataset in params.yaml, or the file is damaged.
     """
-    if "DVC_STAGE" not in os.environ:
+    if not in_execution():
         return None
     file = validated_folder(str(read_yaml(root / PARAMS).get("dataset"))) / RESOLVED
     try:

@@ -10,11 +10,12 @@ from types import MappingProxyType
 from typing import Any
 
 from icsd.core.weighting import Alw
-from icsd.params import Network, Params
+from icsd.params import Network, PacedTraining, Params
 from icsd.runs import TEACHER, RunKey
 from icsd.stages.grid import teacher_key
 from icsd.stages.initial_weights import name_of, source_of
 from icsd.stages.networks import network_of, numbers_of_network
+from icsd.stages.paces import with_pace
 
 Values = dict[str, Any]
 _UNUSED: Mapping[str, set[str]] = {"sgd": set(), "adamw": {"momentum", "nesterov"}}
@@ -37,6 +38,8 @@ def trains(params: Params, key: RunKey) -> bool:
 def numbers_of(params: Params, key: RunKey) -> Values:
     """The parameters that determine a network, as train.json holds them."""
     training = params.teacher if key.is_teacher else params.train
+    # What all methods have in common determines none of them, unless it is what gave this one its epochs.
+    unused = _UNUSED[training.optimizer] | (set() if isinstance(training, PacedTraining) else {"budget"})
     network = network_of(params, key)
     numbers: Values = {
         "dataset": params.dataset,
@@ -47,9 +50,7 @@ def numbers_of(params: Params, key: RunKey) -> Values:
             "pretrained": name_of(source_of(params, key)),
             **(_own_weights(network) if network.weights else {}),
         },
-        "training": training.model_dump(exclude=_UNUSED[training.optimizer])
-        if trains(params, key)
-        else {"train": False},
+        "training": training.model_dump(exclude=unused) if trains(params, key) else {"train": False},
         "seed": key.seed,
     }
     schedule = schedule_of(params, key)
@@ -72,6 +73,7 @@ def inputs_of_stages(
     initial_weights: Mapping[str, str | None],
     of_networks: Mapping[str, Mapping[str, str]],
     own_weights: Mapping[str, str | None] = MappingProxyType({}),
+    paces: Mapping[tuple[str, str], float] = MappingProxyType({}),
 ) -> dict[Path, Values]:
     """The file of every stage, relative to the folder of validated parameters -> its content.
 
@@ -83,6 +85,7 @@ def inputs_of_stages(
         of_networks: The same names -> digests of the files that decide what the network is, by their names.
         own_weights: The same names -> digest of the file that the whole network is loaded from; None, or no
             entry, without one.
+        paces: Method and student -> its pace, under ``train.budget: seconds``.
     """
     data, grid = params.data, params.grid
     loaded = {
@@ -109,7 +112,8 @@ def inputs_of_stages(
     for method in grid.methods:
         for student in grid.students:
             # The seed is no part of it: it is in the stage's command.
-            numbers = numbers_of(params, RunKey(params.dataset, method, student, seed=0))
+            own = with_pace(params, paces.get((method, student)))
+            numbers = numbers_of(own, RunKey(params.dataset, method, student, seed=0))
             del numbers["seed"]
             files[f"students/{method}/{student}"] = {
                 "numbers": numbers,

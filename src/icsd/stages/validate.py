@@ -24,6 +24,7 @@ from icsd.stages.initial_weights import (
 from icsd.stages.inputs import inputs_of_stages
 from icsd.stages.networks import check_networks, networks_of_grid
 from icsd.stages.own_weights import check_own_weights, pin_registered
+from icsd.stages.paces import paces_of
 from icsd.yaml_files import yaml_text
 
 
@@ -104,6 +105,7 @@ def validate(root: Path, *, show: bool) -> None:
         initial_weights={name: digest_of_file(root, params, key) for name, key in networks.items()},
         own_weights={name: digest_of_weights(root, params, key) for name, key in networks.items()},
         of_networks={name: digests_of_network(root, params, key) for name, key in networks.items()},
+        paces=paces_of(root, params),
     )
     with folder_written_whole(root / validated_folder(params.dataset)) as folder:
         write_json(folder / RESOLVED, tree)
@@ -128,6 +130,7 @@ def check_tree(root: Path, tree: Mapping[str, Any], source: str) -> Params:
         partial(check_initial_weights, root, params),
         partial(check_networks, root, params),
         partial(check_own_weights, root, params),
+        partial(paces_of, root, params),
     )
     return params
 

@@ -28,6 +28,7 @@ from icsd.records import MetricsRecord, TrainRecord, read_record
 from icsd.runs import TEACHER, RunKey, data_folder
 from icsd.stages.device import accelerator
 from icsd.stages.grid import student_keys, teacher_key
+from icsd.stages.paces import budgeted
 from icsd.stages.provenance import provenance_of
 from icsd.stages.source_note import check_source
 from icsd.stages.validate import checked_params
@@ -170,7 +171,7 @@ def _compare_provenance(
         yield Check("provenance", State.MISSING, (reason,))
     else:
         yield compare_code(recorded.code, now.code)
-    yield compare_parameters(params, key, training.params)
+    yield compare_parameters(budgeted(root, params, key), key, training.params)
     yield compare_data(recorded.data if recorded else now.data, now.data, damage)
     if not key.is_teacher:
         trained_with = {"train.json": recorded.teacher} if recorded else {}

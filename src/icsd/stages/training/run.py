@@ -14,6 +14,7 @@ from icsd.files import check_writable, exclusive
 from icsd.runs import RunKey
 from icsd.stages.chosen_weights import weights_source
 from icsd.stages.guard import guarded
+from icsd.stages.paces import budgeted
 from icsd.stages.recording.monitor import student_monitor
 from icsd.stages.recording.training import TrainingRecorder, git_record, mlflow_record, open_tracker
 from icsd.stages.training.job import Job, student_job, teacher_job
@@ -58,7 +59,8 @@ def train_student(root: Path, *, method: str, student: str, seed: int) -> None:
             raise UserError(
                 f"there is no block {path}.{name} in params.yaml{did_you_mean(name, sorted(blocks))}"
             )
-    job = student_job(params, RunKey(params.dataset, method, student, seed))
+    key = RunKey(params.dataset, method, student, seed)
+    job = student_job(budgeted(root, params, key), key)
     job = replace(job, weights_source=weights_source(root, params, method=method, student=student))
     _make(root, job, _train_and_write)
 
@@ -169,18 +171,23 @@ def _fit(run: Run, setup: Setup, progress: Progress, monitor: Monitor, recorder:
             student=setup.student,
             schedule=setup.schedule,
             batches=taught.epoch,
-            weights=partial(
-                term_weights,
-                epochs=job.training.epochs,
-                terms=setup.distiller.method_terms,
-                label_terms=job.training.label_terms,
-                weights=job.block["weights"],
-                alw=job.alw,
-            ),
+            weights=weighting(job, setup),
             validate=setup.validate,
             monitor=monitor,
             on_epoch=on_epoch,
         )
+
+
+def weighting(job: Job, setup: Setup) -> Callable[[int], dict[str, float]]:
+    """Epoch (from 0) -> weight of each term."""
+    return partial(
+        term_weights,
+        epochs=job.training.epochs,
+        terms=setup.distiller.method_terms,
+        label_terms=job.training.label_terms,
+        weights=job.block["weights"],
+        alw=job.alw,
+    )
 
 
 @contextmanager

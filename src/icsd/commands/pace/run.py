@@ -1,0 +1,64 @@
+"""The command: every method of the grid measured with every student, and written as soon as it is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from icsd.commands.pace.steps import measure
+from icsd.errors import UserError, did_you_mean
+from icsd.files import exclusive
+from icsd.params import Params
+from icsd.runs import state_root
+from icsd.stages.chosen_weights import tunable
+from icsd.stages.paces import Pace, epochs_at, pace_path, read_paces, write_paces
+from icsd.stages.validate import checked_params
+
+
+def pace(root: Path, *, methods: Sequence[str], student: str | None, rounds: int) -> None:
+    """Measure ``methods`` and merge their paces into configs/pace/<dataset>.yaml.
+
+    Args:
+        root: The repository.
+        methods: Blocks of params.yaml; empty for those of the grid.
+        student: A block of ``networks.students``; None for those of the grid.
+        rounds: Steps of each method, and of the student alone beside it.
+
+    Raises:
+        UserError: A method or student does not exist, or there is nothing to measure it with.
+    """
+    params = checked_params(root, use_tuned=False)
+    methods = list(dict.fromkeys(methods)) or tunable(params)
+    students = params.grid.students if student is None else [student]
+    _refuse_unknown(params, methods=methods, students=students)
+    with exclusive(
+        state_root() / "pace" / params.dataset / "lock", waiting=f"another process measures {params.dataset}"
+    ):
+        for name in students:
+            for method in methods:
+                found = measure(root, params, method=method, student=name, rounds=rounds)
+                paces = read_paces(root, params.dataset)
+                write_paces(root, params.dataset, {**paces, name: {**paces.get(name, {}), method: found}})
+                print(_summary(method, name, found, epochs=params.train.epochs), flush=True)
+    print(pace_path(params.dataset), flush=True)
+
+
+def _refuse_unknown(params: Params, *, methods: Sequence[str], students: Sequence[str]) -> None:
+    for method in methods:
+        if method not in params.methods:
+            hint = did_you_mean(method, sorted(params.methods))
+            raise UserError(f"there is no block methods.{method} in params.yaml{hint}")
+        if not params.methods[method].weights:
+            raise UserError(
+                f"methods.{method}: {method} has no loss; it is what the others are measured against"
+            )
+    for student in students:
+        if student not in params.networks.students:
+            hint = did_you_mean(student, sorted(params.networks.students))
+            raise UserError(f"--student: there is no block networks.students.{student} in params.yaml{hint}")
+
+
+def _summary(method: str, student: str, found: Pace, *, epochs: int) -> str:
+    return (
+        f"{method} · {student}: {found.pace:.2f} times the student alone ({found.milliseconds:.1f} ms a step "
+        f"against {found.milliseconds_alone:.1f}): {epochs_at(found.pace, epochs)} epochs take as long as "
+        f"its {epochs}"
+    )

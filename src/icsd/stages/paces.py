@@ -1,0 +1,199 @@
+"""How long a training step takes with a method: what epochs become under ``train.budget: seconds``.
+
+``configs/pace/<dataset>.yaml`` holds what ``python -m pipeline pace`` measured. It belongs to the repository
+like params.yaml, so no stage looks at a clock, and every machine trains a method for the same epochs.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from icsd.errors import UserError, refuse
+from icsd.files import write_bytes
+from icsd.params import Block, Count, Name, PacedTraining, Params, Positive
+from icsd.params.messages import explain
+from icsd.runs import RunKey, validated_folder
+from icsd.stages.chosen_weights import tunable
+from icsd.stages.execution import in_execution
+from icsd.stages.grid import teacher_key
+from icsd.stages.networks import numbers_of_network
+from icsd.yaml_files import read_yaml, yaml_text
+
+_HEADER = "# Written by python -m pipeline pace; read where params.yaml says `train.budget: seconds`.\n\n"
+ADVICE = (
+    "measure it with `python -m pipeline pace{names}`, which needs a teacher (`dvc repro train_teacher` "
+    "under train.budget: epochs), or set train.budget to epochs"
+)
+
+
+class Pace(Block):
+    """What was measured of a method with a student.
+
+    Attributes:
+        pace: Milliseconds of a step over those of the student alone: the median over rounds, two decimals.
+        milliseconds: Of a step with the method: the median.
+        milliseconds_alone: The same of the student without a teacher.
+        rounds: In each of which both took their turn.
+        device: ``cpu``, or the model of the GPU.
+        threads: Of the CPU.
+        precision: As in ``runtime``.
+        of: What a step is: networks, images, batch, options of the method.
+    """
+
+    pace: Annotated[float, Field(ge=1, le=1e6)]
+    milliseconds: Positive
+    milliseconds_alone: Positive
+    rounds: Count
+    device: str
+    threads: Count
+    precision: str
+    of: dict[str, Any]
+
+
+class PaceFile(Block):
+    """The whole file: student -> method -> its pace."""
+
+    students: dict[Name, dict[Name, Pace]]
+
+
+def pace_path(dataset: str) -> Path:
+    """Where the paces of a dataset are, from the root of the repository."""
+    return Path("configs") / "pace" / f"{dataset}.yaml"
+
+
+def read_paces(root: Path, dataset: str) -> dict[str, dict[str, Pace]]:
+    """Student -> method -> its pace; empty if nothing was measured.
+
+    Raises:
+        UserError: The file is not what the command writes.
+    """
+    path = root / pace_path(dataset)
+    if not path.exists():
+        return {}
+    try:
+        return PaceFile.model_validate(read_yaml(path)).students
+    except ValidationError as error:
+        lines = [f"  {explain(item, schema=PaceFile, missing='missing')}" for item in error.errors()]
+        raise UserError(
+            f"{pace_path(dataset)}: not as `python -m pipeline pace` writes it; delete it, and run that:\n"
+            + "\n".join(lines)
+        ) from None
+
+
+def write_paces(root: Path, dataset: str, paces: Mapping[str, Mapping[str, Pace]]) -> None:
+    """Replace the file."""
+    students = {
+        student: {method: own[method].model_dump() for method in sorted(own)}
+        for student, own in sorted(paces.items())
+    }
+    write_bytes(root / pace_path(dataset), f"{_HEADER}{yaml_text({'students': students})}".encode())
+
+
+def epochs_at(pace: float, epochs: int) -> int:
+    """Epochs that take as long at ``pace`` as ``epochs`` of the student alone; at least one."""
+    return max(1, round(epochs / pace))
+
+
+def with_pace(params: Params, pace: float | None) -> Params:
+    """The tree of one method's students: with the epochs that its pace leaves; as it is without one."""
+    if pace is None or params.train.budget == "epochs":
+        return params
+    own = {"epochs": epochs_at(pace, params.train.epochs), "pace": pace}
+    train = PacedTraining.model_validate(params.train.model_dump() | own)
+    return params.model_copy(update={"train": train})
+
+
+def budgeted(root: Path, params: Params, key: RunKey) -> Params:
+    """The tree that a network is trained with.
+
+    Under DVC it has the pace that ``validate`` read at the beginning, whatever was measured since.
+
+    Raises:
+        UserError: The pace is needed, and was not measured, or of something else.
+    """
+    paced = params.train.budget == "seconds" and not key.is_teacher and params.methods[key.method].weights
+    if not paced:
+        return params
+    if in_execution():
+        return with_pace(params, _pace_of_execution(root, key))
+    paces = read_paces(root, params.dataset)
+    refuse(list(_problems(params, paces, [key])))
+    return with_pace(params, paces[key.network][key.method].pace)
+
+
+def paces_of(root: Path, params: Params) -> dict[tuple[str, str], float]:
+    """Method and student -> pace, of the grid's methods that have a loss; empty under equal epochs.
+
+    Raises:
+        UserError: One was not measured, or of something else than params.yaml describes.
+    """
+    if params.train.budget == "epochs":
+        return {}
+    paces = read_paces(root, params.dataset)
+    keys = [
+        RunKey(params.dataset, method, student, seed=0)
+        for method in tunable(params)
+        for student in params.grid.students
+        if student in params.networks.students
+    ]
+    refuse(list(_problems(params, paces, keys)))
+    return {(key.method, key.network): paces[key.network][key.method].pace for key in keys}
+
+
+def determined_by(params: Params, key: RunKey) -> dict[str, Any]:
+    """What the time of a step depends on, the machine aside; as the file holds it."""
+    train, block = params.train, params.methods[key.method].block
+    options = {name: value for name, value in block.items() if name not in ("alw", "weights")}
+    described = {
+        "student": numbers_of_network(params, key),
+        "teacher": numbers_of_network(params, teacher_key(params)),
+        "classes": params.data.classes,
+        "images": params.images.model_dump(),
+        "batch": train.batch,
+        "unlabelled": bool(train.unlabelled),
+        "optimizer": train.optimizer,
+        "auxiliary_loss": train.auxiliary_loss,
+        "method": {**options, "terms": sorted(block["weights"])},
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(described))  # lists for tuples
+    return plain
+
+
+def _problems(params: Params, paces: Mapping[str, Mapping[str, Pace]], keys: list[RunKey]) -> Iterator[str]:
+    missing = [key for key in keys if key.method not in paces.get(key.network, {})]
+    if missing:
+        names = dict.fromkeys(key.method for key in missing)
+        yield (
+            f"train.budget: seconds, and how long a step takes was not measured with "
+            f"{', '.join(names)} ({', '.join(dict.fromkeys(key.network for key in missing))}); "
+            + ADVICE.format(names="".join(f" {name}" for name in names))
+        )
+    for key in keys:
+        if key in missing:
+            continue
+        then, now = paces[key.network][key.method].of, determined_by(params, key)
+        if then != now:
+            yield (
+                f"train.budget: seconds, and the step of {key.method} with {key.network} was changed since "
+                f"it was measured ({_first_difference(then, now)}); "
+                + ADVICE.format(names=f" {key.method} --student {key.network}")
+            )
+
+
+def _first_difference(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> str:
+    key = next(key for key in {**then, **now} if then.get(key) != now.get(key))
+    before, after = then.get(key), now.get(key)
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return _first_difference(before, after, f"{prefix}{key}.")
+    return f"{prefix}{key}: {before} then, {after} now"
+
+
+def _pace_of_execution(root: Path, key: RunKey) -> float:
+    file = validated_folder(key.dataset) / "students" / key.method / f"{key.network}.json"
+    try:
+        return float(json.loads((root / file).read_bytes())["numbers"]["training"]["pace"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{file}: not as `validate` writes it; run `dvc repro -f validate`") from None
