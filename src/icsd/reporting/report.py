@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from icsd.files import folder_written_whole, write_bytes
 from icsd.reporting.differences import Resampled, resample
 from icsd.reporting.page.answer import answer, cost_sentences
+from icsd.reporting.page.budget import budget_sentences
 from icsd.reporting.page.readme import to_readme
 from icsd.reporting.results import ALONE, Results
 from icsd.reporting.tables import (
@@ -103,7 +104,7 @@ def write_report(
         if len(rows[name]) or name not in OPTIONAL
     }
     tables["comparison_details"] = comparison.details(rows["comparison"])
-    blocks = _answer(rows, focus=focus, num_gaps=len(results.gaps))
+    blocks = _answer(rows, focus=focus, num_gaps=len(results.gaps)) + budget_sentences(results)
     figures = list(
         pictures(
             results,

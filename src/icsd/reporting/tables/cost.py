@@ -20,7 +20,7 @@ def rows(results: Results) -> pd.DataFrame:
     ``seconds_per_epoch``, ``processor_per_epoch`` and ``images_per_second`` are those of a teacher that runs
     in every epoch: what its logits saved that another run had kept, or cost a run that kept them, is added or
     taken off. Otherwise a method would cost more or less by its place in the order of runs.
-    ``minutes_training`` is what it took.
+    ``minutes_training`` is what it took, for all ``epochs``.
 
     ``relative_time``: an epoch's, to that of the same student trained alone; ``relative_of`` says of which
     time. It is the processor's, which what runs beside a training hardly changes, or the clock's where the
@@ -45,6 +45,7 @@ def display(table: pd.DataFrame) -> Display:
         ("Network", network),
         ("Method", method),
         ("Runs", lambda row: number(row["n_runs"], "d") if row["n_runs"] else Cell(GAP)),
+        ("Epochs", lambda row: number(row["epochs"], ",g")),
         ("Processor s / epoch", lambda row: number(row["processor_per_epoch"], ",.2f")),
         ("× alone", lambda row: number(row["relative_time"], ".2f")),
         ("s / epoch", lambda row: number(row["seconds_per_epoch"], ",.2f")),
@@ -94,6 +95,7 @@ def _row(runs: Sequence[Run], student: str, name: str, beside: set[int]) -> dict
         "n_beside": sum(id(each) in beside for each in costs),
         "seconds_per_epoch": mean([value for each in costs if (value := _seconds(each)) is not None]),
         "processor_per_epoch": mean([value for each in costs if (value := _processor(each)) is not None]),
+        "epochs": mean([float(run.training.epochs) for run in runs if run.training]),
         "relative_time": None,
         "relative_of": None,
         "cached_epochs": mean([float(each.cached_epochs) for each in costs]),

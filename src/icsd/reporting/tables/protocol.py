@@ -14,6 +14,9 @@ from icsd.reporting.tables.columns import texts_display
 from icsd.reporting.tables.merging import merged
 from icsd.reporting.tables.recipes import has_terms
 
+BUDGET = "equal time: the epochs of the student alone, divided by training.pace"
+"""Of students under ``train.budget: seconds``."""
+
 
 def rows(results: Results) -> pd.DataFrame:
     """Rows of setting, teacher, students; a value that differs between students or methods names each."""
@@ -92,6 +95,7 @@ def _schedule(training: TrainRecord) -> dict[str, str]:
     return {
         "Optimiser": f"{_optimiser(training)}, poly schedule per iteration",
         "Epochs": str(training.epochs),
+        **({} if training.pace is None else {"Budget": BUDGET}),
         "Batch": str(training.batch),
         "Crop": f"{training.crop[0]} × {training.crop[1]}",
     }
