@@ -474,6 +474,66 @@ def evaluate_file(
     run(Path.cwd(), model, images=images, masks=masks, ignored=ignore, device=device, dataset=dataset)
 
 
+@_command(TYPED, example="bench runs/camvid/kd/resnet18-0 --size 360x480")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--size", multiple=True, metavar="HxW", help="Of images as the network sees them.")
+@click.option(
+    "--threads", type=click.IntRange(1), multiple=True, help="Of the CPU (default: 1, and one per core)."
+)
+@click.option(
+    "--form",
+    type=click.Choice(["eager", "compiled", "onnx", "int8"]),
+    multiple=True,
+    help="Of a network (default: all).",
+)
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images at a time.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="At most for each line of the table, beyond a first round.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Also write the table: .md, .csv or .json, by its name."
+)
+@_device
+@_dataset
+def bench(
+    models: tuple[str, ...],
+    size: tuple[str, ...],
+    threads: tuple[int, ...],
+    form: tuple[Literal["eager", "compiled", "onnx", "int8"], ...],
+    batch: int,
+    seconds: float,
+    out: Path | None,
+    device: str,
+    dataset: str | None,
+) -> None:
+    """Measure latency, throughput, peak memory and file size, in every form of a network.
+
+    MODEL is what `predict` takes. A network is measured as it is, compiled, and exported to ONNX in 32 and 8
+    bits; an exported file as it is. All take turns, so that other work on the machine hits all alike. Sizes
+    are by default the crop that the dataset's preset names, and prepared images' usual size. CUDA is measured
+    where there is one. Needs the extra `deploy`, but for `--form eager` and `compiled`.
+    """
+    with uncollected():
+        from icsd.commands.bench.run import bench as run
+
+    run(
+        Path.cwd(),
+        models,
+        sizes=size,
+        threads=threads,
+        kinds=form,
+        batch=batch,
+        seconds=seconds,
+        device=device,
+        dataset=dataset,
+        out=out,
+    )
+
+
 @_command(TYPED, example="experiments kd aicsd")
 @_methods
 @click.option("--all-commits", is_flag=True, help="Experiments of all commits, not only of the current one.")

@@ -1,7 +1,9 @@
 """The most memory that a network needs, in a process that does nothing else."""
 
 import re
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,6 +15,7 @@ from icsd.errors import UserError, first_line
 
 Peaks = dict[Size, float | None]
 _STATUS = Path("/proc/self/status")
+_SECONDS_TO_END = 30.0
 
 
 def peak_megabytes(
@@ -42,10 +45,12 @@ def peak_megabytes(
     process = context.Process(
         target=_measure, args=(sender, open_network, sizes, threads, batch), daemon=True
     )
-    process.start()
+    with _deaf_to_interrupts():
+        process.start()
     sender.close()
     try:
         found: Peaks | str = receiver.recv()
+        process.join(_SECONDS_TO_END)
     except EOFError:
         process.join()
         raise UserError(
@@ -59,6 +64,16 @@ def peak_megabytes(
     if isinstance(found, str):
         raise UserError(f"{name}: {found}")
     return found
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """What is started inside never hears of Ctrl-C: whoever started it ends it, without a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _measure(

@@ -1,0 +1,1 @@
+"""The command ``bench``: how fast a network is in each of its forms, and what it needs."""

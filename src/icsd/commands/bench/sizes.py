@@ -1,0 +1,58 @@
+"""Sizes of images as a network sees them: typed, or those of its dataset."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from icsd.data.manifest import read_manifest
+from icsd.data.prepared import REPORT
+from icsd.data.resizing import scaled_size
+from icsd.deployment.calls import Size
+from icsd.deployment.card import Card
+from icsd.errors import UserError
+from icsd.params.reading import preset_name
+from icsd.runs import data_folder
+from icsd.yaml_files import read_yaml
+
+_TYPED = re.compile(r"([1-9]\d{0,4})[x×X]([1-9]\d{0,4})")
+
+
+def typed_sizes(texts: Sequence[str]) -> list[Size]:
+    """Of ``--size``, each once.
+
+    Raises:
+        UserError: One is no size.
+    """
+    sizes: dict[Size, None] = {}
+    for text in texts:
+        match = _TYPED.fullmatch(text)
+        if match is None:
+            raise UserError(
+                f"--size {text}: is no size; give height and width in pixels, up to 99999, as 360x480"
+            )
+        sizes[int(match[1]), int(match[2])] = None
+    return list(sizes)
+
+
+def usual_sizes(root: Path, card: Card) -> list[Size]:
+    """The crop of training that the dataset's preset names; and, of prepared data, the usual reported image.
+
+    Raises:
+        UserError: There is no such preset.
+    """
+    preset = root / preset_name(card.dataset)
+    if not preset.is_file():
+        raise UserError(
+            f"there is no preset {preset_name(card.dataset)} that names a size of images; give --size HxW"
+        )
+    height, width = read_yaml(preset)["images"]["crop"]
+    sizes: dict[Size, None] = {(int(height), int(width)): None}
+    folder = root / data_folder(card.dataset)
+    if folder.is_dir():
+        splits = read_manifest(folder).splits
+        if REPORT in splits:
+            seen = Counter(zip(splits[REPORT].heights, splits[REPORT].widths, strict=True))
+            [(usual, _)] = seen.most_common(1)
+            sizes[scaled_size(usual, card.input_scale)] = None
+    return list(sizes)
