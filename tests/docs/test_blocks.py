@@ -20,12 +20,14 @@ from tests.libraries import write_segformer
 
 from icsd.commands.experiments.reading import Experiment
 from icsd.commands.experiments.table import to_text
+from icsd.commands.pace.run import pace_line
 from icsd.commands.tune.run import _summary
 from icsd.errors import UserError
 from icsd.methods import METHODS
 from icsd.params import merge
 from icsd.params.reading import read_tree
 from icsd.stages.networks import networks_of_grid
+from icsd.stages.paces import Pace, pace_path
 from icsd.stages.tuned_weights import Search
 from icsd.stages.validate import check_tree
 from icsd.yaml_files import parse_yaml, read_yaml
@@ -78,6 +80,8 @@ TRIED = {
     ("docs/running.md", "$ python -m pipeline verify"): "tests/docs/test_transcripts.py",
     ("docs/running.md", "dvc repro train_teacher"): "tests/pipeline/test_tune.py",
     ("docs/running.md", "kd: factor"): "here",
+    ("docs/running.md", "dvc exp run -S dataset=camvid"): "here",
+    ("docs/running.md", "kd · resnet18"): "here",
     ("docs/running.md", "dvc remote add"): "tests/docs/test_transcripts.py",
     ("docs/running.md", "dvc config"): "tests/docs/test_transcripts.py",
 }
@@ -130,6 +134,9 @@ def test_an_experiment_of_the_documentation_is_accepted(command, checkout):
                 check_tree(checkout, tree, source)
             shown = block("docs/experiments.md", "$ dvc exp run -S").printed[1:]
             assert f"error: {caught.value}".splitlines() == shown
+        elif "train.budget=seconds" in files["params.yaml"]:
+            with pytest.raises(UserError, match="was not measured with kd, icsd, aicsd"):
+                check_tree(checkout, tree, source)
         elif "weights=tuned" in files["params.yaml"]:
             with pytest.raises(UserError, match="not tuned yet"):
                 check_tree(checkout, tree, source)
@@ -248,6 +255,22 @@ def test_the_lines_of_tuning_are_printed_so():
             factor=float(factor), trials=int(trials), miou=miou, miou_untuned=untuned, miou_alone=alone
         )
         assert _summary(method, search) == line
+
+
+PACE = (
+    r"(\w+) · (\w+): ([\d.]+) times the student alone \(([\d.]+) ms a step against ([\d.]+)\): "
+    r"\d+ epochs take as long as its (\d+)"
+)
+
+
+def test_the_lines_of_paces_are_printed_so():
+    *lines, last = block("docs/running.md", "kd · resnet18").lines
+    for line in lines:
+        method, student, *values, epochs = re.fullmatch(PACE, line).groups()
+        pace, own, alone = map(float, values)
+        found = Pace.model_construct(pace=pace, milliseconds=own, milliseconds_alone=alone)
+        assert pace_line(method, student, found, epochs=int(epochs)) == line
+    assert last == pace_path("shapes").as_posix()
 
 
 def test_the_graph_has_the_stages_of_dvc_yaml():

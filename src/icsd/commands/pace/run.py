@@ -37,7 +37,7 @@ def pace(root: Path, *, methods: Sequence[str], student: str | None, rounds: int
                 found = measure(root, params, method=method, student=name, rounds=rounds)
                 paces = read_paces(root, params.dataset)
                 write_paces(root, params.dataset, {**paces, name: {**paces.get(name, {}), method: found}})
-                print(_summary(method, name, found, epochs=params.train.epochs), flush=True)
+                print(pace_line(method, name, found, epochs=params.train.epochs), flush=True)
     print(pace_path(params.dataset), flush=True)
 
 
@@ -56,7 +56,8 @@ def _refuse_unknown(params: Params, *, methods: Sequence[str], students: Sequenc
             raise UserError(f"--student: there is no block networks.students.{student} in params.yaml{hint}")
 
 
-def _summary(method: str, student: str, found: Pace, *, epochs: int) -> str:
+def pace_line(method: str, student: str, found: Pace, *, epochs: int) -> str:
+    """What is printed of a measurement."""
     return (
         f"{method} · {student}: {found.pace:.2f} times the student alone ({found.milliseconds:.1f} ms a step "
         f"against {found.milliseconds_alone:.1f}): {epochs_at(found.pace, epochs)} epochs take as long as "
