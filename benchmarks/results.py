@@ -34,6 +34,7 @@ BENCHMARKS: tuple[str, ...] = (
     "evaluation",
     "growth",
     "repro",
+    "sequential",
 )  # in the order of RESULTS.md
 PACKAGES = ("torch", "torchvision", "dvc", "mlflow")
 HEAD = """# Benchmarks

@@ -310,6 +310,51 @@ def pace(methods: tuple[str, ...], student: str | None, rounds: int) -> None:
     run(Path.cwd(), methods=methods, student=student, rounds=rounds)
 
 
+@_command(TYPED, example="worth kd aicsd --hours 2")
+@_methods
+@click.option(
+    "--student",
+    help="A block of `networks.students` (default: the first of the grid).",
+    shell_complete=_blocks("networks", "students"),
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 100),
+    help="Points of mIoU that a gain must exceed (default: report.rope in params.yaml).",
+)
+@click.option(
+    "--hours", type=click.FloatRange(0, min_open=True), help="Of training at most (default: no limit)."
+)
+@click.option("--max-seeds", type=int, default=20, show_default=True, help="At most so many, from 3 to 20.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write all of it as JSON.")
+def worth(
+    methods: tuple[str, ...],
+    student: str | None,
+    margin: float | None,
+    hours: float | None,
+    max_seeds: int,
+    out: Path | None,
+) -> None:
+    """Say whether distilling is worth it on this dataset, and with which method.
+
+    Trains the student alone and every METHOD (default: kd, aicsd, cwd, dist) for the same time, one seed
+    after another, and compares them on the validation split until each gain is known to exceed the margin or
+    not to. Prepares the data and trains the teacher first, where they are stale. An interrupted call goes on
+    where it stopped. Exit code 0, whatever the answer.
+    """
+    from icsd.commands.worth.run import worth as run
+
+    run(
+        Path.cwd(),
+        methods=methods,
+        student=student,
+        margin=margin,
+        hours=hours,
+        max_seeds=max_seeds,
+        out=out,
+    )
+
+
 @_command(TYPED, example="verify --method kd --student resnet18 --seed 0")
 @click.option("--method", help="`teacher`, or a method of the grid.", shell_complete=_blocks("methods"))
 @click.option("--student", help="A network of the grid.", shell_complete=_blocks("networks", "students"))

@@ -22,6 +22,7 @@ from icsd.commands.new_dataset.survey import read_mask
 from icsd.commands.predict.outputs import Note
 from icsd.commands.tune.study import Study
 from icsd.commands.tune.table import check_trials
+from icsd.commands.worth.store import Store, Trained
 from icsd.data.manifest import MANIFEST, write_manifest
 from icsd.data.prepared import PreparedData
 from icsd.data.shards import write_shards
@@ -262,6 +263,19 @@ def _read_study(path: Path) -> None:
     assert finished.items() <= {1.0: 0.25, 0.316: None, 3.16: 0.5}.items()  # a changed score is no score
 
 
+_OF_A_QUESTION = Trained(method="kd", seed=1001, epochs=3, miou=0.25, seconds=2.5, seconds_saved=0.5)
+
+
+def _write_question(folder: Path) -> Path:
+    Store(folder).add("shapes-kd-resnet18-1001-0", _OF_A_QUESTION)
+    return folder / "trainings.json"
+
+
+def _read_question(path: Path) -> None:
+    found = Store(path.parent).training("shapes-kd-resnet18-1001-0")
+    assert found in (None, _OF_A_QUESTION)  # a changed score is no score
+
+
 class _Pointwise(torch.nn.Conv2d):
     """The smallest network."""
 
@@ -331,6 +345,7 @@ READERS = {
         lambda path: read_paces(path.parents[2], "shapes"),
     ),
     "trials": Reader(_write_study, _read_study),
+    "trainings of a question": Reader(_write_question, _read_question),
     "published.csv": Reader(_copy(ROOT / "src/icsd/reporting/literature/published.csv"), read_published),
     "metrics.json": Reader(_write_metrics, lambda path: read_record(path, MetricsRecord)),
     "train.json": Reader(_json("train.json", _TRAINING), lambda path: read_record(path, TrainRecord)),

@@ -7,7 +7,14 @@ sends it to MLflow: a lost server stops nothing and loses nothing, and a killed 
 from icsd.tracking.base import ModelSpec, NullTracker
 from icsd.tracking.git import git_state
 from icsd.tracking.identity import group_id
-from icsd.tracking.names import CHAMPION, Tag, experiment_name, registered_model_name, tuning_experiment_name
+from icsd.tracking.names import (
+    CHAMPION,
+    Tag,
+    experiment_name,
+    registered_model_name,
+    tuning_experiment_name,
+    worth_experiment_name,
+)
 from icsd.tracking.opening import open_parent, open_tracker
 from icsd.tracking.patience import wait_patiently
 from icsd.tracking.registry import Registry, Version
@@ -40,4 +47,5 @@ __all__ = [
     "tuning_experiment_name",
     "wait_patiently",
     "when_reachable",
+    "worth_experiment_name",
 ]

@@ -14,7 +14,7 @@ class Tag:
 
     # Which network a run is
     KIND = "icsd.kind"
-    """``teacher``, ``student``, or a tuning ``trial``."""
+    """``teacher``, ``student``, or a ``trial`` of ``tune`` or ``worth``."""
     METHOD = "icsd.method"
     STUDENT = "icsd.student"
     SEED = "icsd.seed"
@@ -47,6 +47,8 @@ class Tag:
     IMAGES = "icsd.images"
     """Digest of the images and classes that a score was measured on."""
     CHAMPION_REASON = "icsd.champion_reason"
+    # Whether distilling is worth it
+    VERDICT = "icsd.verdict"
 
 
 def experiment_name(dataset: str) -> str:
@@ -57,6 +59,11 @@ def experiment_name(dataset: str) -> str:
 def tuning_experiment_name(dataset: str) -> str:
     """The MLflow experiment that holds a dataset's tuning trials."""
     return f"icsd-{dataset}-tuning"
+
+
+def worth_experiment_name(dataset: str) -> str:
+    """The MLflow experiment that holds the trainings of ``python -m pipeline worth``."""
+    return f"icsd-{dataset}-worth"
 
 
 def registered_model_name(dataset: str, student: str) -> str:

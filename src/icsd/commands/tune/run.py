@@ -8,12 +8,12 @@ from icsd.commands.tune.factors import best_factor, factors
 from icsd.commands.tune.recording import record_choice
 from icsd.commands.tune.table import check_trials, write_trials
 from icsd.commands.tune.trials import Trial, Trials, tuning_folder
-from icsd.data.prepared import VALIDATION, PreparedData
+from icsd.commands.validation_images import check_has_validation, check_validation_is_prepared
+from icsd.data.prepared import VALIDATION
 from icsd.errors import UserError, did_you_mean
 from icsd.files import exclusive
-from icsd.params import Params, has_validation
+from icsd.params import Params
 from icsd.reporting.results import ALONE
-from icsd.runs import data_folder
 from icsd.stages.chosen_weights import tunable
 from icsd.stages.tuned_weights import Search, Tuned, read_tuned, tuned_path, write_tuned
 from icsd.stages.validate import checked_params
@@ -68,16 +68,8 @@ def _refuse_unfair_search(root: Path, params: Params, *, methods: Sequence[str],
         raise UserError(
             f"tuning.seed: {params.tuning.seed} is one of grid.seeds, which are reported; choose another"
         )
-    if not has_validation(params.data):
-        raise UserError(
-            f"{params.dataset} has no validation images, and the reported ones must not be tuned on: set "
-            "data.holdout, the number of training images to keep for validation, and run "
-            "`dvc repro train_teacher`"
-        )
-    if not PreparedData(root / data_folder(params.dataset)).has_validation:
-        raise UserError(
-            "data.holdout: the data were prepared without validation images; run `dvc repro train_teacher`"
-        )
+    check_has_validation(params)
+    check_validation_is_prepared(root, params)
 
 
 def _train_alone(search: Trials) -> float:

@@ -110,11 +110,11 @@ class Trials:
             )
 
         try:
-            history = train_trial(self.root, self.job(method, factor), open_tracker=open_tracker)
+            progress = train_trial(self.root, self.job(method, factor), open_tracker=open_tracker)
         except FloatingPointError as error:
             print(f"{method}: factor {factor:g} diverged ({error})", flush=True)
             return None
-        return history[-1]["val/miou"]
+        return progress.history[-1]["val/miou"]
 
     def _state(self, method: str, factor: float) -> Path:
         return self.job(method, factor).key.state(self.identity(method, factor))

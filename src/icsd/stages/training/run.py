@@ -27,7 +27,7 @@ from icsd.stages.training.setup import Setup, set_up
 from icsd.stages.training.teacher_cache import teaching
 from icsd.stages.validate import checked_params
 from icsd.training.checkpoint import save_state
-from icsd.training.loop import Progress, Row, fit
+from icsd.training.loop import Progress, fit
 from icsd.training.monitor import Monitor, NoMonitor
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def train_student(root: Path, *, method: str, student: str, seed: int) -> None:
     _make(root, job, _train_and_write)
 
 
-def train_trial(root: Path, job: Job, *, open_tracker: Callable[[Path], "Tracker"]) -> list[Row]:
+def train_trial(root: Path, job: Job, *, open_tracker: Callable[[Path], "Tracker"]) -> Progress:
     """Train a student for its history alone, or resume it: no output of the pipeline is written.
 
     Args:
@@ -74,7 +74,7 @@ def train_trial(root: Path, job: Job, *, open_tracker: Callable[[Path], "Tracker
         open_tracker: Opens the record of this training; called with the folder for its journal.
 
     Returns:
-        A row per epoch, as in history.csv.
+        How it ended: a row per epoch, as in history.csv, and what it took.
 
     Raises:
         FloatingPointError: The training diverged.
@@ -87,7 +87,7 @@ def train_trial(root: Path, job: Job, *, open_tracker: Callable[[Path], "Tracker
             monitor = _monitor(run, setup, recorder)
             progress = restore(run, setup, monitor)
             _fit(run, setup, progress, monitor, recorder)
-    return progress.history
+    return progress
 
 
 def _make(root: Path, job: Job, make: Callable[[Run], None]) -> None:

@@ -1,0 +1,70 @@
+"""What the question sends to MLflow: a run per training, and a parent run with gains and verdict."""
+
+from collections.abc import Mapping
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from icsd import tracking
+from icsd.data.prepared import VALIDATION
+from icsd.params import Params
+from icsd.reporting.statistics.sequential import Standing
+from icsd.tracking import Tag, Tracker, worth_experiment_name
+
+
+def open_training_tracker(
+    root: Path, params: Params, *, group: str, method: str, student: str, seed: int, journal: Path
+) -> Tracker:
+    """The record of one training, like that of any other: in a journal first, then in MLflow."""
+    tracker = tracking.open_tracker(
+        root=root,
+        experiment=worth_experiment_name(params.dataset),
+        group=group,
+        name=f"{method} · {student} · seed {seed}",
+        tags={
+            Tag.KIND: "trial",
+            Tag.METHOD: method,
+            Tag.STUDENT: student,
+            Tag.SEED: str(seed),
+            Tag.DATASET: params.dataset,
+        },
+        state=journal,
+        enabled=params.tracking.enabled,
+        system_metrics=params.tracking.system_metrics,
+    )
+    tracker.params({"worth": {"split": VALIDATION}})
+    return tracker
+
+
+def record_standings(root: Path, params: Params, *, group: str, standings: Mapping[str, Standing]) -> None:
+    """Add what the seeds so far say of every method to the parent run, at the number of seeds."""
+    with _parent(root, params, group) as parent:
+        for method, each in standings.items():
+            values = {
+                "gain": each.mean,
+                "low": each.low,
+                "high": each.high,
+                "surely_above": each.surely_above,
+                "surely_below": each.surely_below,
+            }
+            known = {f"{method}/{name}": value for name, value in values.items() if isfinite(value)}
+            parent.log(known, step=each.n)
+
+
+def record_verdict(
+    root: Path, params: Params, *, group: str, asked: Mapping[str, Any], verdict: str, paragraph: str
+) -> None:
+    """Add the question and its answer to the parent run."""
+    with _parent(root, params, group) as parent:
+        parent.params({"worth": asked})
+        parent.tags({Tag.VERDICT: verdict})
+        parent.text(paragraph, "verdict.txt")
+
+
+def _parent(root: Path, params: Params, group: str) -> Tracker:
+    return tracking.open_parent(
+        root=root,
+        experiment=worth_experiment_name(params.dataset),
+        group=group,
+        enabled=params.tracking.enabled,
+    )

@@ -1,0 +1,105 @@
+"""Finished trainings and measured costs, kept in .state/ so that a killed search goes on where it was."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from icsd.errors import UserError
+from icsd.files import write_json
+from icsd.params import digest_of
+from icsd.records import Record, read_record
+from icsd.runs import state_root
+
+_ADVICE = "delete it, and the trainings that it held are repeated"
+
+
+class Trained(Record):
+    """One finished training.
+
+    Attributes:
+        method: Its method.
+        seed: Its seed.
+        epochs: It had so many.
+        miou: On the validation split after the last, a fraction; None where it diverged.
+        seconds: It took.
+        seconds_saved: What the teacher would have taken besides, whose logits another training had kept.
+    """
+
+    method: str
+    seed: int
+    epochs: int
+    miou: float | None = Field(ge=0, le=1)
+    seconds: float
+    seconds_saved: float
+
+
+class Kept(Record):
+    """The file: by the name of its state folder, which is a digest of all that determines it, each training.
+
+    Attributes:
+        costs: Seconds of an epoch, by method, of every rehearsal.
+        seconds: That every rehearsal took.
+        digest: Of all the others: a score that was changed is no score.
+    """
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    trainings: dict[str, Trained] = Field(default_factory=dict)
+    costs: dict[str, dict[str, float]] = Field(default_factory=dict)
+    seconds: dict[str, float] = Field(default_factory=dict)
+    digest: str = ""
+
+    def content(self) -> dict[str, Any]:
+        """As the file has it, with the digest of what is in it now."""
+        content = self.model_dump(mode="json", by_alias=True, exclude={"digest"})
+        return {**content, "digest": digest_of(content)}
+
+
+class Store:
+    """The file of one dataset, which is rewritten whole after every training.
+
+    Args:
+        folder: Where it is.
+
+    Raises:
+        UserError: It is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "trainings.json"
+        try:
+            self._kept = read_record(self._path, Kept, advice=_ADVICE)
+        except FileNotFoundError:
+            self._kept = Kept.model_validate({"schema": 1})
+        else:
+            if self._kept.digest != self._kept.content()["digest"]:
+                raise UserError(f"{self._path}: not as it was written; {_ADVICE}")
+
+    def training(self, name: str) -> Trained | None:
+        """A finished training; None if there is none."""
+        return self._kept.trainings.get(name)
+
+    def add(self, name: str, training: Trained) -> None:
+        """Keep a training."""
+        self._kept.trainings[name] = training
+        self._write()
+
+    def rehearsal(self, name: str) -> tuple[dict[str, float], float] | None:
+        """What an epoch of each method costs, and the seconds that it took to find out."""
+        if name not in self._kept.costs:
+            return None
+        return self._kept.costs[name], self._kept.seconds.get(name, 0.0)
+
+    def add_rehearsal(self, name: str, costs: dict[str, float], seconds: float) -> None:
+        """Keep a rehearsal."""
+        self._kept.costs[name] = costs
+        self._kept.seconds[name] = seconds
+        self._write()
+
+    def _write(self) -> None:
+        write_json(self._path, self._kept.content())
+
+
+def worth_folder(dataset: str) -> Path:
+    """Where a dataset's trainings are kept."""
+    return state_root() / "worth" / dataset
