@@ -1,12 +1,14 @@
 """Whether distilling is worth it, asked by the command that people type: from nothing, killed, continued."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
 
 import mlflow
 import pytest
+from tests.docs.blocks import block
 from tests.project import commit, environment, make_project, run, stage
 
 pytestmark = [
@@ -15,7 +17,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
 ]
 
-ASKED = ("worth", "kd", "dist", "--max-seeds", "3", "--out", "worth.json")
+[TYPED] = block("docs/worth.md", "python -m pipeline worth").commands
+ASKED = (*shlex.split(TYPED)[3:], "--max-seeds", "3")
 
 
 @pytest.fixture(scope="module")

@@ -186,7 +186,8 @@ def _line(found: Findings) -> str:
     for name, each in found.standings.items():
         span = f" ({signed(each.low)} to {signed(each.high)})" if isfinite(each.low) else ""
         parts.append(f"{name} {signed(each.mean)}{span} {each.answer}")
-    return f"after {len(found.rounds)} seeds: {', '.join(parts)}"
+    seeds = len(found.rounds)
+    return f"after {seeds} seed{'s' if seeds > 1 else ''}: {', '.join(parts)}"
 
 
 def _content(answer: Verdict, found: Findings, trainings: Trainings) -> dict[str, Any]:
