@@ -224,13 +224,14 @@ def test_names_are_escaped_in_the_page():
     )
     page = to_html(
         title="<i>",
-        subtitle="",
+        setting=["a & b"],
         answer=[["a < b"]],
         tables=dict.fromkeys(names, table),
         pictures=[],
         similarity={"classes": ["</script>"], "networks": []},
         gaps=["<x>"],
     )
+    assert "a &amp; b" in page
     assert "&lt;b&gt;sky&lt;/b&gt;" in page
     assert not any(raw in page for raw in ("<b>sky", "<i>", "<x>", "a < b", '["</script>'))
 
@@ -269,9 +270,34 @@ def test_the_page_begins_with_three_sentences_and_the_picture_of_differences(
     made: tuple[Path, dict[str, Any]],
 ):
     page = (made[0] / "report.html").read_text(encoding="utf-8")
-    box, rest = page.split("</section>", 1)
+    start, rest = page.split("</section>", 1)
+    box = start.split('<section class="answer"')[1]
     sentences = re.findall(r'<p(?: class="lead")?>([^<]+)</p>', box)
     assert [text.split(":")[0] for text in sentences] == ["ResNet-18", "Size", "What would settle it"]
     assert rest.lstrip().startswith('<figure id="differences">')
     assert page.count('id="differences"') == 1
     assert "Order: " in rest.split('aria-label="Sections"')[0]
+
+
+def test_images_without_labels_are_said_first_on_the_page_and_in_the_readme(tree: Tree, tmp_path: Path):
+    for method in tree.methods:
+        for seed in tree.seeds:
+            tree.edit_training(method, "resnet18", seed, {"num_unlabelled_images": 390})
+    write(tree, tmp_path / "out")
+    for name, answer in (("report.html", 'class="answer"'), ("README.md", "**ResNet-18: AICSD")):
+        text = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert "They also see 390 images without labels" in text.split(answer)[0]
+    assert "480, and 390 without labels, half of every batch" in (tmp_path / "out/protocol.md").read_text()
+
+
+def test_a_narrow_screen_has_its_own_picture_of_differences(made: tuple[Path, dict[str, Any]]):
+    page = (made[0] / "report.html").read_text(encoding="utf-8")
+    figure = page.split('<figure id="differences">')[1].split("</figure>")[0]
+    assert '<source media="screen and (max-width: 40rem)" srcset="data:image/png;base64,' in figure
+    assert page.count("<source ") == 1
+
+
+def test_names_of_parameters_are_set_as_code(made: tuple[Path, dict[str, Any]]):
+    page = (made[0] / "report.html").read_text(encoding="utf-8")
+    assert "<code>report.clips</code>" in page
+    assert "`" not in re.sub("<script>.*?</script>", "", page, flags=re.DOTALL)

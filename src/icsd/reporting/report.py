@@ -13,6 +13,7 @@ from icsd.reporting.differences import Resampled, resample
 from icsd.reporting.page.answer import answer, cost_sentences
 from icsd.reporting.page.budget import budget_sentences
 from icsd.reporting.page.readme import to_readme
+from icsd.reporting.page.setting import setting
 from icsd.reporting.results import ALONE, Results
 from icsd.reporting.tables import (
     ablation,
@@ -118,7 +119,7 @@ def write_report(
     )
     page = to_html(
         title=title,
-        subtitle=_subtitle(results),
+        setting=setting(results),
         answer=[*blocks, *cost_sentences(rows["cost"], focus=focus)],
         tables=tables,
         pictures=figures,
@@ -127,6 +128,7 @@ def write_report(
     )
     readme = to_readme(
         title=title,
+        setting=setting(results),
         answer=blocks,
         tables=tables,
         figures=[picture.name for picture in figures],
@@ -198,14 +200,6 @@ def _answer(rows: Mapping[str, pd.DataFrame], *, focus: str, num_gaps: int) -> l
     if remarks:
         blocks.append(["Loss terms to look at before their methods' rows are believed:", *remarks])
     return blocks
-
-
-def _subtitle(results: Results) -> str:
-    metrics = next((run.metrics for run in results.evaluated() if run.metrics), None)
-    kinds = {"method": results.methods, "student network": results.students, "seed": results.seeds}
-    grid = ", ".join(f"{len(each)} {kind}{'s' if len(each) != 1 else ''}" for kind, each in kinds.items())
-    where = f", reported on {metrics.num_images} images of the split {metrics.split}" if metrics else ""
-    return f"Dataset {results.dataset}{where}; {grid}."
 
 
 def _table_files(name: str, rows: pd.DataFrame | None, table: Display) -> dict[str, str]:

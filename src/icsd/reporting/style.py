@@ -10,6 +10,9 @@ from icsd.models.names import label_of
 
 Line = Literal["-", "--", "-.", ":"]
 
+DIVERGING, LESS, MORE = "PuOr", "orange", "purple"
+"""Colours of a difference, and what they are below and above zero: not red and green."""
+
 MANY = 8
 """More methods than this cannot be told apart by their looks in one panel."""
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from tests.reporting.tree import CLASSES, PALETTE, Tree
@@ -11,7 +12,7 @@ from tests.reporting.tree import CLASSES, PALETTE, Tree
 from icsd.reporting import differences, histories
 from icsd.reporting.figures.canvas import to_png
 from icsd.reporting.figures.confusion import confusion as confusion_figure
-from icsd.reporting.figures.curves import similarity_distance, training_curves, validation_by_method
+from icsd.reporting.figures.curves import similarity_distance, training_curves
 from icsd.reporting.figures.forest import forest
 from icsd.reporting.figures.panels import coloured
 from icsd.reporting.figures.panels import panels as panels_figure
@@ -19,10 +20,12 @@ from icsd.reporting.figures.per_class import per_class_iou
 from icsd.reporting.figures.scores import miou_by_method
 from icsd.reporting.figures.similarity import short_number, similarity_matrices
 from icsd.reporting.figures.weights import alw_weights
+from icsd.reporting.page.slider import similarity_histories
 from icsd.reporting.results import Panels, Results
-from icsd.reporting.style import LOOKS, PALE, emphasised, looks, method_label
+from icsd.reporting.style import LESS, LOOKS, MORE, PALE, emphasised, looks, method_label
 from icsd.reporting.tables import comparison as comparison_table
 from icsd.reporting.tables import per_class as per_class_table
+from icsd.stages.recording import heatmap
 
 
 @pytest.fixture
@@ -200,12 +203,6 @@ def test_curves_of_many_methods_leave_the_others_pale(many: Results):
     assert set(values) <= set(np.concatenate([line.get_ydata() for line in pale]))
 
 
-def test_every_method_of_many_has_a_panel_of_its_own(many: Results):
-    figure = validation_by_method(histories.histories(many, "resnet18"), student="resnet18")
-    assert [axis.get_title(loc="left") for axis in figure.axes] == [method_label(name) for name in NAMES]
-    assert len({axis.get_ylim() for axis in figure.axes}) == 1
-
-
 def test_classes_of_many_methods_leave_the_others_pale(many: Results):
     table = per_class_table.rows(many)
     figure = per_class_iou(table, student="resnet18", focus="aicsd")
@@ -262,3 +259,76 @@ def test_the_title_of_the_confusion_is_above_those_of_its_matrices(names: tuple[
     panels = [axis._left_title for axis in figure.axes if axis.get_title(loc="left") in names]  # type: ignore[attr-defined]
     assert len(panels) == len(names)
     assert title.get_window_extent().y0 > max(panel.get_window_extent().y1 for panel in panels)
+
+
+def test_totals_are_in_percent_of_their_first_epoch(results: Results):
+    history = histories.histories(results, "resnet18")
+    axis = training_curves(history, student="resnet18").axes[-1]
+    assert (axis.get_title(loc="left"), axis.get_ylabel()) == ("Loss: total", "% of the first epoch")
+    thick = [line for line in axis.lines if line.get_linewidth() > 1]
+    totals = history[history["method"] == "aicsd"].pivot_table(
+        index="epoch", columns="seed", values="loss/total"
+    )
+    assert thick[1].get_ydata() == pytest.approx((100 * totals / totals.iloc[0]).mean(axis=1).to_numpy())
+    assert [line.get_ydata()[0] for line in thick] == [pytest.approx(100)] * 2  # type: ignore[index]
+
+
+def test_axes_name_the_units_of_their_terms(results: Results):
+    figure = training_curves(histories.histories(results, "resnet18"), student="resnet18")
+    labels = {axis.get_title(loc="left"): axis.get_ylabel() for axis in figure.axes}
+    assert labels["Validation mIoU"] == "mIoU in %"
+    assert labels["Loss: ce"] == labels["Loss: kd"] == "unweighted, nats"
+    assert labels["Loss: icsd"] == "unweighted, nats²"
+
+
+def test_a_pale_method_of_another_scale_makes_the_axis_logarithmic(many: Results):
+    """Of two forms of a loss one may be a thousandth of the other: a line at 0 on a linear axis."""
+    history = histories.histories(many, "resnet18")
+    history.loc[history["method"] != "none", "loss/kd"] = 1.0
+    linear, logarithmic = history.copy(), history
+    logarithmic.loc[logarithmic["method"] == "sp", "loss/kd"] = 0.001
+    for table, scale in ((linear, "linear"), (logarithmic, "log")):
+        axes = training_curves(table, student="resnet18", focus="aicsd").axes
+        [kd] = [axis for axis in axes if axis.get_title(loc="left") == "Loss: kd"]
+        assert kd.get_yscale() == scale
+
+
+def test_the_highest_mean_is_said_with_how_many_are_told_apart(results: Results):
+    table = comparison_table.rows(results, differences.resample(results, resamples=50, seed=0))
+    seeds = histories.seed_scores(results)
+    for groups, said in ((["a", "a"], "0 of 1"), (["b", "a"], "1 of 1")):
+        table.loc[table["method"] != "teacher", "group"] = groups
+        title = miou_by_method(table, seeds).axes[0].get_title(loc="left")
+        assert title.splitlines()[1:] == ["highest mean: AICSD, 51.9 %", f"told apart from {said} others"]
+    table["group"] = None
+    assert miou_by_method(table, seeds).axes[0].get_title(loc="left").endswith("51.9 %, not tested")
+
+
+def test_a_negative_difference_has_one_colour_in_figure_slider_and_mlflow(results: Results):
+    teacher = np.eye(3)
+    figure = similarity_matrices(teacher, {"KD": teacher - 1}, ["a", "b", "c"], student="ResNet-18")
+    [mesh] = [axis.collections[0] for axis in figure.axes if axis.get_title(loc="left").startswith("KD −")]
+    of_figure = [to_hex(mesh.get_cmap()(end)) for end in (0.0, 1.0)]
+    found = similarity_histories(results, results.classes, focus="none")
+    assert found is not None
+    of_slider = found["colours"]["difference"]
+    of_mlflow = [f"#{colour}" for colour in heatmap.DIVERGING.split()]
+    assert of_figure == [of_slider[0], of_slider[-1]] == [of_mlflow[0], of_mlflow[-1]]
+    for colour, name in zip(of_figure, (LESS, MORE), strict=True):
+        red, _, blue = to_rgb(colour)
+        assert (red > blue) == (name == "orange")
+        assert (red < blue) == (name == "purple")
+
+
+def test_a_forest_of_two_students_has_one_scale_and_its_narrow_form_one_column():
+    rows = [
+        {"student": name, "method": "kd", "rope": 0.5, "delta_mean": mean, "p_holm": 0.3}
+        | {"delta_low": mean - 1, "delta_high": mean + 1}
+        for name, mean in (("resnet18", 1.0), ("mobilenetv2", 9.0))
+    ]
+    for narrow in (False, True):
+        figure = forest(pd.DataFrame(rows), narrow=narrow)
+        assert len({axis.get_xlim() for axis in figure.axes}) == 1
+        columns = {axis.get_subplotspec().get_geometry()[1] for axis in figure.axes}
+        assert columns == ({1} if narrow else {2})
+    assert forest(pd.DataFrame(rows), narrow=True).get_figwidth() < 5

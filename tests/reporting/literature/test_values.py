@@ -128,6 +128,21 @@ def test_other_papers_are_listed_but_never_stand_beside_ours():
     assert published_value("camvid", "resnet18", "none") is None
 
 
+@pytest.mark.parametrize("dataset", ["camvid", "voc2012"])
+def test_a_protocol_and_what_differs_in_it_is_said_once_for_all_of_its_rows(dataset: str):
+    table = published_table.rows(dataset, training())
+    shown = published_table.display(table)
+    assert "Protocol" in shown.headers
+    protocols_and_sources = table[["protocol", "deviations", "source"]].drop_duplicates()
+    assert len(shown.notes) == len(protocols_and_sources) < len(shown.rows)
+    for row, cells in zip(table.to_dict("records"), shown.rows, strict=True):
+        note = shown.notes[int(cells[-1].text) - 1]
+        assert note == (
+            f"Protocol {cells[-1].text} ({row['source']}): {row['protocol']}."
+            f" Different from here: {row['deviations']}."
+        )
+
+
 def test_every_row_is_named_once_and_plausible():
     rows = published_rows()
     keys = ["paper", "dataset", "student", "architecture", "method", "variant", "metric", "protocol"]

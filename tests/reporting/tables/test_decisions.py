@@ -120,6 +120,6 @@ def test_it_is_said_in_words_what_would_settle_the_question(p_holm: float, neede
     assert "with 3 methods and 5 seeds, differences to the student alone under 2.0 points cannot be" in limit
     assert limit.endswith(end)
     assert order == (
-        "Order: KD is the highest in > 99 % of resamples, AICSD in < 1 %; "
+        "Order: KD has the highest mean in > 99 % of resamples, AICSD in < 1 %; "
         "Kendall's τ between the orders of two seeds is −0.25."
     )

@@ -9,7 +9,7 @@ from tests.reporting.tree import Tree
 from icsd.monitoring import health as training
 from icsd.reporting import histories
 from icsd.reporting.figures.canvas import to_png
-from icsd.reporting.figures.loss_shares import loss_shares
+from icsd.reporting.figures.loss_shares import loss_shares, loss_shares_by_epoch, shares_by_epoch
 from icsd.reporting.tables import health as health_table
 
 
@@ -111,10 +111,11 @@ def test_the_figure_stacks_every_measured_method_to_a_hundred_percent(tree: Tree
     share = np.linspace(0.1, 0.6, tree.epochs)
     for seed in tree.seeds:
         measure(tree, "aicsd", seed, shares={"ce": 1 - share, "kd": share}, cosines={})
-    figure = loss_shares(histories.histories(tree.load(), "resnet18"), student="resnet18")
+    history = histories.histories(tree.load(), "resnet18")
+    figure = loss_shares_by_epoch(shares_by_epoch(history), student="resnet18")
     (axis,) = figure.axes
     assert axis.get_title(loc="left") == "AICSD"
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["ce, mean 65 %", "kd, mean 35 %"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ce", "kd"]
     bands: list[Any] = [
         patch.get_data() for patch in axis.patches if isinstance(patch, StepPatch) and patch.get_fill()
     ]
@@ -122,3 +123,26 @@ def test_the_figure_stacks_every_measured_method_to_a_hundred_percent(tree: Tree
     assert bands[1].values == pytest.approx(np.full(tree.epochs, 100))
     assert bands[1].baseline == pytest.approx(bands[0].values)
     assert to_png(figure, dpi=40)
+
+
+def test_the_mean_shares_of_every_measured_method_are_one_bar_each(tree: Tree):
+    share = np.linspace(0.01, 0.03, tree.epochs)
+    for seed in tree.seeds:
+        measure(tree, "aicsd", seed, shares={"ce": 1 - share, "kd": share}, cosines={})
+    (axis,) = loss_shares(histories.histories(tree.load(), "resnet18"), student="resnet18").axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["AICSD"]
+    bars: list[Any] = list(axis.patches)
+    assert [bar.get_x() for bar in bars] == [0, pytest.approx(98)]
+    assert [bar.get_width() for bar in bars] == [pytest.approx(98), pytest.approx(2)]
+    assert [text.get_text() for text in axis.texts] == ["ce 98 %", "kd 2 %"]
+    assert axis.texts[1].get_position()[0] > 1  # too small for its part of the bar: beside it
+
+
+def test_two_measurements_are_no_curve(tree: Tree):
+    share = np.full(tree.epochs, np.nan)
+    share[[0, -1]] = 0.5
+    for seed in tree.seeds:
+        measure(tree, "aicsd", seed, shares={"ce": 1 - share, "kd": share}, cosines={})
+    history = histories.histories(tree.load(), "resnet18")
+    assert shares_by_epoch(history) == {}
+    assert len(loss_shares(history, student="resnet18").axes) == 1

@@ -12,11 +12,19 @@ from icsd.reporting.figures.canvas import grid, label_epochs, legend_below, set_
 from icsd.reporting.histories import LOSS, SIMILARITY_DISTANCE, VALIDATION_MIOU, columns_of
 from icsd.reporting.style import PALE, Look, emphasised, looks, network_label
 
+TOTAL = f"{LOSS}total"
+UNITS = {"ce": "nats", "kd": "nats", "cwd": "nats", "icsd": "nats²"}
+"""Of loss terms; the others are means of squares or of cosines, without a unit of their own."""
+WIDE = 20
+"""From this factor between the largest and the smallest value on, an axis is logarithmic."""
+
 
 @styled
 def training_curves(histories: pd.DataFrame, *, student: str, focus: str | None = None) -> Figure:
     """Validation mIoU and every loss term by epoch; thin lines are seeds, thick ones their means.
 
+    A panel has one quantity in one unit, logarithmic where its values span a factor of ``WIDE``. Totals are
+    sums of different terms, so each is shown in percent of what it was in its first epoch.
     Of many methods only those around the focus are in colour, with the terms that they have; the others are
     pale means.
 
@@ -28,49 +36,26 @@ def training_curves(histories: pd.DataFrame, *, student: str, focus: str | None 
     methods = list(histories["method"].unique())
     styles = looks(emphasised(methods, focus=focus))
     in_colour = histories["method"].isin(list(styles))
-    own, others = histories[in_colour], histories[~in_colour]
-    terms = sorted(columns_of(own, LOSS), key=lambda name: (name != "loss/ce", name == "loss/total"))
+    own, others = _relative_totals(histories[in_colour]), histories[~in_colour]
+    terms = sorted(columns_of(own, LOSS), key=lambda name: (name != "loss/ce", name == TOTAL))
     validated = VALIDATION_MIOU in histories and histories[VALIDATION_MIOU].notna().any()
     panels = [*([VALIDATION_MIOU] if validated else []), *terms]
     figure, axes = grid(max(1, len(panels)), columns=3, width=4.4, height=3.3)
     for axis, name in zip(axes, panels, strict=False):
         scale = 100 if name == VALIDATION_MIOU else 1
-        # Totals are weighted sums of different terms: one method's says nothing of another's.
-        if others[name].notna().any() and name != "loss/total":
-            _pale_means(axis, _means_by_epoch(others, name), scale=scale)
+        shown = own[name]
+        if others[name].notna().any() and name != TOTAL:
+            shown = histories[name]
+            pale_means(axis, means_by_epoch(others, name), scale=scale)
         for method, look in styles.items():
-            _seed_curves(axis, own[own["method"] == method], name, look, scale=scale)
+            seed_curves(axis, own[own["method"] == method], name, look, scale=scale)
         _label_panel(axis, name)
-        _log_where_wide(axis, own[name])
+        _log_where_wide(axis, shown)
     set_title(
         figure,
         f"Training of {network_label(student)}: one line per method, mean over seeds (thin: each seed)",
     )
     legend_below(figure, _handles(styles, methods), columns=9)
-    return figure
-
-
-@styled
-def validation_by_method(histories: pd.DataFrame, *, student: str) -> Figure:
-    """A small panel per method: its validation mIoU (thin lines are seeds) over the pale means of all others.
-
-    Args:
-        histories: See :func:`training_curves`.
-        student: Backbone, for the title.
-    """
-    styles = looks(list(histories["method"].unique()))
-    means = _means_by_epoch(histories, VALIDATION_MIOU)
-    figure, axes = grid(len(styles), columns=6, width=2.3, height=1.9)
-    for axis, (method, look) in zip(axes, styles.items(), strict=True):
-        own = histories["method"] == method
-        _pale_means(axis, means, scale=100)
-        _seed_curves(axis, histories[own], VALIDATION_MIOU, look, scale=100)
-        label_epochs(axis)
-        axis.set_xlabel("")
-        axis.set_title(look.label)
-        axis.sharey(axes[0])
-        axis.tick_params(labelsize=9)
-    set_title(figure, f"Validation mIoU in % by epoch, {network_label(student)}: each method over all others")
     return figure
 
 
@@ -88,9 +73,9 @@ def similarity_distance(histories: pd.DataFrame, *, student: str, focus: str | N
     in_colour = histories["method"].isin(list(styles))
     figure, (axis,) = grid(1, columns=1, width=8.0, height=3.6)
     if (~in_colour).any():
-        _pale_means(axis, _means_by_epoch(histories[~in_colour], SIMILARITY_DISTANCE), scale=1)
+        pale_means(axis, means_by_epoch(histories[~in_colour], SIMILARITY_DISTANCE), scale=1)
     for method, look in styles.items():
-        _seed_curves(axis, histories[histories["method"] == method], SIMILARITY_DISTANCE, look, scale=1)
+        seed_curves(axis, histories[histories["method"] == method], SIMILARITY_DISTANCE, look, scale=1)
     label_epochs(axis)
     axis.set_ylabel("mean squared difference, nats²")
     _log_where_wide(axis, histories[SIMILARITY_DISTANCE])
@@ -105,11 +90,14 @@ def _label_panel(axis: Axes, name: str) -> None:
         axis.set_title("Validation mIoU")
         axis.set_ylabel("mIoU in %")
     else:
-        axis.set_title(f"Loss: {name.removeprefix(LOSS)}")
-        axis.set_ylabel("weighted" if name == "loss/total" else "unweighted")
+        term = name.removeprefix(LOSS)
+        axis.set_title(f"Loss: {term}")
+        unit = f", {UNITS[term]}" if term in UNITS else ""
+        axis.set_ylabel("% of the first epoch" if name == TOTAL else f"unweighted{unit}")
 
 
-def _seed_curves(axis: Axes, history: pd.DataFrame, name: str, look: Look, *, scale: float) -> None:
+def seed_curves(axis: Axes, history: pd.DataFrame, name: str, look: Look, *, scale: float) -> None:
+    """A method's seeds as thin lines and their mean as a thick one, times ``scale``."""
     values = history[["seed", "epoch", name]].dropna()
     if values.empty:
         return
@@ -130,21 +118,29 @@ def _seed_curves(axis: Axes, history: pd.DataFrame, name: str, look: Look, *, sc
     )
 
 
-def _pale_means(axis: Axes, means: pd.DataFrame, *, scale: float) -> None:
+def pale_means(axis: Axes, means: pd.DataFrame, *, scale: float) -> None:
     """All curves as one broken line: an artist for each would take most of the time of a figure of many."""
     epochs = np.append(means.index.to_numpy(dtype=float), np.nan)
     values = np.vstack([means.to_numpy(), np.full((1, means.shape[1]), np.nan)])
     axis.plot(np.tile(epochs, means.shape[1]), scale * values.T.ravel(), color=PALE, linewidth=1.2, zorder=1)
 
 
-def _means_by_epoch(histories: pd.DataFrame, name: str) -> pd.DataFrame:
+def means_by_epoch(histories: pd.DataFrame, name: str) -> pd.DataFrame:
     """[epochs, methods]: means over seeds, of the epochs with any value."""
     return histories.pivot_table(index="epoch", columns="method", values=name, aggfunc="mean")
 
 
+def _relative_totals(histories: pd.DataFrame) -> pd.DataFrame:
+    """With every run's total in percent of its first epoch's; empty where that one is not positive."""
+    if TOTAL not in histories:
+        return histories
+    first = histories.groupby(["method", "seed"])[TOTAL].transform("first")
+    return histories.assign(**{TOTAL: 100 * histories[TOTAL] / first.where(first > 0)})
+
+
 def _log_where_wide(axis: Axes, values: pd.Series) -> None:
     positive = values.dropna()
-    if len(positive) and positive.min() > 0 and positive.max() > 20 * positive.min():
+    if len(positive) and positive.min() > 0 and positive.max() > WIDE * positive.min():
         axis.set_yscale("log")
 
 

@@ -16,19 +16,21 @@ _NEGLIGIBLE = "#e6e6e6"
 
 
 @styled
-def forest(table: pd.DataFrame) -> Figure:
+def forest(table: pd.DataFrame, *, narrow: bool = False) -> Figure:
     """The difference of every method with its 95 % interval; a full mark where it is established.
 
     Args:
         table: From :func:`icsd.reporting.tables.decisions.rows`, with a difference in one row at least.
+        narrow: For a screen as narrow as a phone's: students below one another.
     """
     rows = table.dropna(subset=["delta_mean"]).sort_values("delta_mean", ascending=False, kind="stable")
     students = list(rows["student"].unique())
     tallest = int(rows.groupby("student").size().max())
-    figure, axes = grid(
-        len(students), columns=2, width=9.0 / min(2, len(students)) + 1, height=0.34 * tallest + 1.0
-    )
+    columns = 1 if narrow else min(2, len(students))
+    width = 4.4 if narrow else 9.0 / columns + 1
+    figure, axes = grid(len(students), columns=columns, width=width, height=0.34 * tallest + 1.0)
     for axis, student in zip(axes, students, strict=True):
+        axis.sharex(axes[0])
         _intervals(axis, rows[rows["student"] == student])
         axis.set_title(network_label(str(student)))
     rope = float(rows["rope"].iloc[0])
@@ -39,7 +41,7 @@ def forest(table: pd.DataFrame) -> Figure:
         Patch(color=_NEGLIGIBLE, label=f"negligible: within ±{rope:g}"),
     ]
     set_title(figure, "Difference to the student alone")
-    legend_below(figure, handles, columns=3)
+    legend_below(figure, handles, columns=1 if narrow else 3)
     return figure
 
 

@@ -1,7 +1,7 @@
 """Which figures a report has, from which numbers, and what each caption says."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from icsd.reporting.figures.canvas import to_png
 from icsd.reporting.figures.confusion import confusion
-from icsd.reporting.figures.curves import similarity_distance, training_curves, validation_by_method
+from icsd.reporting.figures.curves import similarity_distance, training_curves
 from icsd.reporting.figures.forest import forest
-from icsd.reporting.figures.loss_shares import loss_shares
+from icsd.reporting.figures.loss_shares import loss_shares, loss_shares_by_epoch, shares_by_epoch
 from icsd.reporting.figures.panels import panels
 from icsd.reporting.figures.per_class import per_class_iou
 from icsd.reporting.figures.scores import miou_by_method
 from icsd.reporting.figures.similarity import similarity_matrices
+from icsd.reporting.figures.validation import validation_by_method
 from icsd.reporting.figures.weights import alw_weights
 from icsd.reporting.histories import (
     SHARE,
@@ -30,7 +31,7 @@ from icsd.reporting.histories import (
 )
 from icsd.reporting.reading import read_panels
 from icsd.reporting.results import ALONE, Results, Run
-from icsd.reporting.style import MANY, method_label, network_label
+from icsd.reporting.style import LESS, MANY, MORE, method_label, network_label
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Picture:
     title: str
     caption: str
     png: bytes
+    narrow: bytes | None = None
+    """The same for a screen as narrow as a phone's, where the page begins with it."""
 
     @property
     def first(self) -> bool:
@@ -86,13 +89,14 @@ def pictures(
         focus: The method that the report is about.
     """
     if decisions["delta_mean"].notna().any():
-        yield _picture(
+        wide = _picture(
             "differences",  # the page begins with it
             "Difference to the student alone",
             "95 % intervals of the paired difference, the largest first; a full mark is established. The "
-            "grey band is what counts as negligible (report.rope).",
+            "grey band is what counts as negligible (`report.rope`).",
             forest(decisions),
         )
+        yield replace(wide, narrow=to_png(forest(decisions, narrow=True)))
     if comparison["miou_mean"].notna().any():
         yield _picture(
             "miou_by_method",
@@ -128,24 +132,34 @@ def _training(student: _Student, history: pd.DataFrame, *, focus: str) -> Iterat
     yield _picture(
         f"training_curves_{student.name}",
         f"Training, {student.label}",
-        "Loss terms are unweighted, so methods that share a term can be compared; the total is what was "
-        "minimised and differs in kind between methods. Logarithmic where a term spans a factor of 20.",
+        "Loss terms are unweighted, so methods that share a term can be compared. The total is what was "
+        "minimised: a sum of other terms in every method, so it is given in percent of its first epoch. "
+        "Logarithmic where values span a factor of 20.",
         training_curves(history, student=student.name, focus=focus),
     )
     if history["method"].nunique() > MANY and history[VALIDATION_MIOU].notna().any():
         yield _picture(
             f"validation_by_method_{student.name}",
             f"Validation by method, {student.label}",
-            "One panel per method, with the means of all others in grey.",
+            "Every method on its own, means over seeds; nothing here is reported or selected on.",
             validation_by_method(history, student=student.name),
         )
     if columns_of(history, SHARE):
         yield _picture(
             f"loss_shares_{student.name}",
             f"What each loss term did, {student.label}",
-            "Share of each weighted term in the gradients that the student was trained with.",
+            "Share of each weighted term in the gradients that the student was trained with, mean over "
+            "epochs and seeds. Terms too small for their part of the bar stand on its right.",
             loss_shares(history, student=student.name),
         )
+        by_epoch = shares_by_epoch(history, focus=focus)
+        if by_epoch:
+            yield _picture(
+                f"loss_shares_by_epoch_{student.name}",
+                f"What each loss term did while training, {student.label}",
+                "The same by epoch, of the methods around the one that the report is about.",
+                loss_shares_by_epoch(by_epoch, student=student.name),
+            )
     if SIMILARITY_DISTANCE in history and history[SIMILARITY_DISTANCE].notna().any():
         yield _picture(
             f"similarity_distance_{student.name}",
@@ -183,8 +197,9 @@ def _similarity(student: _Student) -> Iterator[Picture]:
             f"ics_matrices_{student.name}",
             f"Inter-class similarity, {student.label}",
             "KL divergence between the spatial distributions of each pair of classes, mean over images and "
-            "seeds: small values (dark) are classes that a network places alike. Below: red is more, blue "
-            "less separated than in the teacher; a student that learnt its similarities is pale.",
+            "seeds: small values (dark) are classes that a network places alike. Below, "
+            f"{MORE} is more, {LESS} less separated than in the teacher; a student that learnt its "
+            "similarities is pale.",
             similarity_matrices(teacher, matrices, student.classes, student=student.label),
         )
 

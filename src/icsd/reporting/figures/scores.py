@@ -68,10 +68,18 @@ def _method_dots(axis: Axes, rows: pd.DataFrame, seeds: pd.DataFrame) -> None:
 
 
 def _highest(name: str, rows: pd.DataFrame) -> str:
+    """The first row, and how far it is one: a highest mean alone says little."""
     if rows["miou_mean"].isna().all():
         return name
-    best = rows.sort_values("miou_mean", ascending=False).iloc[0]
-    return f"{name}: highest is {method_label(best['method'])}, {best['miou_mean']:.1f} %"
+    known = rows.dropna(subset=["miou_mean"])
+    best, others = known.iloc[0], known.iloc[1:]
+    said = f"{name}\nhighest mean: {method_label(best['method'])}, {best['miou_mean']:.1f} %"
+    if others.empty:
+        return said
+    if others["group"].isna().any() or pd.isna(best["group"]):
+        return f"{said}, not tested"
+    apart = sum(not set(group) & set(best["group"]) for group in others["group"])
+    return f"{said}\ntold apart from {apart} of {len(others)} others"
 
 
 def _annotate(axis: Axes, value: float, position: int, look: Look) -> None:

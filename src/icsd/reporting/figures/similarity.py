@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from icsd.reporting.figures.canvas import empty_figure, set_title, styled
 from icsd.reporting.figures.heatmap import Matrix, heat_map
+from icsd.reporting.style import DIVERGING, LESS, MORE
 
 
 @styled
@@ -50,7 +51,7 @@ def similarity_matrices(
             matrix,
             classes,
             title=f"{label} − teacher\n(RMS {np.sqrt(np.mean(matrix**2)):.3g})",
-            cmap="PuOr",
+            cmap=DIVERGING,
             low=-reach,
             high=reach,
             names="both" if axis is lower[0] else "below",
@@ -70,7 +71,8 @@ def _explain(figure: Figure, rows: int, columns: int, index: int) -> None:
     text = (
         "Row i, column j: KL(class i ‖ class j),\nhow far apart a network places\n"
         "the two classes in an image.\n0: in the same place.\n\n"
-        "Right: student minus teacher.\nPurple: too far apart, orange: too close,\nwhite: as in the teacher."
+        f"Right: student minus teacher.\n{MORE.capitalize()}: too far apart, {LESS}: too close,\n"
+        "white: as in the teacher."
     )
     axis.text(0, 0.95, text, va="top", fontsize=12, linespacing=1.5, transform=axis.transAxes)
 

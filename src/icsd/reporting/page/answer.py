@@ -127,6 +127,7 @@ def _about(
         f"{name}: {method_label(first['method'])} reaches {reached}, {_difference(first)}:"
         f" {verdict(first)}{p}.",
         *settling(decisions, student, str(first["method"])),
+        *_tied(rows),
     ]
     if best is not first:
         against = [row for row in differences if row["reference"] == best["method"] and row["n"] > 0]
@@ -143,7 +144,6 @@ def _about(
     return [
         *sentences,
         *_missing(rows),
-        *_tied(rows),
         *_context(first, alone, teacher),
         *_published(known, name),
     ]

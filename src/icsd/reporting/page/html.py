@@ -14,7 +14,7 @@ from icsd.reporting.tables.cells import Display
 def to_html(
     *,
     title: str,
-    subtitle: str,
+    setting: Sequence[str],
     answer: Sequence[Sequence[str]],
     tables: dict[str, Display],
     pictures: Sequence[Picture],
@@ -25,7 +25,7 @@ def to_html(
 
     Args:
         title: Heading of the page.
-        subtitle: One line below it.
+        setting: Sentences below it.
         answer: Blocks of sentences that come before everything else; the first of each stands out.
         tables: By name; ``comparison``, ``comparison_details``, ``methods``, ``fidelity``, ``per_class``,
             ``cost``, ``protocol`` and ``provenance`` always; ``decisions``, ``contrasts``, ``ablation``,
@@ -43,13 +43,15 @@ def to_html(
         keep_trailing_newline=True,
     )
     images = {picture.name: b64encode(picture.png).decode() for picture in pictures}
+    narrow = {each.name: b64encode(each.narrow).decode() for each in pictures if each.narrow is not None}
     return environment.get_template("report.html.j2").render(
         title=title,
-        subtitle=subtitle,
+        setting=setting,
         answer=answer,
         tables=tables,
         pictures=pictures,
         images=images,
+        narrow=narrow,
         similarity=similarity,
         gaps=gaps,
     )

@@ -12,6 +12,7 @@ _FIGURES = ("differences", "miou_by_method", "per_class_iou", "panels")
 def to_readme(
     *,
     title: str,
+    setting: Sequence[str],
     answer: Sequence[Sequence[str]],
     tables: Mapping[str, Display],
     figures: Sequence[str],
@@ -21,6 +22,7 @@ def to_readme(
 
     Args:
         title: Heading of the page.
+        setting: Sentences below it.
         answer: Blocks of sentences; the first of each stands out.
         tables: By name; ``comparison``, ``per_class``, ``methods`` and ``protocol`` always, ``decisions``,
             ``contrasts``, ``ablation`` and ``health`` where given; others are ignored.
@@ -28,7 +30,7 @@ def to_readme(
         gaps: Paths that were expected and are missing.
     """
     sentences = [f"**{text}**" if text is block[0] else text for block in answer for text in block]
-    parts = [f"# {title}", *sentences, "## Comparison", to_markdown(tables["comparison"])]
+    parts = [f"# {title}", *setting, *sentences, "## Comparison", to_markdown(tables["comparison"])]
     parts += _optional(tables, "decisions", "contrasts", "ablation")
     for kind in _FIGURES:
         first = next((name for name in figures if name.startswith(kind)), None)

@@ -8,7 +8,7 @@ from icsd.reporting.results import ALONE
 from icsd.reporting.statistics.decisions import MOST_SEEDS
 from icsd.reporting.statistics.estimates import LEVEL
 from icsd.reporting.style import method_label
-from icsd.reporting.tables.cells import missing, records, signed
+from icsd.reporting.tables.cells import missing, records, signed, whole_percent
 
 Row = dict[str, Any]
 
@@ -33,9 +33,9 @@ def settling(decisions: pd.DataFrame, student: str, method: str) -> list[str]:
 
 def _size(row: Row) -> str:
     return (
-        f"Size: a gain is {_percent(row['prob_positive'])} likely, one above {row['rope']:g} points "
-        f"{_percent(row['prob_relevant'])}, and a difference within ±{row['rope']:g} points "
-        f"{_percent(row['prob_negligible'])}."
+        f"Size: a gain is {whole_percent(row['prob_positive'])} likely, one above {row['rope']:g} points "
+        f"{whole_percent(row['prob_relevant'])}, and a difference within ±{row['rope']:g} points "
+        f"{whole_percent(row['prob_negligible'])}."
     )
 
 
@@ -62,13 +62,7 @@ def _order(table: pd.DataFrame) -> list[str]:
     tau = first["tau_seeds"]
     between = "" if missing(tau) else f"; Kendall's τ between the orders of two seeds is {signed(tau)}"
     return [
-        f"Order: {method_label(first['method'])} is the highest in {_percent(first['first_share'])} of "
-        f"resamples, {method_label(second['method'])} in {_percent(second['first_share'])}{between}."
+        f"Order: {method_label(first['method'])} has the highest mean in "
+        f"{whole_percent(first['first_share'])} of resamples, {method_label(second['method'])} in "
+        f"{whole_percent(second['first_share'])}{between}."
     ]
-
-
-def _percent(value: float) -> str:
-    """Whole percents, and never 0 or 100 for what is not."""
-    if 0 < value < 0.5:
-        return "< 1 %"
-    return "> 99 %" if 99.5 <= value < 100 else f"{value:.0f} %"

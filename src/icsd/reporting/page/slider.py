@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icsd.reporting.results import Results, Run
-from icsd.reporting.style import method_label, network_label
+from icsd.reporting.style import DIVERGING, method_label, network_label
 
 Matrix = NDArray[np.float64]
 _STOPS = 9
@@ -38,7 +38,7 @@ def similarity_histories(results: Results, classes: Sequence[str], *, focus: str
         "focus": method_label(focus),
         "colours": {
             "value": _stops("viridis"),
-            "difference": _stops("PuOr"),  # can be told apart without seeing red and green
+            "difference": _stops(DIVERGING),
         },
         "networks": networks,
     }

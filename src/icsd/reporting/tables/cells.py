@@ -78,6 +78,13 @@ def p_value(p: float) -> str:
     return rounded if (float(rounded) < LEVEL) == (p < LEVEL) else "0.0499" if p < LEVEL else rounded
 
 
+def whole_percent(value: float) -> str:
+    """Whole percents, and never 0 or 100 for what is not."""
+    if 0 < value < 0.5:
+        return "< 1 %"
+    return "> 99 %" if 99.5 <= value < 100 else f"{value:.0f} %"
+
+
 def missing(value: Any) -> bool:  # noqa: ANN401 - see number
     """Whether a data frame has a gap here: None, NaN or NA."""
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))

@@ -246,10 +246,6 @@ def _interval_notes(table: pd.DataFrame) -> list[str]:
 
 
 def _published_notes(table: pd.DataFrame) -> list[str]:
-    """Where the published values are from, and what was different there."""
-    known = table.dropna(subset=["published_source"])
-    notes = [f"Published: {source}." for source in known["published_source"].unique()]
-    for deviations, own in known.groupby("published_deviations", sort=False):
-        methods = ", ".join(dict.fromkeys(method_label(name) for name in own["method"]))
-        notes.append(f"Different in the published protocol ({methods}): {deviations}.")
-    return notes
+    """Where the published values are from; the table of them says what was different there."""
+    sources = table["published_source"].dropna().unique()
+    return [f"Published: {source}; the published values say below how that differs." for source in sources]

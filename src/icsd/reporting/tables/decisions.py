@@ -11,7 +11,17 @@ from icsd.reporting.results import ALONE, Results
 from icsd.reporting.statistics.decisions import MOST_SEEDS
 from icsd.reporting.statistics.ranking import agreement_of_seeds, first_shares, least_agreement
 from icsd.reporting.style import network_label
-from icsd.reporting.tables.cells import GAP, Cell, Display, missing, number, signed, span, spread
+from icsd.reporting.tables.cells import (
+    GAP,
+    Cell,
+    Display,
+    missing,
+    number,
+    signed,
+    span,
+    spread,
+    whole_percent,
+)
 from icsd.reporting.tables.columns import Column, Row, by_difference, corrected_p, method, network, to_display
 
 _DIFFERENCE = ("delta_mean", "delta_std", "delta_low", "delta_high", "n_pairs", "p", "p_holm")
@@ -60,13 +70,13 @@ def display(table: pd.DataFrame) -> Display:
         ("Method", method),
         ("Δ alone", lambda row: spread(row["delta_mean"], row["delta_std"], signed=True)),
         ("95 % interval of Δ", lambda row: span(row["delta_low"], row["delta_high"], signed=True)),
-        ("P(Δ > 0) %", lambda row: number(row["prob_positive"], ".0f")),
-        (f"P(Δ > {rope}) %", lambda row: number(row["prob_relevant"], ".0f")),
-        (f"P(|Δ| < {rope}) %", lambda row: number(row["prob_negligible"], ".0f")),
+        ("P(Δ > 0) %", lambda row: _percent(row["prob_positive"])),
+        (f"P(Δ > {rope}) %", lambda row: _percent(row["prob_relevant"])),
+        (f"P(|Δ| < {rope}) %", lambda row: _percent(row["prob_negligible"])),
         ("p (Holm)", corrected_p),
         ("Smallest Δ", lambda row: number(row["smallest"], ".2f")),
         ("Seeds needed", _needed),
-        ("First in %", lambda row: number(row["first_share"], ".0f")),
+        ("First in %", lambda row: _percent(row["first_share"])),
     ]
     notes = [*_notes(rope), *order_notes(table)]
     return to_display("decisions", "What the differences decide", by_difference(table), columns, notes)
@@ -129,6 +139,10 @@ def _complete(results: Results, student: str) -> list[str]:
 def _matrix(results: Results, student: str, names: Sequence[str]) -> np.ndarray:
     """[methods, seeds], percent."""
     return np.array([scores(results.of(student, name)) for name in names])
+
+
+def _percent(value: Any) -> Cell:  # noqa: ANN401 - a number, NaN or NA out of a data frame
+    return Cell(GAP) if missing(value) else Cell(whole_percent(value).removesuffix(" %"), float(value))
 
 
 def _needed(row: Row) -> Cell:

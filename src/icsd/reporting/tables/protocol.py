@@ -69,7 +69,8 @@ def _described(run: Run) -> dict[str, str]:
 def _trained(training: TrainRecord) -> dict[str, str]:
     network = training.network
     return {
-        "Training images": f"{training.num_train_images}{training.and_unlabelled}",
+        "Training images": f"{training.num_train_images}{training.and_unlabelled}"
+        f"{', half of every batch' if training.num_unlabelled_images else ''}",
         "Validation images": str(training.num_validation_images),
         "Network": _network(network),
         **({} if network.output_stride is None else {"Output stride": str(network.output_stride)}),

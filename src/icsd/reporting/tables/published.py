@@ -6,7 +6,7 @@ from icsd.records import TrainRecord
 from icsd.reporting.literature.values import deviations, protocols, published_rows
 from icsd.reporting.style import method_label, network_label
 from icsd.reporting.tables.cells import Cell, Display, missing, number, records, spread
-from icsd.reporting.tables.columns import Column, Row, text, to_display
+from icsd.reporting.tables.columns import Column, Row, to_display
 
 
 def rows(dataset: str, training: TrainRecord | None = None) -> pd.DataFrame:
@@ -33,18 +33,24 @@ def rows(dataset: str, training: TrainRecord | None = None) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """The published values as people read them."""
+    """The published values as people read them; what rows share is said once, below them, by a number."""
+    shared = table.groupby(["protocol", "deviations", "source"], sort=False, dropna=False)
+    table = table.assign(number=shared.ngroup() + 1)
     columns: list[Column] = [
         ("Student", lambda row: Cell(f"{network_label(row['student'])} ({row['architecture']})")),
         ("Method", _method_and_variant),
         ("Metric", lambda row: Cell("mIoU" if row["metric"] == "miou" else "class accuracy")),
         ("%", lambda row: spread(row["mean"], row["std"])),
         ("Gain", lambda row: number(row["gain"], "+.2f")),
-        ("Protocol", lambda row: Cell(row["protocol"])),
-        ("Different here", lambda row: text(row["deviations"])),
-        ("Source", lambda row: Cell(row["source"])),
+        ("Protocol", lambda row: number(row["number"], "d")),
     ]
-    return to_display("published", "Published on this dataset", table, columns)
+    notes = [_protocol(row) for row in records(table.drop_duplicates("number"))]
+    return to_display("published", "Published on this dataset", table, columns, notes)
+
+
+def _protocol(row: Row) -> str:
+    here = "" if missing(row["deviations"]) else f" Different from here: {row['deviations']}."
+    return f"Protocol {row['number']} ({row['source']}): {row['protocol']}.{here}"
 
 
 def _method_and_variant(row: Row) -> Cell:
