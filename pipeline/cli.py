@@ -154,6 +154,15 @@ def evaluate(method: str) -> None:
         evaluate_students(Path.cwd(), method=method)
 
 
+@_command(STAGES, example="deploy")
+def deploy() -> None:
+    """Export every student's champion to deploy.formats, and measure the files on the reported split."""
+    with uncollected():
+        from icsd.stages.deploy.run import deploy as run
+
+    run(Path.cwd())
+
+
 @_command(STAGES, example="report")
 def report() -> None:
     """Write tables, figures and report.html, and this execution's summary in MLflow."""

@@ -21,6 +21,7 @@ EVALUATE = {"evaluate_teacher", "evaluate_distilled", "evaluate_baselines"}
 # Stage -> the module that its work starts from.
 START = {
     **{stage: f"stages.{stage}" for stage in ("validate", "download", "preprocess", "report")},
+    "deploy": "stages.deploy.run",
     **dict.fromkeys(["train_teacher", *sorted(TRAIN)], "stages.training.run"),
     **dict.fromkeys(sorted(EVALUATE), "stages.evaluation.run"),
 }
@@ -34,6 +35,7 @@ ROOMS = {
         "params",
         "stages.chosen_weights",
         "stages.code",
+        "stages.exports",
         "stages.grid",
         "stages.initial_weights",
         "stages.inputs",
@@ -47,6 +49,11 @@ ROOMS = {
     "download": (*RESULT_ROOMS, "stages.download"),
     "preprocess": (*RESULT_ROOMS, "stages.preprocess"),
     "report": ("core", "reporting", "stages.report"),
+    # What is in its files, how they are measured, and which network is champion; not how the report words it.
+    "deploy": (
+        *("core", "data", "deployment", "models", "programs", "stages.deploy"),
+        *(f"reporting.{name}" for name in ("champion", "differences", "reading", "results", "statistics")),
+    ),
 }
 
 
@@ -92,7 +99,8 @@ def test_code_is_listed_by_folder(stage):
     single = {path for path in files if not path.startswith("stages/")}
     data = {"data/manifest.py", "data/prepared.py", "data/shards.py"}
     datasets = {"archives", "file_kinds", "findings", "source"}
-    assert single <= data | {f"datasets/{name}.py" for name in datasets}
+    reporting = {f"reporting/{name}.py" for name in ("champion", "differences", "reading", "results")}
+    assert single <= data | reporting | {f"datasets/{name}.py" for name in datasets} | {"programs.py"}
 
 
 @pytest.mark.parametrize("room", ["monitoring", "reporting", "stages/recording", "tracking"])
@@ -100,7 +108,12 @@ def test_what_watches_records_or_shows_makes_no_network_stale(room):
     files = [path for path in (SOURCE / "icsd" / room).rglob("*") if path.is_file()]
     assert files
     stale = {stage for stage in STAGES if any(lies_in(path, listed_code(stage)) for path in files)}
-    assert stale == ({"report"} if room == "reporting" else set())
+    assert stale == ({"deploy", "report"} if room == "reporting" else set())
+
+
+def test_how_the_report_looks_and_words_things_concerns_no_file():
+    for place in ("figures", "page", "tables", "style.py", "report.py"):
+        assert not lies_in(SOURCE / "icsd/reporting" / place, listed_code("deploy"))
 
 
 def test_a_package_that_runs_code_is_imported_by_its_name():
@@ -282,6 +295,8 @@ OTHER = {
     "runtime.fused_optimizer": True,
     "runtime.teacher_cache": "off",
     "cluster.scratch": "/scratch",
+    "deploy.formats": ["onnx"],
+    "deploy.preprocessing": "inside",
     "cluster.slurm": {"partition": "gpu"},
     "teacher.select": "best_val",
     "train.select": "best_val",
@@ -338,6 +353,7 @@ STALE = {
     "alw": {"distill"},
     "evaluation": EVALUATE,
     "report": {"report"},
+    "deploy": {"deploy"},
     "tuning": set(),
     "runtime": set(),
     "cluster": set(),
@@ -391,6 +407,27 @@ def test_a_key_makes_the_right_stages_stale(key):
     other = with_value(TREE, key, another(key))
     assert other != TREE
     assert stale(TREE, other) == expected(key)
+
+
+DEPLOYING = with_value(TREE, "deploy.formats", ["onnx", "int8"])
+
+
+@pytest.mark.parametrize("key", list(leaves(TREE["deploy"], "deploy.")))
+def test_what_is_deployed_makes_nothing_but_deploy_stale(key):
+    assert stale(DEPLOYING, with_value(DEPLOYING, key, another(key))) == {("deploy",)}
+
+
+@pytest.mark.parametrize(
+    ("key", "chooses"),
+    [
+        *((f"report.{name}", True) for name in ("resamples", "seed", "clips")),
+        *((f"grid.{name}", True) for name in ("students", "seeds", "baselines", "distilled")),
+        *(("report.rope", False), ("train.lr", False), ("evaluation.panels", False)),
+    ],
+)
+def test_with_files_what_chooses_the_champion_makes_deploy_stale(key, chooses):
+    """Trained and measured otherwise, networks and results are other files, on which it depends as well."""
+    assert (("deploy",) in stale(DEPLOYING, with_value(DEPLOYING, key, another(key)))) == chooses
 
 
 def test_how_weights_are_loaded_makes_the_teacher_stale_where_there_are_any():

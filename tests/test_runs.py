@@ -32,6 +32,8 @@ def test_state_is_kept_in_the_main_repository_under_what_determines_it(monkeypat
         ("costs/shapes/kd/resnet18-0.json", "--glob '*@kd-resnet18-0'"),
         ("results/shapes/teacher/ics.npz", "evaluate_teacher"),
         ("results/shapes/kd/resnet18-0/ics.npz", "--glob 'evaluate_*@kd'"),
+        ("deployed/shapes/deployment.json", "deploy"),
+        ("deployed/shapes/resnet18/int8.npz", "deploy"),
     ],
 )
 def test_the_advice_for_a_damaged_output_names_its_stage(path, stage):

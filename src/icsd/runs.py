@@ -12,7 +12,7 @@ from typing import Self
 
 TEACHER = "teacher"
 """The name that stands where a student has its method."""
-_STAGES = {"runs", "costs", "results"}
+_STAGES = {"runs", "costs", "results", "deployed"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ def advice_for(path: Path) -> str:
         return "delete it, and run what writes it again"
     kind, method, run = parts[start], Path(parts[start + 2]).stem, Path(*parts[start + 3 : start + 4]).stem
     stage = "train_teacher" if kind != "results" else "evaluate_teacher"
-    if kind == "results" and method != TEACHER:
+    if kind == "deployed":
+        stage = "deploy"
+    elif kind == "results" and method != TEACHER:
         stage = f"--glob 'evaluate_*@{method}'"
     elif method != TEACHER:
         stage = f"--glob '*@{method}-{run}'"

@@ -70,6 +70,12 @@ def test_a_grid_may_leave_one_list_of_methods_empty(role: str):
         ({"methods__kd__weights": {"kd": -1.0}}, ["methods.kd.weights.kd", "greater than or equal to 0"]),
         ({"methods__aicsd__alw": {"dekay": "step"}}, ["methods.aicsd.alw.dekay", "did you mean 'decay'"]),
         ({"methods__aicsd__alw": {"decay": "stp"}}, ["methods.aicsd.alw.decay", "did you mean 'step'"]),
+        ({"deploy__formats": ["onx"]}, ["deploy.formats.0", "'onx'", "did you mean 'onnx'"]),
+        ({"deploy__formats": "onnx"}, ["deploy.formats", "list", "'onnx'"]),
+        ({"deploy__formats": ["onnx", "onnx"]}, ["deploy.formats", "twice"]),
+        ({"deploy__gate": True}, ["deploy.gate", "deploy.formats makes none", "set gate to false"]),
+        ({"deploy__calibration": 0}, ["deploy.calibration", "greater than or equal to 1"]),
+        ({"deploy__preprocessing": "in"}, ["deploy.preprocessing", "did you mean 'inside'"]),
         ({"grid__baselines": ["aicsd_cosine"]}, ["methods.aicsd_cosine.alw", "grid.distilled"]),
     ],
 )

@@ -27,7 +27,7 @@ START = "start"
 """Stands for the time in which DVC reads its files, before the first stage that it runs."""
 STAGES = (
     *("validate", "download", "preprocess", "train_teacher", "distill", "baselines"),
-    *("evaluate_teacher", "evaluate_distilled", "evaluate_baselines", "report"),
+    *("evaluate_teacher", "evaluate_distilled", "evaluate_baselines", "deploy", "report"),
 )
 """In the order in which DVC runs them here."""
 WAYS = tuple(

@@ -35,7 +35,7 @@ def faults_of(reference: Path, project: Path) -> list[str]:
 
 def _different_outputs(reference: Path, project: Path) -> Iterator[str]:
     """Outputs that are the same bytes in identical runs; of the others, which files there are."""
-    for name in ("data", "runs", "results", "reports", "costs"):
+    for name in ("data", "runs", "results", "deployed", "reports", "costs"):
         expected, actual = (outputs(root / name) for root in (reference, project))
         yield from (f"{name}/{path}: missing" for path in sorted(expected.keys() - actual.keys()))
         yield from (f"{name}/{path}: should not be there" for path in sorted(actual.keys() - expected.keys()))

@@ -37,6 +37,7 @@ from icsd.errors import UserError
         ),
         ("evaluate --method teacher", "icsd.stages.evaluation.run.evaluate_teacher", {}),
         ("evaluate --method kd", "icsd.stages.evaluation.run.evaluate_students", {"method": "kd"}),
+        ("deploy", "icsd.stages.deploy.run.deploy", {}),
         ("report", "icsd.stages.report.report", {}),
         (
             "tune kd icsd --trials 3",

@@ -83,7 +83,7 @@ def test_an_experiment_with_another_decay_runs_only_what_depends_on_it(reproduce
     before = (reproduced / "params.yaml").read_bytes()
     done = run(reproduced, "dvc", "exp", "run", "-n", "wave", "-S", "alw.decay=cosine")
     ran = [name for name in stages_run(done.stdout) if name != "validate"]
-    assert ran == ["distill@aicsd-resnet18-0", "evaluate_distilled@aicsd", "report"]
+    assert ran == ["distill@aicsd-resnet18-0", "evaluate_distilled@aicsd", "deploy", "report"]
     shown = json.loads(run(reproduced, "dvc", "exp", "show", "--json").stdout)
     assert "wave" in json.dumps(shown)
     run(reproduced, "git", "checkout", "-q", "--", ".")

@@ -32,7 +32,8 @@ def test_what_records_watches_or_is_typed_makes_nothing_stale(edited):
 
 
 def test_what_shows_makes_only_the_report_stale(edited):
-    assert edited("reporting") == {"report"}
+    assert edited("reporting/figures", "reporting/page", "reporting/tables") == {"report"}
+    assert edited("reporting/statistics") == {"deploy", "report"}  # it decides which network is champion
 
 
 def test_an_edit_of_the_training_makes_every_network_stale(edited):

@@ -1,6 +1,7 @@
 """Mistakes that only the whole tree shows, and outputs that make nothing stale without need."""
 
 import json
+import sys
 
 import pytest
 from tests.project import change, make_project, outputs, write_yaml
@@ -73,7 +74,7 @@ def test_every_student_of_the_grid_has_its_numbers_and_the_digests_of_its_method
     methods = read_yaml(project / "params.yaml")["methods"]
     grid = ("none", "kd", "aicsd")
     assert set(files) == {
-        *(f"{name}.json" for name in ("params", "download", "preprocess", "teacher", "report")),
+        *(f"{name}.json" for name in ("params", "download", "preprocess", "teacher", "deploy", "report")),
         *(f"evaluate_{name}.json" for name in ("teacher", "students")),
         *(f"students/{name}/resnet18.json" for name in grid),
     }
@@ -97,3 +98,22 @@ def test_a_password_in_an_address_ends_here_before_dvc_could_keep_it(tmp_path, m
     with pytest.raises(UserError, match=r"dvc\.lock") as caught:
         checked_params(project)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("formats", "named"), [(["onnx", "torch"], "onnx needs"), (["int8"], "int8 needs")])
+def test_a_format_without_its_library_is_refused_before_anything_is_trained(
+    project, monkeypatch, formats, named
+):
+    change(project, deploy={"formats": formats})
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=rf"deploy\.formats: {named}.*onnxruntime cannot.*--extra deploy"):
+        validate(project, show=False)
+    assert not (project / "data/shapes/validated").exists()
+
+
+def test_without_formats_or_with_torch_alone_no_library_is_missed(project, monkeypatch):
+    for library in ("onnx", "onnxruntime", "onnxscript"):
+        monkeypatch.setitem(sys.modules, library, None)
+    validate(project, show=False)
+    change(project, deploy={"formats": ["torch"]})
+    validate(project, show=False)

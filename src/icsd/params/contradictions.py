@@ -23,6 +23,7 @@ def contradictions(params: Params) -> Iterator[str]:
     yield from _unlabelled(params)
     yield from _optimiser(params)
     yield from _own_teacher(params)
+    yield from _deploy(params)
 
 
 def _grid(params: Params) -> Iterator[str]:
@@ -147,4 +148,15 @@ def _own_teacher(params: Params) -> Iterator[str]:
         yield (
             "networks.teacher.load: partial leaves layers with random numbers, which nothing trains: set it "
             "to strict or unwrap, or teacher.train: true"
+        )
+
+
+def _deploy(params: Params) -> Iterator[str]:
+    formats = params.deploy.formats
+    if len(set(formats)) < len(formats):
+        yield f"deploy.formats: lists a format twice: {formats}"
+    if params.deploy.gate and not formats:
+        yield (
+            "deploy.gate: true asks what the champion's files score, and deploy.formats makes none; name a "
+            "format there, or set gate to false"
         )

@@ -28,6 +28,7 @@ from icsd.params.block import (
     Weight,
 )
 from icsd.params.cluster import Cluster
+from icsd.params.deploy import Deploy
 from icsd.params.folder import Folder
 from icsd.params.networks import Networks
 from icsd.params.training import StudentTraining, TeacherTraining
@@ -248,13 +249,17 @@ class Params(Block):
     tuning: Tuning
     evaluation: Evaluation
     report: Report
+    deploy: Deploy
     runtime: Runtime
     cluster: Cluster
     tracking: Tracking
 
     def digest(self) -> str:
         """Short hash of what can change a number of the pipeline: not where it runs, nor what is tracked."""
-        numbers = self.model_dump(exclude={"monitor", "tuning", "runtime", "cluster", "tracking"})
+        without_effect = {"monitor", "tuning", "runtime", "cluster", "tracking"}
+        if not self.deploy.formats:
+            without_effect.add("deploy")
+        numbers = self.model_dump(exclude=without_effect)
         return digest_of(numbers)
 
 

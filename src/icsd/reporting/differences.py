@@ -14,10 +14,8 @@ from icsd.reporting.statistics.estimates import LEVEL, estimate, holm
 from icsd.reporting.statistics.intervals import Interval, interval
 from icsd.reporting.statistics.resampling import (
     Values,
-    clip_weights,
-    clips_of,
-    image_weights,
     resampled_miou,
+    weights_for,
 )
 
 
@@ -29,11 +27,13 @@ class Resampled:
         values: (student, method, seed) -> percent, per resample; the teacher by its own names.
         num_images: Of the reported split.
         num_clips: How many clips these come from; None where single images are drawn.
+        weights: [resamples, images]; how often each image is in each resample.
     """
 
     values: Mapping[tuple[str, str, int], Values]
     num_images: int = 0
     num_clips: int | None = None
+    weights: Values | None = None
 
     @property
     def num_blocks(self) -> int:
@@ -106,17 +106,13 @@ def resample(results: Results, *, resamples: int, seed: int, clips: str | None =
     if not runs:
         return Resampled({})
     ids = runs[0].ids
-    if clips is None:
-        num_clips, weights = None, image_weights(len(ids), resamples=resamples, seed=seed)
-    else:
-        clip_of = clips_of(ids, clips)
-        num_clips, weights = len(set(clip_of)), clip_weights(clip_of, resamples=resamples, seed=seed)
+    weights, num_clips = weights_for(ids, resamples=resamples, seed=seed, clips=clips)
     values = {
         (run.student, run.method, run.seed): 100 * resampled_miou(run.confusion, weights)
         for run in runs
         if run.confusion is not None
     }
-    return Resampled(values, len(ids), num_clips)
+    return Resampled(values, len(ids), num_clips, weights)
 
 
 def scores(runs: Sequence[Run]) -> list[float]:

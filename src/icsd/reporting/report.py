@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from icsd.files import folder_written_whole, write_bytes
+from icsd.reporting.deployed import Deployed
 from icsd.reporting.differences import Resampled, resample
 from icsd.reporting.page.answer import answer, cost_sentences
 from icsd.reporting.page.budget import budget_sentences
@@ -21,6 +22,7 @@ from icsd.reporting.tables import (
     contrasts,
     cost,
     decisions,
+    deployment,
     fidelity,
     health,
     methods,
@@ -38,6 +40,7 @@ DISPLAYS: Mapping[str, Callable[[pd.DataFrame], Display]] = {
     "comparison": comparison.display,
     "decisions": decisions.display,
     "contrasts": contrasts.display,
+    "deployment": deployment.display,
     "ablation": ablation.display,
     "methods": methods.display,
     "health": health.display,
@@ -50,7 +53,7 @@ DISPLAYS: Mapping[str, Callable[[pd.DataFrame], Display]] = {
     "provenance": provenance.display,
 }
 """Every table, by the name of its files."""
-OPTIONAL = frozenset({"contrasts", "decisions", "ablation", "health", "pairs", "published"})
+OPTIONAL = frozenset({"contrasts", "decisions", "deployment", "ablation", "health", "pairs", "published"})
 """Tables that are left out where they have no rows."""
 
 
@@ -66,11 +69,12 @@ def write_report(
     clips: str | None = None,
     focus: str | None = None,
     title: str | None = None,
+    deployed: Deployed | None = None,
 ) -> dict[str, Any]:
     """Writes the folder ``destination`` anew, all or nothing, and returns a summary.
 
     Everything is equal in identical runs except cost.*, provenance.csv, and of report.html their sections and
-    the answer's last block.
+    the answer's last block; and, with files, what is said of their durations.
 
     Args:
         results: From :func:`icsd.reporting.reading.load_results`.
@@ -83,6 +87,7 @@ def write_report(
         clips: The pattern of a clip's name at the start of an image's; None: images are independent.
         focus: The method the report is about; ``aicsd``, or the grid's last method where that was not run.
         title: Heading; made from the dataset's name by default.
+        deployed: The champions' files; None where there are none.
 
     Returns:
         ``{"dataset": …, "teacher": {"miou": …}, "<student>": {"<method>": {"miou": …, "std": …,
@@ -98,7 +103,7 @@ def write_report(
     focus = focus or ("aicsd" if "aicsd" in results.methods else results.methods[-1])
     title = title or f"Distilling segmentation networks: {results.dataset}"
     resampled = resample(results, resamples=resamples, seed=seed, clips=clips)
-    rows = table_rows(results, resampled, focus=focus, rope=rope)
+    rows = table_rows(results, resampled, focus=focus, rope=rope, deployed=deployed)
     tables = {
         name: display(rows[name])
         for name, display in DISPLAYS.items()
@@ -112,6 +117,7 @@ def write_report(
             comparison=rows["comparison"],
             decisions=rows["decisions"],
             per_class=rows["per_class"],
+            deployment=rows["deployment"],
             classes=classes,
             palette=palette,
             focus=focus,
@@ -146,7 +152,9 @@ def write_report(
     return summary(rows["comparison"], dataset=results.dataset)
 
 
-def table_rows(results: Results, resampled: Resampled, *, focus: str, rope: float) -> dict[str, pd.DataFrame]:
+def table_rows(
+    results: Results, resampled: Resampled, *, focus: str, rope: float, deployed: Deployed | None = None
+) -> dict[str, pd.DataFrame]:
     """The rows of every table, under the names of ``DISPLAYS``, and ``differences``, which is shown nowhere.
 
     Args:
@@ -154,6 +162,7 @@ def table_rows(results: Results, resampled: Resampled, *, focus: str, rope: floa
         resampled: From :func:`icsd.reporting.differences.resample`.
         focus: The method the report is about.
         rope: Smaller differences are negligible, points of mIoU.
+        deployed: The champions' files; None where there are none.
     """
     compared = comparison.rows(results, resampled)
     trained = next((run.training for run in results.runs.values() if run.training), None)
@@ -162,6 +171,7 @@ def table_rows(results: Results, resampled: Resampled, *, focus: str, rope: floa
         "decisions": decisions.rows(results, resampled, rope=rope),
         "contrasts": contrasts.rows(results, resampled, focus=focus),
         "differences": contrasts.all_rows(results, resampled),
+        "deployment": deployment.rows(results, deployed, resampled, rope=rope),
         "ablation": ablation.rows(results, compared),
         "methods": methods.rows(results),
         "health": health.rows(results),
@@ -194,8 +204,10 @@ def summary(comparison: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
 
 
 def _answer(rows: Mapping[str, pd.DataFrame], *, focus: str, num_gaps: int) -> list[list[str]]:
-    """The answer, and a block about loss terms that did nothing, or everything, where there are any."""
+    """The answer; where there are any, files that lose mIoU and loss terms that did nothing or everything."""
     blocks = answer(rows["comparison"], rows["contrasts"], rows["decisions"], focus=focus, num_gaps=num_gaps)
+    if lost := deployment.losses(rows["deployment"]):
+        blocks.append(["Files that are worse than their networks:", *lost])
     remarks = health.sentences(rows["health"])
     if remarks:
         blocks.append(["Loss terms to look at before their methods' rows are believed:", *remarks])

@@ -107,6 +107,7 @@ def inputs_of_stages(
         },
         "evaluate_teacher": evaluation,
         "evaluate_students": evaluation | {"students": grid.students, "seeds": grid.seeds},
+        "deploy": dataset | _of_deploy(params),
         "report": dataset | {"grid": grid.model_dump(), "report": params.report.model_dump()},
     }
     for method in grid.methods:
@@ -123,6 +124,15 @@ def inputs_of_stages(
                 **of_methods[method],
             }
     return {Path(f"{name}.json"): content for name, content in files.items()}
+
+
+def _of_deploy(params: Params) -> Values:
+    """With files also what chooses the champions, as the report chooses them."""
+    block = {"deploy": params.deploy.model_dump()}
+    if not params.deploy.formats:
+        return block
+    tests = params.report.model_dump(include={"resamples", "seed", "clips"})
+    return block | {"grid": params.grid.model_dump(), "report": tests}
 
 
 def _files(digests: Mapping[str, str] | None) -> Values:

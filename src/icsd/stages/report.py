@@ -9,6 +9,7 @@ from icsd import tracking
 from icsd.files import remove_if_free, write_json
 from icsd.params import Params
 from icsd.records import CostRecord, read_record
+from icsd.reporting.deployed import load_deployed
 from icsd.reporting.reading import load_results
 from icsd.reporting.report import write_report
 from icsd.reporting.tables.writers import read_csv
@@ -40,6 +41,7 @@ def _report(root: Path, params: Params) -> None:
         students=params.grid.students,
         seeds=params.grid.seeds,
     )
+    deployed = load_deployed(root, results)
     dataset = dataset_in(params.data)
     destination = root / "reports" / params.dataset
     summary = write_report(
@@ -51,6 +53,7 @@ def _report(root: Path, params: Params) -> None:
         seed=params.report.seed,
         rope=params.report.rope,
         clips=params.report.clip_pattern,
+        deployed=deployed,
     )
     write_json(root / "reports" / "metrics.json", summary)
     for gap in results.gaps:
@@ -58,8 +61,11 @@ def _report(root: Path, params: Params) -> None:
     costs = _read_costs(root, params)
     if params.tracking.enabled:
         record_report(root, params, destination, summary, costs)
-        tables = (read_csv(destination / f"{name}.csv") for name in ("comparison", "differences"))
-        register_students(root, params, results, *tables)
+        compared, differences = (
+            read_csv(destination / f"{name}.csv") for name in ("comparison", "differences")
+        )
+        files = read_csv(destination / "deployment.csv") if deployed else None
+        register_students(root, params, results, compared, differences, files)
     if not params.tracking.enabled or tracking.deliver_pending(root) == 0:
         _remove_states(costs)
     print(f"reports/{params.dataset}/report.html", flush=True)

@@ -14,6 +14,7 @@ from icsd.stages.chosen_weights import chosen_params, tuned_methods
 from icsd.stages.code import code_of_method
 from icsd.stages.dataset import dataset_in
 from icsd.stages.execution import RESOLVED, params_of_execution
+from icsd.stages.exports import check_exports
 from icsd.stages.initial_weights import (
     check_initial_weights,
     digest_of_file,
@@ -131,6 +132,7 @@ def check_tree(root: Path, tree: Mapping[str, Any], source: str) -> Params:
         partial(check_networks, root, params),
         partial(check_own_weights, root, params),
         partial(paces_of, root, params),
+        partial(check_exports, params),
     )
     return params
 

@@ -13,11 +13,11 @@ from tests.deployed import write_pictures, write_run
 from tests.libraries import write_own
 from tests.project import entered
 
-import icsd.commands.export.run as command
 from icsd.data.manifest import write_manifest
 from icsd.data.shards import write_shards
 from icsd.datasets import DATASETS
 from icsd.datasets.reading.masks import read_ids
+from icsd.deployment import writing
 from icsd.deployment.card import KEY, Card
 from icsd.deployment.exporting import torch_file
 from icsd.deployment.runners import open_file
@@ -151,7 +151,7 @@ def test_a_file_that_computes_something_else_is_not_kept(place, tmp_path, monkey
             next(reversed(list(wrong.parameters()))).add_(torch.linspace(0, 9, 11))
         return torch_file(wrong, card)
 
-    monkeypatch.setattr(command, "torch_file", other)
+    monkeypatch.setattr(writing, "torch_file", other)
     out = tmp_path / "wrong.pt2"
     out.write_bytes(b"former")
     message = typed(
@@ -209,7 +209,7 @@ def test_images_come_from_the_training_split_and_never_from_the_reported_one(pla
         seen.append(images)
         return b""
 
-    monkeypatch.setattr(command, "int8_file", keep)
+    monkeypatch.setattr(writing, "int8_file", keep)
     with entered(tmp_path):
         typed(run, "--to", "int8", "--out", "a.onnx")
         message = typed(run, "--to", "int8", "--out", "a.onnx", "--images", "images/1.png")

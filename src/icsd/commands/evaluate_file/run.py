@@ -7,23 +7,18 @@ import click
 import numpy as np
 
 from icsd.commands.evaluate_file.labelled import in_folders, reported
-from icsd.commands.evaluate_file.scores import (
-    Counts,
-    Origin,
-    confusion_of,
-    difference,
-    origin_of,
-    score,
-    weights_for,
-)
+from icsd.commands.evaluate_file.origin import Origin, origin_of
 from icsd.commands.named_models import open_model
 from icsd.commands.predict.run import device_named
 from icsd.core.metrics import iou_per_class
 from icsd.deployment.card import Card
+from icsd.deployment.measuring import Counts, confusion_of
 from icsd.errors import UserError
 from icsd.params.reading import PARAMS, merge, preset_name
 from icsd.params.schema import Report
 from icsd.reporting.statistics.intervals import Interval
+from icsd.reporting.statistics.one_network import difference, score
+from icsd.reporting.statistics.resampling import weights_for
 from icsd.yaml_files import read_yaml
 
 
@@ -61,10 +56,11 @@ def evaluate_file(
     else:
         labelled = in_folders(images, masks.expanduser(), card, ignored=ignored)
         report, clips = _report(root, card.dataset), None
-    confusion = confusion_of(runner, labelled)
+    confusion = confusion_of(runner, labelled.pairs, total=len(labelled.ids))
     if not confusion.any():
         raise UserError(f"{labelled.name}: no pixel has a class, so there is nothing to measure")
-    weights, blocks = weights_for(labelled.ids, resamples=report.resamples, seed=report.seed, clips=clips)
+    weights, num_clips = weights_for(labelled.ids, resamples=report.resamples, seed=report.seed, clips=clips)
+    blocks = num_clips or len(labelled.ids)
     value, span = score(confusion, weights, blocks)
     over = f"{blocks} clips" if clips else f"{blocks} images"
     click.echo(

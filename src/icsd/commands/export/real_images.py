@@ -3,18 +3,14 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
-
-import numpy as np
 
 from icsd.commands.predict.images import pictures_of, read_ahead
 from icsd.core.labels import Pixels
 from icsd.data.manifest import read_manifest
 from icsd.data.prepared import REPORT, TRAIN, PreparedData
+from icsd.deployment.writing import spread
 from icsd.errors import UserError
 from icsd.runs import data_folder
-
-Item = TypeVar("Item")
 
 
 def real_images(root: Path, dataset: str, named: Sequence[str], count: int) -> list[Pixels]:
@@ -25,7 +21,7 @@ def real_images(root: Path, dataset: str, named: Sequence[str], count: int) -> l
     """
     folder = root / data_folder(dataset)
     if named:
-        pictures = _spread(pictures_of(named, out=Path("nowhere")), count)
+        pictures = spread(pictures_of(named, out=Path("nowhere")), count)
         images = []
         for _, pixels in read_ahead(pictures, threads=2):
             if isinstance(pixels, UserError):
@@ -39,12 +35,7 @@ def real_images(root: Path, dataset: str, named: Sequence[str], count: int) -> l
             "some that the network may have learnt from: --images PATH"
         )
     split = PreparedData(folder).split(TRAIN)
-    return [split[index][0] for index in _spread(range(len(split)), count)]
-
-
-def _spread(items: Sequence[Item], count: int) -> list[Item]:
-    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
-    return [items[place] for place in places]
+    return [split[index][0] for index in spread(range(len(split)), count)]
 
 
 def _check_not_reported(folder: Path, names: Sequence[str], images: Sequence[Pixels]) -> None:

@@ -2,25 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import click
 import torch
 
 from icsd.commands.export.real_images import real_images
 from icsd.commands.named_models import open_network
-from icsd.core.labels import Pixels
+from icsd.deployed import Format
 from icsd.deployment.card import Card
-from icsd.deployment.checking import Comparison, check_file, compare, scales, tolerance
-from icsd.deployment.exporting import OPSET, onnx_file, torch_file
-from icsd.deployment.quantising import int8_file
-from icsd.deployment.runners import FileRunner, NetworkRunner, Runner, open_file
+from icsd.deployment.checking import Comparison, compare, scales, tolerance
+from icsd.deployment.runners import open_file
+from icsd.deployment.writing import SUFFIX, card_of_file, write_checked
 from icsd.errors import UserError
-from icsd.files import check_writable, place_beside, write_bytes
-from icsd.programs import segmenter
-
-Format = Literal["onnx", "torch", "int8"]
-_SUFFIX: dict[Format, str] = {"onnx": ".onnx", "torch": ".pt2", "int8": ".onnx"}
+from icsd.files import check_writable, place_beside
 
 
 def export(
@@ -51,22 +45,15 @@ def export(
             nothing is written.
     """
     out = out.expanduser()
-    if out.suffix != _SUFFIX[to]:
-        raise UserError(f"--out {out}: a file for --to {to} ends in {_SUFFIX[to]}")
+    if out.suffix != SUFFIX[to]:
+        raise UserError(f"--out {out}: a file for --to {to} ends in {SUFFIX[to]}")
     check_writable(out)
     runner = open_network(root, model, dataset=dataset, device=torch.device("cpu"))
     pictures = real_images(root, runner.card.dataset, images, calibration if to == "int8" else 2)
-    card = runner.card.model_copy(
-        update={
-            "preprocessing": "inside" if with_preprocessing else "outside",
-            "precision": "int8" if to == "int8" else "fp32",
-            "opset": None if to == "torch" else OPSET,
-        }
-    )
+    card = card_of_file(runner.card, to, inside=with_preprocessing)
     with place_beside(out) as place:
         unfinished = place / out.name
-        write_bytes(unfinished, _content(runner, card, to, pictures))
-        compared = check_file(unfinished, _reference(runner, card), card, pictures)
+        compared = write_checked(unfinished, runner, card, to, pictures)
         evaluated = compare(runner, open_file(unfinished), pictures[:1])
         unfinished.replace(out)
     _say(out, card, compared, len(pictures))
@@ -75,21 +62,6 @@ def export(
             f"against the evaluation, which scales whole grey levels: {evaluated.same:.2%} of the pixels "
             "have the same class"
         )
-
-
-def _reference(runner: NetworkRunner, card: Card) -> Runner:
-    """What the file must compute: the network, with what stands before it where that is inside."""
-    if not scales(card):
-        return runner
-    module = segmenter(runner.network, input_scale=card.input_scale, mean=card.mean, std=card.std)
-    return FileRunner(module, card)
-
-
-def _content(runner: NetworkRunner, card: Card, to: Format, pictures: Sequence[Pixels]) -> bytes:
-    if to == "torch":
-        return torch_file(runner.network, card)
-    exported = onnx_file(runner.network, card)
-    return exported if to == "onnx" else int8_file(exported, card, pictures)
 
 
 def _say(out: Path, card: Card, compared: Sequence[Comparison], calibrated: int) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from icsd.reporting.figures.canvas import to_png
 from icsd.reporting.figures.confusion import confusion
 from icsd.reporting.figures.curves import similarity_distance, training_curves
+from icsd.reporting.figures.deployment import miou_by_latency
 from icsd.reporting.figures.forest import forest
 from icsd.reporting.figures.loss_shares import loss_shares, loss_shares_by_epoch, shares_by_epoch
 from icsd.reporting.figures.panels import panels
@@ -73,6 +74,7 @@ def pictures(
     comparison: pd.DataFrame,
     decisions: pd.DataFrame,
     per_class: pd.DataFrame,
+    deployment: pd.DataFrame,
     classes: Sequence[str],
     palette: NDArray[np.uint8],
     focus: str,
@@ -84,6 +86,7 @@ def pictures(
         comparison: From :func:`icsd.reporting.tables.comparison.rows`.
         decisions: From :func:`icsd.reporting.tables.decisions.rows`.
         per_class: From :func:`icsd.reporting.tables.per_class.rows`.
+        deployment: From :func:`icsd.reporting.tables.deployment.rows`.
         classes: Names of the C classes.
         palette: [C, 3] colours, 0..255.
         focus: The method that the report is about.
@@ -104,6 +107,14 @@ def pictures(
             "Dots are single trainings, the upright mark is their mean, the line its 95 % interval. "
             "Intervals may overlap although the paired difference is clear: see Δ in the table.",
             miou_by_method(comparison, seed_scores(results)),
+        )
+    if len(deployment):
+        yield _picture(
+            "deployment",  # stands beside its table
+            "mIoU against latency",
+            "To the left is faster, and above is better. Upright lines are 95 % intervals over the choice of "
+            "images, which all points share: whether two of them differ is in the table.",
+            miou_by_latency(deployment),
         )
     methods = tuple(method for method in dict.fromkeys((ALONE, focus)) if method in results.methods)
     for name in results.students:

@@ -25,13 +25,15 @@ def to_readme(
         setting: Sentences below it.
         answer: Blocks of sentences; the first of each stands out.
         tables: By name; ``comparison``, ``per_class``, ``methods`` and ``protocol`` always, ``decisions``,
-            ``contrasts``, ``ablation`` and ``health`` where given; others are ignored.
+            ``contrasts``, ``ablation``, ``deployment`` and ``health`` where given; others are ignored.
         figures: Names of all figures in ``figures/``, without suffix.
         gaps: Paths that were expected and are missing.
     """
     sentences = [f"**{text}**" if text is block[0] else text for block in answer for text in block]
     parts = [f"# {title}", *setting, *sentences, "## Comparison", to_markdown(tables["comparison"])]
     parts += _optional(tables, "decisions", "contrasts", "ablation")
+    if "deployment" in tables:
+        parts += [*_optional(tables, "deployment"), "![mIoU against latency](figures/deployment.png)"]
     for kind in _FIGURES:
         first = next((name for name in figures if name.startswith(kind)), None)
         parts += [f"![{first.replace('_', ' ')}](figures/{first}.png)"] if first else []

@@ -50,6 +50,27 @@ def clips_of(ids: Sequence[str], pattern: str) -> list[str]:
     return [match[0] for match in found if match]
 
 
+def weights_for(
+    ids: Sequence[str], *, resamples: int, seed: int, clips: str | None
+) -> tuple[Values, int | None]:
+    """How often each image is in each resample, [resamples, images], and how many clips are drawn.
+
+    Args:
+        ids: Names of the images.
+        resamples: How many.
+        seed: Of the draws.
+        clips: The pattern of a clip's name at the start of an image's; None: images are independent, and so
+            is the number of clips.
+
+    Raises:
+        UserError: The pattern does not match an image's name.
+    """
+    if clips is None:
+        return image_weights(len(ids), resamples=resamples, seed=seed), None
+    of_images = clips_of(ids, clips)
+    return clip_weights(of_images, resamples=resamples, seed=seed), len(set(of_images))
+
+
 def resampled_miou(confusion: Counts, weights: Values) -> Values:
     """The mIoU of each resample, [resamples], from the summed confusion matrices of its images.
 
@@ -57,11 +78,23 @@ def resampled_miou(confusion: Counts, weights: Values) -> Values:
         confusion: [images, C, C], one matrix per image, rows = truth.
         weights: [resamples, images] from :func:`image_weights`.
     """
+    return _mean_iou(_resampled_margins(confusion, weights))
+
+
+def resampled_iou(confusion: Counts, weights: Values) -> Values:
+    """As ``resampled_miou``, but [resamples, C]: every class's; NaN where a resample has no pixel of it."""
+    margins = _resampled_margins(confusion, weights)
+    hits, truth, predicted = margins[..., 0, :], margins[..., 1, :], margins[..., 2, :]
+    return np.divide(hits, truth + predicted - hits, out=np.full_like(hits, np.nan), where=truth > 0)
+
+
+def _resampled_margins(confusion: Counts, weights: Values) -> Values:
+    """[resamples, 3, C]: the margins of each resample."""
     # IoU needs three margins per class, not C² counts; the sums are integers below 2**53, so float64 is exact
     # and the result does not depend on the order in which a matrix product adds.
     num_images, num_classes = confusion.shape[:2]
     margins = _margins(confusion).reshape(num_images, 3 * num_classes).astype(np.float64)
-    return _mean_iou((weights @ margins).reshape(-1, 3, num_classes))
+    return (weights @ margins).reshape(-1, 3, num_classes)
 
 
 def _margins(confusion: Counts) -> Counts:

@@ -9,19 +9,22 @@ from icsd.records import MetricsRecord, NetworkRecord, TrainRecord
 from icsd.reporting.page.answer import verdict
 from icsd.reporting.results import Run
 from icsd.reporting.style import architecture_label, method_label, network_label
+from icsd.reporting.tables.cells import records
+from icsd.reporting.tables.deployment import FORMATS, OWN, against_its_network
 
 Row = Mapping[str, Any]
 WEAK = 0.05
 """A class with a lower IoU is named as one that the network hardly recognises."""
 
 
-def model_card(name: str, runs: Sequence[Run], row: Row) -> str:
+def model_card(name: str, runs: Sequence[Run], row: Row, files: pd.DataFrame | None = None) -> str:
     """The card of a method's first network, Markdown.
 
     Args:
         name: Of the registered model.
         runs: The method's evaluated runs of one student, by seed.
         row: The method's row of the comparison.
+        files: The student's rows of the table of files; None where there are none.
     """
     first = runs[0]
     metrics, training = first.metrics, first.training
@@ -32,6 +35,7 @@ def model_card(name: str, runs: Sequence[Run], row: Row) -> str:
         f"{metrics.parameters:,} parameters. The network of seed {first.seed}, not chosen for its score.",
         "### Scores",
         *_scores(metrics, row, num_seeds=len(runs)),
+        *_files(first, files),
         *(["### Protocol", _protocol(training)] if training is not None else []),
         "### Limits",
         "\n".join(f"- {limit}" for limit in _limits(metrics, training, num_seeds=len(runs))),
@@ -57,6 +61,21 @@ def _scores(metrics: MetricsRecord, row: Row, *, num_seeds: int) -> list[str]:
         return [own, f"{gain}; no interval can be given."]
     interval = f"95 % interval {row['delta_low']:+.2f} to {row['delta_high']:+.2f}"
     return [own, f"{gain} ({interval}): {verdict({**row, 'n': row['n_pairs']})}."]
+
+
+def _files(run: Run, files: pd.DataFrame | None) -> list[str]:
+    """A section on the network's files; empty without any of this network."""
+    if files is None:
+        return []
+    own = files[(files["method"] == run.method) & (files["form"] != OWN)]
+    if not len(own):
+        return []
+    lines = [
+        f"- {FORMATS[each['form']]}: {each['megabytes']:.2f} MB, {each['p50_ms']:.2f} ms an image (median; "
+        f"95th percentile {each['p95_ms']:.2f}), mIoU {each['miou']:.2f} %. {against_its_network(each)}"
+        for each in records(own)
+    ]
+    return ["### Files", "\n".join(lines)]
 
 
 def _protocol(training: TrainRecord) -> str:

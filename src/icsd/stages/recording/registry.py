@@ -1,7 +1,7 @@
 """Students as registered models: one version per method, a card each, and the alias ``champion``."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +10,12 @@ import pandas as pd
 
 from icsd import tracking
 from icsd.params import Params, digest_of
+from icsd.reporting.champion import Decision, decide, first_champion
 from icsd.reporting.differences import Difference, Differences
-from icsd.reporting.results import ALONE, Results, Run
+from icsd.reporting.results import Results, Run
 from icsd.reporting.style import method_label, network_label
+from icsd.reporting.tables.deployment import gated
 from icsd.stages.recording.card import model_card
-from icsd.stages.recording.champion import Decision, decide
 from icsd.tracking import Tag
 
 if TYPE_CHECKING:
@@ -26,7 +27,12 @@ Scores = Mapping[int, float]
 
 
 def register_students(
-    root: Path, params: Params, results: Results, comparison: pd.DataFrame, differences: pd.DataFrame
+    root: Path,
+    params: Params,
+    results: Results,
+    comparison: pd.DataFrame,
+    differences: pd.DataFrame,
+    files: pd.DataFrame | None = None,
 ) -> None:
     """Register one network of every student and method, and move the alias ``champion`` where a test says so.
 
@@ -40,6 +46,7 @@ def register_students(
         results: Of its grid.
         comparison: The report's comparison of the same results, a row per student and method.
         differences: Of every two methods, from the same report.
+        files: The champions' files, from the same report; None where there are none.
     """
     if not params.tracking.models:
         return
@@ -49,7 +56,14 @@ def register_students(
         tracking.when_reachable(
             root,
             partial(
-                _register, root, params, results, by_method, _by_pair(differences, student), student=student
+                _register,
+                root,
+                params,
+                results,
+                by_method,
+                _by_pair(differences, student),
+                None if files is None else files[files["student"] == student],
+                student=student,
             ),
         )
 
@@ -60,6 +74,7 @@ def _register(
     results: Results,
     rows: Mapping[str, dict[str, Any]],
     differences: Differences,
+    files: pd.DataFrame | None,
     client: "MlflowClient",
     *,
     student: str,
@@ -80,13 +95,14 @@ def _register(
             run_id=run_id,
             weights_sha256=runs[0].metrics.weights_sha256 if runs[0].metrics else "",
             tags=_tags(root, params, runs[0], own, images) | _trained_from(results, runs[0]),
-            card=model_card(name, runs, rows[method]),
+            card=model_card(name, runs, rows[method], files),
         )
         if version is not None:
             versions[method] = version
             registry.alias(name, method, version.number)
     if versions:
-        _name_champion(registry, name, versions, differences, images)
+        gate = partial(gated, files=files) if params.deploy.gate else None
+        _name_champion(registry, name, versions, differences, images, gate)
 
 
 def _name_champion(
@@ -95,14 +111,16 @@ def _name_champion(
     versions: Mapping[str, tracking.Version],
     differences: Differences,
     images: str,
+    gate: Callable[[Decision], Decision] | None,
 ) -> None:
     """Move the alias if a challenger is better; the student alone is the first champion.
 
-    A network that was trained again from the same, on another machine perhaps, is the same champion.
+    A network that was trained again from the same, on another machine perhaps, is the same champion. The
+    gate, where there is one, asks the files of a challenger.
     """
     champion = registry.champion(name)
     if champion is None:
-        champion = versions[ALONE if ALONE in versions else next(iter(versions))]
+        champion = versions[first_champion(list(versions))]
         registry.alias(name, tracking.CHAMPION, champion.number)
     method = champion.tags[Tag.METHOD]
     now = versions.get(method)
@@ -116,6 +134,7 @@ def _name_champion(
             champion = now
             registry.alias(name, tracking.CHAMPION, champion.number)
         decision = decide(method, {each: differences[each, method] for each in versions if each != method})
+        decision = gate(decision) if gate else decision
     if decision.method is not None:
         champion = versions[decision.method]
         registry.alias(name, tracking.CHAMPION, champion.number)

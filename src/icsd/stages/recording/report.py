@@ -7,6 +7,8 @@ from typing import Any
 from icsd import tracking
 from icsd.params import Params
 from icsd.records import CostRecord
+from icsd.reporting.tables import deployment
+from icsd.reporting.tables.writers import read_csv
 from icsd.yaml_files import yaml_text
 
 
@@ -29,9 +31,13 @@ def record_report(
         parent.params(tree)
         parent.text(yaml_text(tree), "params.yaml")
         parent.log(dict(flat_numbers(summary)), step=0)
+        if (report / "deployment.csv").exists():
+            parent.log(dict(deployment.flat_numbers(read_csv(report / "deployment.csv"))), step=0)
         parent.artifact(report / "report.html")
-        for suffix in ("csv", "md"):
-            parent.artifact(report / f"comparison.{suffix}", folder="tables")
+        for name in ("comparison", "deployment"):
+            for file in (report / f"{name}.{suffix}" for suffix in ("csv", "md")):
+                if name == "comparison" or file.exists():
+                    parent.artifact(file, folder="tables")
         for figure in sorted((report / "figures").glob("*.png")):
             parent.artifact(figure, folder="figures")
     runs = [(cost.mlflow.run_id, cost.mlflow.key) for cost in costs if cost.mlflow]

@@ -1,9 +1,10 @@
 """Which method's network is champion: only an established difference replaces one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from icsd.reporting.differences import Difference
+from icsd.reporting.differences import Difference, Resampled, all_differences
+from icsd.reporting.results import ALONE, Results, Run
 from icsd.reporting.statistics.estimates import LEVEL
 from icsd.reporting.style import method_label
 from icsd.reporting.tables.cells import p_value
@@ -57,3 +58,31 @@ def decide(champion: str, challengers: Mapping[str, Difference]) -> Decision:
         f"{name} stays: of {len(tested)} tested none is established as better at {LEVEL:.0%} "
         f"(smallest corrected p {p_value(p)}, {method_label(least)}, {gain:+.2f} points)",
     )
+
+
+def first_champion(methods: Sequence[str]) -> str:
+    """The method whose network is champion before anything was compared: the student alone, if it can be."""
+    return ALONE if ALONE in methods else methods[0]
+
+
+def champion_of(results: Results, student: str, resampled: Resampled) -> tuple[Run, str] | None:
+    """The network of a student that an empty registry would call champion, and why.
+
+    It is that of the method's first seed, so that no score selects it. What a registry calls champion may
+    differ: it remembers the champions of earlier grids.
+
+    Args:
+        results: Of a grid.
+        student: One of its students.
+        resampled: From :func:`icsd.reporting.differences.resample`.
+
+    Returns:
+        None where no network of the student has a score.
+    """
+    methods = [method for method in results.methods if results.of(student, method)]
+    if not methods:
+        return None
+    first = first_champion(methods)
+    differences = all_differences(results, student, resampled)
+    decision = decide(first, {each: differences[each, first] for each in methods if each != first})
+    return results.of(student, decision.method or first)[0], decision.reason

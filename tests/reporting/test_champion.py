@@ -2,8 +2,8 @@
 
 import pytest
 
+from icsd.reporting.champion import decide
 from icsd.reporting.differences import Difference
-from icsd.stages.recording.champion import decide
 
 
 def gain(points: float, p: float | None, num_pairs: int = 4) -> Difference:

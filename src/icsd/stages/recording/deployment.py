@@ -1,0 +1,58 @@
+"""What the stage ``deploy`` adds to the MLflow run of a champion: its files, and what they measure."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from icsd import tracking
+from icsd.arrays import read_arrays
+from icsd.core.metrics import mean_iou
+from icsd.deployed import DeployedStudent, Form, deployed_folder
+from icsd.params import Params
+from icsd.records import TrainRecord, read_record
+from icsd.runs import RunKey, state_root
+from icsd.stages.recording.evaluation import run_of
+from icsd.stages.recording.training import coordinates
+
+
+def record_deployed(root: Path, params: Params, deployed: DeployedStudent) -> None:
+    """Add mIoU, durations and sizes and, with ``tracking.models``, the files themselves."""
+    if not params.tracking.enabled:
+        return
+    tracking.deliver_pending(root)
+    key = RunKey(params.dataset, deployed.method, deployed.student, deployed.seed)
+    trained = run_of(root / key.cost)
+    if trained is None:
+        return
+    tracker = tracking.open_tracker(
+        root=root,
+        experiment=tracking.experiment_name(params.dataset),
+        group=tracking.group_id(root, params.digest()),
+        name=key.title,
+        tags=coordinates(params, key),
+        state=state_root() / "deployments" / "-".join(key.path.parts),
+        run_id=trained.run_id,
+        key=trained.key,
+        amend=True,
+        system_metrics=False,
+    )
+    place = root / deployed_folder(params.dataset) / deployed.student
+    with tracker:
+        step = read_record(root / key.folder / "train.json", TrainRecord).selected_epoch
+        tracker.log(dict(_numbers(place, deployed)), step or 0)
+        for file in deployed.files if params.tracking.models else ():
+            tracker.artifact(place / file.file, folder="deployed")
+
+
+def _numbers(place: Path, deployed: DeployedStudent) -> Iterator[tuple[str, float]]:
+    """``deployed/int8/miou`` and the like; ``deployed/own`` is the network itself."""
+    yield from _form("own", deployed.own)
+    for file in deployed.files:
+        counts = read_arrays(place / file.confusion, {"confusion": ("integer", 3)})["confusion"]
+        yield f"deployed/{file.format}/miou", mean_iou(counts.sum(axis=0))
+        yield from _form(file.format, file)
+
+
+def _form(name: str, form: Form) -> Iterator[tuple[str, float]]:
+    yield f"deployed/{name}/p50_ms", form.p50_ms
+    yield f"deployed/{name}/p95_ms", form.p95_ms
+    yield f"deployed/{name}/megabytes", form.bytes / 1e6
