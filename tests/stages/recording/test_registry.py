@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 from tests.reporting.tree import Tree
 
@@ -57,8 +58,10 @@ def grid(project, client, name, *, quality, noise=0.002, alone="trained once", l
     return results, comparison.rows(results, draws), contrasts.all_rows(results, draws)
 
 
-def register(project, results, *tables):
-    register_students(project, models_on(project), results, *tables)
+def register(project, results, *tables, gate=False):
+    params = models_on(project)
+    params = params.model_copy(update={"deploy": params.deploy.model_copy(update={"gate": gate})})
+    register_students(project, params, results, *tables)
 
 
 def models_on(project):
@@ -182,3 +185,51 @@ def test_a_store_that_does_not_answer_stops_nothing(project, store, monkeypatch,
 
 def test_the_alias_is_called_champion():
     assert CHAMPION == "champion"
+
+
+def files_of(method, *, form="int8", verdict="keeps its mIoU"):
+    """The report's table of files: of one."""
+    numbers = {"own_delta": -1.25, "own_low": -1.5, "own_high": -1.0, "rope": 0.5, "miou": 61.0}
+    numbers |= {"p50_ms": 2.0, "p95_ms": 3.0, "megabytes": 1.5}
+    losing = "sky (−4.0, −5.0 to −3.0)" if verdict == "loses mIoU" else None
+    texts = {"student": "resnet18", "method": method, "form": form, "verdict": verdict, "losing": losing}
+    return pd.DataFrame([numbers | texts])
+
+
+def test_the_gate_keeps_a_champion_whose_challenger_has_a_file_that_loses(project, store, capsys):
+    better = grid(project, store, "first", quality={"none": 0.6, "aicsd": 0.8})
+    register(project, *better, files_of("aicsd", verdict="loses mIoU"), gate=True)
+    registry = Registry(store)
+    assert registry.champion(NAME).tags["icsd.method"] == "none"
+    reason = store.get_registered_model(NAME).tags["icsd.champion_reason"]
+    assert reason.startswith("AICSD does not take over, as deploy.gate asks its files: int8 loses mIoU")
+    assert "sky" in reason
+    assert reason in capsys.readouterr().out
+
+    register(project, *better, files_of("aicsd"), gate=True)
+    assert registry.champion(NAME).tags["icsd.method"] == "aicsd"
+
+
+def test_the_gate_is_shut_where_files_were_not_measured(project, store):
+    better = grid(project, store, "first", quality={"none": 0.6, "aicsd": 0.8})
+    register(project, *better, files_of("kd"), gate=True)
+    assert Registry(store).champion(NAME).tags["icsd.method"] == "none"
+    assert "they were not measured" in store.get_registered_model(NAME).tags["icsd.champion_reason"]
+
+
+def test_without_a_gate_files_decide_nothing(project, store):
+    better = grid(project, store, "first", quality={"none": 0.6, "aicsd": 0.8})
+    register(project, *better, files_of("aicsd", verdict="loses mIoU"))
+    assert Registry(store).champion(NAME).tags["icsd.method"] == "aicsd"
+
+
+def test_the_card_says_what_files_of_its_network_score_and_no_others(project, store):
+    better = grid(project, store, "first", quality={"none": 0.6, "aicsd": 0.8})
+    register(project, *better, files_of("aicsd"))
+    card = store.get_model_version_by_alias(NAME, "aicsd").description
+    assert (
+        "### Files\n\n- int8: 1.50 MB, 2.00 ms an image (median; 95th percentile 3.00), mIoU 61.00 %. "
+        in card
+    )
+    assert "int8 keeps its mIoU: −1.25 points (95 % interval −1.50 to −1.00)" in card
+    assert "### Files" not in store.get_model_version_by_alias(NAME, "none").description

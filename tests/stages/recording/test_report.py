@@ -39,15 +39,23 @@ def test_the_parent_run_has_every_parameter_the_numbers_and_the_files(project, e
     costs += [cost.model_copy(update={"mlflow": None}) for cost in others]
     report = project / "reports/shapes"
     (report / "figures").mkdir(parents=True)
-    for name in ("report.html", "comparison.csv", "comparison.md", "figures/miou.png"):
+    for name in ("report.html", "comparison.csv", "comparison.md", "deployment.md", "figures/miou.png"):
         (report / name).write_text(name)
+    (report / "deployment.csv").write_text(
+        "student,method,form,miou,own_delta,p50_ms\n"
+        "resnet18,aicsd,pytorch,61,,3\nresnet18,aicsd,int8,60,-1,2.5\n"
+    )
     params = checked_params(project)
     record_report(project, params, report, {"resnet18": {"aicsd": {"miou": 0.5}}}, costs)
 
     group = group_id(project, params.digest())
     (parent,) = client.search_runs([experiment], "tags.`icsd.role` = 'parent'")
     assert parent.data.tags["icsd.group"] == parent.info.run_name == group
-    assert parent.data.metrics == {"resnet18/aicsd/miou": 0.5}
+    files = {"miou": 60, "own_delta": -1, "p50_ms": 2.5}
+    assert parent.data.metrics == {
+        "resnet18/aicsd/miou": 0.5,
+        **{f"deployed/resnet18/int8/{name}": value for name, value in files.items()},
+    }
     found = parent.data.params
     assert found["grid.seeds"] == "[0]"
     assert {"alw.decay", "methods.kd.weights.kd", "teacher.epochs", "data.reader"} <= set(found)
@@ -55,6 +63,8 @@ def test_the_parent_run_has_every_parameter_the_numbers_and_the_files(project, e
         (None, "report.html"),
         (None, "params.yaml"),
         ("tables", "comparison.md"),
+        ("tables", "deployment.md"),
+        ("tables", "deployment.csv"),
         ("figures", "miou.png"),
     ):
         shown = {item.path.rpartition("/")[2] for item in client.list_artifacts(parent.info.run_id, folder)}

@@ -242,5 +242,5 @@ def flat_numbers(table: pd.DataFrame) -> Iterator[tuple[str, float]]:
     columns = [name for name in _COLUMNS if name not in (*_TEXTS, "rope")]
     for row in records(table[_of_files(table)]):
         for name in columns:
-            if not missing(row[name]):
+            if not missing(row.get(name)):
                 yield f"deployed/{row['student']}/{row['form']}/{name}", float(row[name])
