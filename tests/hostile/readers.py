@@ -7,12 +7,15 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from tests.imports import ROOT
+from tests.reporting.deployed import write_deployed
+from tests.reporting.tree import Tree
 from tests.stages.recording.test_evaluation import METRICS
 
 from icsd.arrays import read_arrays, write_arrays
@@ -41,8 +44,10 @@ from icsd.models.weight_files import read_state
 from icsd.models.weights import load_network, save_weights
 from icsd.params import load_params
 from icsd.records import CostRecord, MetricsRecord, TrainRecord, read_record, write_record
+from icsd.reporting.deployed import load_deployed
 from icsd.reporting.literature.values import read_published
 from icsd.reporting.reading import _read_history as read_history
+from icsd.reporting.results import Results
 from icsd.stages.paces import pace_path, read_paces
 from icsd.stages.tuned_weights import read_tuned
 from icsd.tracking.journal import Journal
@@ -190,6 +195,19 @@ def _read_logits(path: Path) -> None:
 def _write_metrics(folder: Path) -> Path:
     write_record(folder / "metrics.json", METRICS)
     return folder / "metrics.json"
+
+
+def _grid(root: Path) -> Tree:
+    return Tree(root, methods=("none",), seeds=(0,), classes=("sky", "road", "tree"))
+
+
+@cache
+def _results(root: Path) -> Results:
+    return _grid(root).load()
+
+
+def _write_deployment(folder: Path) -> Path:
+    return write_deployed(_grid(folder).write(), "none", {"int8": {}}) / "deployment.json"
 
 
 def _json(name: str, content: Mapping[str, object]) -> Callable[[Path], Path]:
@@ -347,6 +365,9 @@ READERS = {
     "trials": Reader(_write_study, _read_study),
     "trainings of a question": Reader(_write_question, _read_question),
     "published.csv": Reader(_copy(ROOT / "src/icsd/reporting/literature/published.csv"), read_published),
+    "deployment.json": Reader(
+        _write_deployment, lambda path: load_deployed(path.parents[2], _results(path.parents[2]))
+    ),
     "metrics.json": Reader(_write_metrics, lambda path: read_record(path, MetricsRecord)),
     "train.json": Reader(_json("train.json", _TRAINING), lambda path: read_record(path, TrainRecord)),
     "cost": Reader(_json("cost.json", _COST), lambda path: read_record(path, CostRecord)),
