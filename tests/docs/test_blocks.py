@@ -54,6 +54,13 @@ TRIED = {
         ("docs/deploy.md", f"$ python -m pipeline {start}"): "tests/docs/test_deploy.py" for start in DEPLOYED
     },
     ("docs/deploy.md", "import json"): "tests/docs/test_deploy.py",
+    ("docs/deploy.md", "$ python -m pipeline bench"): "tests/docs/test_deploy.py",
+    ("docs/deploy.md", "mlflow models serve --model-uri models:"): "tests/docs/test_serving.py",
+    ("docs/deploy.md", "python -m pipeline export"): "tests/docs/test_serving.py",
+    ("docs/deploy.md", '"""A folder'): "tests/docs/test_serving.py",
+    ("docs/deploy.md", "mlflow models serve --model-uri served"): "tests/docs/test_serving.py",
+    ("docs/deploy.md", '"""Send an image'): "tests/docs/test_serving.py",
+    ("docs/deploy.md", "docker build"): "tests/docs/test_serving.py",
     ("docs/experiments.md", "$ dvc exp run -n"): "tests/docs/test_transcripts.py",
     ("docs/experiments.md", "$ dvc exp run -S"): "tests/docs/test_transcripts.py",
     ("docs/experiments.md", "git restore"): "tests/docs/test_transcripts.py",

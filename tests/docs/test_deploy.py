@@ -44,3 +44,11 @@ def test_the_page_prints_what_it_says_in_its_order(project):
     assert printed.startswith(str(list(DATASETS["shapes"].classes[:2])))
     masks = [np.asarray(Image.open(project / f"masks/masks/{number}.png")) for number in range(4)]
     assert max(mask.max() for mask in masks) < len(DATASETS["shapes"].classes)
+
+
+def test_the_table_of_times_has_the_lines_and_columns_that_the_page_shows(project):
+    shown = block("docs/deploy.md", "$ python -m pipeline bench")
+    printed = run(project, "bash", "-c", shown.commands[0]).stdout.splitlines()
+    machine, *table = shown.printed
+    assert re.findall(r", (\w+) [\d.]+", printed[0]) == re.findall(r", (\w+) [\d.]+", machine)
+    assert [shape(line) for line in printed[1:]] == [shape(line) for line in table]
