@@ -12,12 +12,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
+from tests.reporting.deployed import write_deployed
 from tests.reporting.tree import CLASSES, PALETTE, Tree
 
+from icsd.reporting.deployed import load_deployed
 from icsd.reporting.differences import resample
 from icsd.reporting.figures import gallery
 from icsd.reporting.results import Results
-from icsd.reporting.tables import comparison, decisions, per_class
+from icsd.reporting.tables import comparison, decisions, deployment, per_class
 
 FEW = ("none", "kd", "icsd", "aicsd")
 MANY = (*FEW, "at", "sp", "ickd", "cwd_features", "icsd_released", "aicsd_cosine")
@@ -35,6 +37,7 @@ def measured(root: Path, methods: tuple[str, ...], students: tuple[str, ...], ep
             tiny = 0.002 / (len(terms) - 1)
             history[f"health/share/{term}"] = 0.998 if term == "ce" else tiny
         history.to_csv(path, index=False)
+    write_deployed(tree, "aicsd", {"onnx": {}, "int8": {0: 40, 3: 25}})
     return tree.load()
 
 
@@ -48,7 +51,8 @@ def measured(root: Path, methods: tuple[str, ...], students: tuple[str, ...], ep
 )
 def figures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Figure]:
     """Every figure of a report, laid out as in its file."""
-    results = measured(tmp_path_factory.mktemp("measured"), *request.param)
+    root = tmp_path_factory.mktemp("measured")
+    results = measured(root, *request.param)
     resampled = resample(results, resamples=20, seed=0)
     made: list[Figure] = []
 
@@ -64,6 +68,7 @@ def figures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             "comparison": comparison.rows(results, resampled),
             "decisions": decisions.rows(results, resampled, rope=0.5),
             "per_class": per_class.rows(results),
+            "deployment": deployment.rows(results, load_deployed(root, results), resampled, rope=0.5),
         }
         list(gallery.pictures(results, **tables, classes=CLASSES[:6], palette=PALETTE[:6], focus="aicsd"))
     return made
