@@ -130,7 +130,7 @@ def test_one_method_that_is_worth_it_is_enough_when_the_hours_are_spent(made_up,
 def test_hours_for_fewer_seeds_than_can_decide_train_nothing(made_up, ask):
     made_up.seconds = dict.fromkeys(("none", "kd", "dist"), 120.0)
     text, command = paragraph(ask(hours=1))
-    assert text.startswith("Undecided: 1.00 hours allow 1 seeds of 3 trainings (18.")
+    assert text.startswith("Undecided: 1.00 hours allow 1 seed of 3 trainings (18.")
     assert "fewer than 3 decide nothing" in text
     assert made_up.calls == []
     hours = float(shlex.split(command)[shlex.split(command).index("--hours") + 1])

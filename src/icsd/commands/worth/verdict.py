@@ -127,8 +127,9 @@ def _too_few(question: Question, found: Findings, setting: Setting) -> Verdict:
     assert question.seconds is not None
     left = max(0.0, question.seconds - found.seconds)
     seeds = int(left // setting.seconds_per_seed)
+    allowed = "1 seed" if seeds == 1 else f"{seeds} seeds"
     paragraph = (
-        f"Undecided: {_hours(question.seconds)} hours allow {seeds} seeds of {len(question.methods) + 1} "
+        f"Undecided: {_hours(question.seconds)} hours allow {allowed} of {len(question.methods) + 1} "
         f"trainings ({setting.seconds_per_seed / 60:.1f} minutes), and fewer than {FIRST} decide nothing, so "
         "nothing was trained but the rehearsal."
     )
