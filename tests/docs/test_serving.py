@@ -113,7 +113,8 @@ def served(project, words):
 
 def _is_up(port):
     try:
-        return urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).status == 200
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5) as answer:
+            return answer.status == 200
     except OSError:
         return False
 
@@ -140,7 +141,8 @@ def refused(port, body):
     )
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=60)  # noqa: S310
-    return caught.value.code
+    with caught.value as answer:
+        return answer.code
 
 
 @pytest.mark.slow

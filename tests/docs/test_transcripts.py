@@ -120,7 +120,8 @@ def answers(project, command, address):
             until = time.monotonic() + 90
             while time.monotonic() < until and process.poll() is None:
                 try:
-                    return urllib.request.urlopen(f"{address}/health", timeout=5).read() == b"OK"  # noqa: S310
+                    with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:  # noqa: S310
+                        return answer.read() == b"OK"
                 except OSError:
                     time.sleep(0.5)
             return False
