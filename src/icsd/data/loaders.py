@@ -5,7 +5,6 @@ a worker needs to know nothing about the epoch, and a sample's augmentation depe
 """
 
 import multiprocessing
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from multiprocessing.context import BaseContext
@@ -21,6 +20,7 @@ from icsd.core.labels import IGNORE, UNLABELLED, Pixels
 from icsd.core.seeds import seed_at
 from icsd.data.order import Coordinates, EpochSampler
 from icsd.errors import UserError
+from icsd.machine import cores
 
 Images = Iterable[tuple[int, Tensor, Tensor]]
 """Triples of index, image [1, 3, H, W] as the network sees it, labels [1, h, w] at their own size."""
@@ -226,9 +226,7 @@ def _workers(wanted: int) -> _Workers:
 
     They are not forks of this process, whose threads (tracking, CUDA) would not survive that.
     """
-    number = min(
-        wanted, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    number = min(wanted, cores())
     return _Workers(
         num_workers=number,
         persistent_workers=number > 0,

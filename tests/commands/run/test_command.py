@@ -248,7 +248,7 @@ def test_mistakes_are_messages(fan, tmp_path):
 
 
 def test_slots_are_cores_or_gpus(tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "_cores", lambda: 8)
+    monkeypatch.setattr(command, "cores", lambda: 8)
     params = command._params(tmp_path)
     assert command._slots(params, None, (), 1) == [{}] * 8  # no params.yaml: a core each
     assert command._slots(params, 3, (), 1) == [{}] * 3

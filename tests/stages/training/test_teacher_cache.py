@@ -279,7 +279,7 @@ def test_teacher_data_code_and_machine_are_in_the_key(started, monkeypatch):
     for name in ("data", "teacher"):
         other = started.provenance.model_copy(update={name: "0" * 64})
         keys.append(keys_of(replace(started, provenance=other)))
-    for name in ("code_of_training", "_processor", "device_name", "digests_of_network"):
+    for name in ("code_of_training", "processor", "device_name", "digests_of_network"):
         with monkeypatch.context() as patch:
             patch.setattr(teacher_cache, name, lambda *_: "another")
             keys.append(keys_of(started))

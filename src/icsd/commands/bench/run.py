@@ -20,13 +20,14 @@ from icsd.commands.bench.forms import (
     rows_of,
     without_compiler,
 )
-from icsd.commands.bench.machine import cores, machine
+from icsd.commands.bench.machine import machine
 from icsd.commands.bench.sizes import typed_sizes, usual_sizes
 from icsd.commands.bench.table import Measured, check_suffix, spoken, to_file, to_text
 from icsd.commands.predict.run import device_named
 from icsd.deployment.latency import measure_latency
 from icsd.errors import UserError
 from icsd.files import check_writable, write_bytes
+from icsd.machine import cores
 
 _ROUNDS = 20
 

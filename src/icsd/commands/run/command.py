@@ -1,7 +1,6 @@
 """The command itself: options in, a place and a display chosen, an execution, and an exit code out."""
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from icsd.commands.run.place import Place
 from icsd.commands.run.schedule import Schedule
 from icsd.commands.run.summary import summary
 from icsd.errors import UserError
+from icsd.machine import cores
 from icsd.params import Params, load_params
 
 _LOCK = Path(".state") / "locks" / "run.lock"
@@ -137,15 +137,8 @@ def _slots(
         each = [{"CUDA_VISIBLE_DEVICES": gpu} for _ in range(per_gpu) for gpu in gpus]
         return [*each[:jobs]]
     if jobs is None:
-        jobs = max(1, _cores() // (params.runtime.threads if params else 1))
+        jobs = max(1, cores() // (params.runtime.threads if params else 1))
     return [{} for _ in range(jobs)]
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager

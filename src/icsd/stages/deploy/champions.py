@@ -8,6 +8,7 @@ from icsd.data.prepared import REPORT, TRAIN, PreparedData
 from icsd.deployed import DeploymentRecord
 from icsd.deployment.writing import spread
 from icsd.errors import UserError
+from icsd.machine import processor
 from icsd.params import Params
 from icsd.reporting.champion import champion_of
 from icsd.reporting.differences import resample
@@ -15,7 +16,7 @@ from icsd.reporting.reading import load_results
 from icsd.reporting.results import Run
 from icsd.runs import data_folder
 from icsd.stages.deploy.files import Images, deploy_student
-from icsd.stages.deploy.timing import THREADS, processor
+from icsd.stages.deploy.timing import THREADS
 
 
 def deploy_champions(root: Path, params: Params, folder: Path) -> DeploymentRecord:

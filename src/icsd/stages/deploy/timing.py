@@ -1,6 +1,5 @@
 """How long networks and files take on this machine's CPU, and how large they are."""
 
-import platform
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -45,13 +44,3 @@ def timed(forms: Mapping[str, Form], size: tuple[int, int]) -> dict[str, FormRec
         each.form: FormRecord(bytes=each.file_bytes or 0, p50_ms=each.p50_ms, p95_ms=each.p95_ms)
         for each in found
     }
-
-
-def processor() -> str:
-    """The CPU's model, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())

@@ -154,9 +154,9 @@ def _make_ready_for_pieces(distiller: Distiller, job: Job, fabric: Fabric) -> No
             synchronise_batchnorm(distiller, fabric.device)
         except UserError as error:
             raise UserError(f"{job.training_block}.{error}") from error
-    if fabric.world_size * _micro_batches(job, fabric) > 1:
-        share_dropout(distiller)
     parts = _micro_batches(job, fabric)
+    if fabric.world_size * parts > 1:
+        share_dropout(distiller)
     across = any(getattr(module, "across_images", False) for module in distiller.modules())
     if parts > 1 and (across or job.training.label_terms):
         fabric.print(

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from icsd.machine import processor
 from icsd.methods import taps_of
 from icsd.models.names import TAPS
 from icsd.params import Params, digest_of
@@ -145,17 +146,8 @@ def keys_of(run: Run) -> dict[int, str]:
         "rounded": runtime.teacher_cache == "float16",
         "processes": run.fabric.world_size,
         "device": device_name(run.fabric.device),
-        "machine": [platform.machine(), _processor(), torch.backends.cpu.get_cpu_capability()],
+        "machine": [platform.machine(), processor(), torch.backends.cpu.get_cpu_capability()],
         "torch": [torch.__version__, torch.__config__.show()],
     }
     seeds = (job.key.seed, *params.grid.seeds, params.tuning.seed)
     return {seed: digest_of({**determined, "seed": seed}) for seed in seeds}
-
-
-def _processor() -> str:
-    """The CPU's model, on which the kernels of torch's libraries depend."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
