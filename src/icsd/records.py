@@ -246,9 +246,15 @@ def read_record(path: Path, kind: type[Kind], *, advice: str | None = None) -> K
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise UserError(f"{path}: {field}: {first['msg']}; {advice or advice_for(path)}") from error
+        wrong = first_mistake(error, whole="the whole file")
+        raise UserError(f"{path}: {wrong}; {advice or advice_for(path)}") from error
+
+
+def first_mistake(error: ValidationError, *, whole: str) -> str:
+    """The field that is wrong, and how; ``whole`` stands for the field where it is all of it."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or whole
+    return f"{field}: {first['msg']}"
 
 
 def read_needed(path: Path, kind: type[Kind], *, missing: str, advice: str) -> Kind:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 
 from icsd.core.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from icsd.datasets.base import Colour
@@ -12,7 +13,8 @@ from icsd.errors import UserError, did_you_mean
 from icsd.files import sha256_of
 from icsd.models.weights import load_network
 from icsd.params import Data
-from icsd.params.reading import preset_name
+from icsd.params.messages import explained
+from icsd.params.reading import listed, preset_name
 from icsd.records import TrainRecord, read_record
 from icsd.stages.dataset import dataset_in
 from icsd.stages.registered import RECORD, SUFFIX, fetch, is_registered
@@ -152,7 +154,5 @@ def _parsed(block: object, place: str) -> Data:
         raise UserError(f"{place}: is not there, so the classes are not known; give --dataset NAME")
     try:
         return Data.model_validate({"source": None, "sources": [], **block})
-    except ValueError as error:
-        raise UserError(
-            f"{place}: does not describe a dataset ({str(error).splitlines()[-1].strip()})"
-        ) from error
+    except ValidationError as error:
+        raise listed(f"{place}: does not describe a dataset", explained(error, schema=Data)) from None

@@ -6,7 +6,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from icsd.core.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from icsd.errors import UserError
-from icsd.records import Digest, Record
+from icsd.records import Digest, Record, first_mistake
 
 KEY = "icsd"
 """Under which an exported file holds its card, as JSON."""
@@ -66,6 +66,4 @@ def read_card(text: str | None, place: str) -> Card:
     try:
         return Card.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "its card"
-        raise UserError(f"{place}: {field}: {first['msg']}; {advice}") from error
+        raise UserError(f"{place}: {first_mistake(error, whole='its card')}; {advice}") from error

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from icsd.errors import UserError
 from icsd.methods.base import Method
 from icsd.params.block import LARGEST, Weight
-from icsd.params.messages import explain
+from icsd.params.messages import explained
 
 GIVEN = ("student_channels", "teacher_channels", "num_classes")  # by the builder, never by the YAML
 _OPEN_ENDED = (
@@ -43,10 +43,7 @@ def check_block(path: str, block: Mapping[str, Any], *, method: type[Method] | N
             own["alw"] = True
         checked = schema.model_validate(own).model_dump()
     except ValidationError as error:
-        lines = [
-            explain(item, schema=schema, prefix=path, missing="missing; there must be: {keys}")
-            for item in error.errors()
-        ]
+        lines = explained(error, schema=schema, prefix=path, missing="missing; there must be: {keys}")
         raise UserError("\n".join(lines)) from error
     if large := [name for name, value in checked.items() if isinstance(value, int) and value > LARGEST]:
         raise UserError("\n".join(f"{path}.{name}: must be at most {LARGEST:,}" for name in large))

@@ -5,7 +5,7 @@ import re
 import reprlib
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from icsd.errors import did_you_mean
@@ -26,6 +26,13 @@ QUOTES = "'\""
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 _SHORT.maxlevel, _SHORT.maxlong = 3, 40
+
+
+def explained(
+    error: ValidationError, *, schema: type[BaseModel], prefix: str = "", missing: str = "missing"
+) -> list[str]:
+    """A line for everything that was found; see :func:`explain`."""
+    return [explain(item, schema=schema, prefix=prefix, missing=missing) for item in error.errors()]
 
 
 def explain(

@@ -9,18 +9,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from icsd.errors import UserError, refuse
 from icsd.files import write_bytes
 from icsd.params import Block, Count, Name, PacedTraining, Params, Positive
-from icsd.params.messages import explain
+from icsd.params.written_files import read_written
 from icsd.runs import RunKey, validated_folder
 from icsd.stages.chosen_weights import tunable
 from icsd.stages.execution import in_execution
 from icsd.stages.grid import teacher_key
 from icsd.stages.networks import numbers_of_network
-from icsd.yaml_files import read_yaml, yaml_text
+from icsd.yaml_files import yaml_text
 
 _HEADER = "# Written by python -m pipeline pace; read where params.yaml says `train.budget: seconds`.\n\n"
 ADVICE = (
@@ -70,17 +70,9 @@ def read_paces(root: Path, dataset: str) -> dict[str, dict[str, Pace]]:
     Raises:
         UserError: The file is not what the command writes.
     """
-    path = root / pace_path(dataset)
-    if not path.exists():
-        return {}
-    try:
-        return PaceFile.model_validate(read_yaml(path)).students
-    except ValidationError as error:
-        lines = [f"  {explain(item, schema=PaceFile, missing='missing')}" for item in error.errors()]
-        raise UserError(
-            f"{pace_path(dataset)}: not as `python -m pipeline pace` writes it; delete it, and run that:\n"
-            + "\n".join(lines)
-        ) from None
+    otherwise = "not as `python -m pipeline pace` writes it; delete it, and run that"
+    written = read_written(root, pace_path(dataset), PaceFile, otherwise=otherwise)
+    return written.students if written else {}
 
 
 def write_paces(root: Path, dataset: str, paces: Mapping[str, Mapping[str, Pace]]) -> None:

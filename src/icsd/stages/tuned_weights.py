@@ -7,13 +7,12 @@ the block that the search began with.
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from icsd.errors import UserError
 from icsd.files import write_bytes
 from icsd.params import Block, Count, Name, Natural, NonNegative, Positive
-from icsd.params.messages import explain
-from icsd.yaml_files import read_yaml, yaml_text
+from icsd.params.written_files import read_written
+from icsd.yaml_files import yaml_text
 
 _HEADER = "# Written by python -m pipeline tune; read where params.yaml says `weights: tuned`.\n\n"
 
@@ -86,17 +85,9 @@ def read_tuned(root: Path, dataset: str) -> dict[str, Tuned]:
     Raises:
         UserError: The file is not what the command writes.
     """
-    path = root / tuned_path(dataset)
-    if not path.exists():
-        return {}
-    try:
-        return TunedFile.model_validate(read_yaml(path)).methods
-    except ValidationError as error:
-        lines = [f"  {explain(item, schema=TunedFile, missing='missing')}" for item in error.errors()]
-        raise UserError(
-            f"{tuned_path(dataset)}: not as `python -m pipeline tune` writes it; run it again:\n"
-            + "\n".join(lines)
-        ) from None
+    otherwise = "not as `python -m pipeline tune` writes it; run it again"
+    written = read_written(root, tuned_path(dataset), TunedFile, otherwise=otherwise)
+    return written.methods if written else {}
 
 
 def write_tuned(root: Path, dataset: str, methods: dict[str, Tuned]) -> None:

@@ -10,14 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
-from pipeline.cli import cli
+from tests.commands.typed import said
 from tests.deployed import write_pictures, write_run
 from tests.imports import ROOT
 from tests.libraries import write_own
 
 from icsd.commands.bench.forms import KINDS, Model, find, rows_of, without_compiler
-from icsd.commands.bench.machine import cores
 from icsd.commands.bench.sizes import usual_sizes
 from icsd.data.manifest import write_manifest
 from icsd.data.shards import write_shards
@@ -25,6 +23,7 @@ from icsd.datasets import DATASETS
 from icsd.deployment import latency
 from icsd.deployment.runners import open_file
 from icsd.errors import UserError
+from icsd.machine import cores
 from icsd.runs import data_folder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -34,11 +33,7 @@ RUN = "runs/camvid/kd/resnet18-0"
 
 def typed(*words, name="bench"):
     """What a command prints; an error's text."""
-    done = CliRunner().invoke(cli, [name, *map(str, words)])
-    if isinstance(done.exception, UserError):
-        return str(done.exception)
-    assert done.exit_code == 0, done.output + repr(done.exception)
-    return done.output
+    return said(name, *words)
 
 
 @pytest.fixture(scope="module")

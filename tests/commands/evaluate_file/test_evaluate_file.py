@@ -4,9 +4,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
-from pipeline.cli import cli
+from tests.commands.typed import said
 from tests.deployed import CLASSES, picture, write_pictures, write_run
 from tests.imports import ROOT
 
@@ -17,7 +16,6 @@ from icsd.data.manifest import SplitManifest, write_manifest
 from icsd.data.shards import write_shards
 from icsd.data.transforms import prepare
 from icsd.datasets import DATASETS
-from icsd.errors import UserError
 from icsd.files import sha256_of
 from icsd.models.weights import load_network
 from icsd.records import MetricsRecord, write_record
@@ -30,11 +28,7 @@ NAMES = ("A_1", "A_2", "B_1", "C_1", "C_2")
 
 def typed(*words):
     """What the command prints; an error's text."""
-    done = CliRunner().invoke(cli, ["evaluate-file", *map(str, words)])
-    if isinstance(done.exception, UserError):
-        return str(done.exception)
-    assert done.exit_code == 0, done.output + repr(done.exception)
-    return done.output
+    return said("evaluate-file", *words)
 
 
 @pytest.fixture
@@ -204,6 +198,29 @@ def test_mistakes_are_said_in_words(place):
     assert "is 48 × 60, and its image is 48 × 64" in typed(run, "--images", images, "--masks", masks)
     Image.fromarray(np.full((48, 64), 255, np.uint8)).save(masks / "0.png")
     assert "no pixel has a class" in typed(run, "--images", images, "--masks", masks)
+
+
+def test_what_is_wrong_with_the_report_s_settings_is_named(place, reported):
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (place / "params.yaml").unlink()
+    (place / "params.yaml").write_text(
+        text.replace("  resamples: 2000", "  resamples: many"), encoding="utf-8"
+    )
+    assert typed("runs/camvid/kd/resnet18-0").startswith(
+        "params.yaml:\n  report.resamples: Input should be a valid integer, got 'many'"
+    )
+
+
+def test_what_is_wrong_with_the_record_of_a_dataset_is_named(place, reported):
+    file = place / "runs/camvid/kd/resnet18-0" / "train.json"
+    record = json.loads(file.read_text())
+    record["params"]["data"]["reader"] = 3
+    file.write_text(json.dumps(record))
+    text = typed("runs/camvid/kd/resnet18-0")
+    assert text.startswith(
+        "runs/camvid/kd/resnet18-0/train.json: params.data: does not describe a dataset:\n  reader: Input"
+    )
+    assert "pydantic" not in text
 
 
 def test_a_split_of_other_classes_is_refused(place, reported):

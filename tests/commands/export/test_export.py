@@ -6,9 +6,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
-from pipeline.cli import cli
+from tests.commands.typed import said
 from tests.deployed import write_pictures, write_run
 from tests.libraries import write_own
 from tests.project import entered
@@ -21,7 +20,6 @@ from icsd.deployment import writing
 from icsd.deployment.card import KEY, Card
 from icsd.deployment.exporting import torch_file
 from icsd.deployment.runners import open_file
-from icsd.errors import UserError
 from icsd.models.weights import load_network
 from icsd.runs import data_folder
 
@@ -37,11 +35,7 @@ FORMATS = {
 
 def typed(*words, name="export"):
     """What a command prints; an error's text."""
-    done = CliRunner().invoke(cli, [name, *map(str, words)])
-    if isinstance(done.exception, UserError):
-        return str(done.exception)
-    assert done.exit_code == 0, done.output + repr(done.exception)
-    return done.output
+    return said(name, *words)
 
 
 @pytest.fixture(scope="module")

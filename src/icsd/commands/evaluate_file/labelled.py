@@ -12,7 +12,7 @@ from icsd.data.prepared import REPORT, PreparedData
 from icsd.datasets.reading.masks import MASK_SUFFIXES, read_ids, read_numbers_by_colour
 from icsd.datasets.samples import checked_image, decoder_heard
 from icsd.deployment.card import Card
-from icsd.errors import UserError
+from icsd.errors import UserError, some
 from icsd.runs import data_folder
 
 
@@ -74,8 +74,7 @@ def in_folders(images: str, masks: Path, card: Card, *, ignored: Sequence[int]) 
     }
     missing = [str(each.path) for each in pictures if _stem(each) not in found]
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise UserError(f"--masks {masks}: has no mask for {', '.join(missing[:3])}{more}")
+        raise UserError(f"--masks {masks}: has no mask for {some(missing, len(missing), most=3)}")
     return Labelled(
         f"{len(pictures)} images of {images}",
         tuple(_stem(each) for each in pictures),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from pydantic import ValidationError
 
 from icsd.commands.evaluate_file.labelled import in_folders, reported
 from icsd.commands.evaluate_file.origin import Origin, origin_of
@@ -14,7 +15,8 @@ from icsd.core.metrics import iou_per_class
 from icsd.deployment.card import Card
 from icsd.deployment.measuring import Counts, confusion_of
 from icsd.errors import UserError
-from icsd.params.reading import PARAMS, merge, preset_name
+from icsd.params.messages import explained
+from icsd.params.reading import PARAMS, listed, merge, preset_name
 from icsd.params.schema import Report
 from icsd.reporting.statistics.intervals import Interval
 from icsd.reporting.statistics.one_network import difference, score
@@ -91,8 +93,8 @@ def _report(root: Path, dataset: str) -> Report:
     block["clips"] = block.get("clips") or "none"
     try:
         return Report.model_validate(block)
-    except ValueError as error:
-        raise UserError(f"{PARAMS}: report: {str(error).splitlines()[-1].strip()}") from error
+    except ValidationError as error:
+        raise listed(PARAMS, explained(error, schema=Report, prefix="report")) from None
 
 
 def _shown(span: Interval | None) -> str:

@@ -1,0 +1,34 @@
+"""YAML files of the repository that commands write and stages read."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from icsd.errors import UserError
+from icsd.params.block import Block
+from icsd.params.messages import explained
+from icsd.yaml_files import read_yaml
+
+Kind = TypeVar("Kind", bound=Block)
+
+
+def read_written(root: Path, place: Path, kind: type[Kind], *, otherwise: str) -> Kind | None:
+    """A file as a block; None if there is none.
+
+    Args:
+        root: The repository.
+        place: The file, from there.
+        kind: Its type.
+        otherwise: What it means that it is something else, and what to do.
+
+    Raises:
+        UserError: It is something else; names every mistake.
+    """
+    if not (root / place).exists():
+        return None
+    try:
+        return kind.model_validate(read_yaml(root / place))
+    except ValidationError as error:
+        lines = [f"  {line}" for line in explained(error, schema=kind)]
+        raise UserError("\n".join([f"{place}: {otherwise}:", *lines])) from None
