@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -100,6 +101,21 @@ def run(project: Path, *command: str, ok: bool = True) -> subprocess.CompletedPr
 def stage(project: Path, *arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a command of the entry: ``stage(project, "train-student", "--method", …)``."""
     return run(project, sys.executable, "-m", "pipeline", *arguments, ok=ok)
+
+
+def kill_in(project: Path, *arguments: str, training: str) -> None:
+    """Kill a command in the second epoch of a training that it announces: the state of the first is safe."""
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    with subprocess.Popen(
+        command, cwd=project, env=environment(project), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        in_training = False
+        for line in process.stdout:
+            in_training |= line.startswith(training)
+            if in_training and line.startswith("epoch 2/"):
+                process.send_signal(signal.SIGKILL)
+                break
 
 
 def commit(project: Path) -> None:

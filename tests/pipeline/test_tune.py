@@ -1,13 +1,10 @@
 """Tuning by the commands that people type: killed, continued, tracked, and put to use by DVC."""
 
 import re
-import signal
-import subprocess
-import sys
 
 import mlflow
 import pytest
-from tests.project import change, commit, environment, make_project, run, stage
+from tests.project import change, commit, kill_in, make_project, run, stage
 
 from icsd.yaml_files import read_yaml
 
@@ -34,16 +31,7 @@ def tuned(tmp_path_factory):
     run(project, "dvc", "repro", *TRAINING)
     run(project, "git", "add", "-A")
     run(project, "git", "commit", "-q", "-m", "results")
-    command = [sys.executable, "-m", "pipeline", "tune"]
-    with subprocess.Popen(
-        command, cwd=project, env=environment(project), stdout=subprocess.PIPE, text=True
-    ) as process:
-        in_trial = False
-        for line in process.stdout:
-            in_trial |= line.startswith("kd: trial 2 of 3")
-            if in_trial and line.startswith("epoch 2/"):  # by now the state of the first is safe
-                process.send_signal(signal.SIGKILL)
-                break
+    kill_in(project, "tune", training="kd: trial 2 of 3")
     again = stage(project, "tune").stdout
     assert "kd: trial 1 of 3" not in again
     assert "resuming after epoch" in again

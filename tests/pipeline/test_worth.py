@@ -2,14 +2,11 @@
 
 import json
 import shlex
-import signal
-import subprocess
-import sys
 
 import mlflow
 import pytest
 from tests.docs.blocks import block
-from tests.project import commit, environment, make_project, run, stage
+from tests.project import commit, kill_in, make_project, run, stage
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,16 +23,7 @@ def answered(tmp_path_factory):
     """A project without data and teacher, whose question was killed in a training and then asked again."""
     project = make_project(tmp_path_factory.mktemp("worth") / "project")
     commit(project)
-    command = [sys.executable, "-m", "pipeline", *ASKED]
-    with subprocess.Popen(
-        command, cwd=project, env=environment(project), stdout=subprocess.PIPE, text=True
-    ) as process:
-        in_training = False
-        for line in process.stdout:
-            in_training |= line.startswith("seed 1002 (2 of at most 3), training 1 of 3: none")
-            if in_training and line.startswith("epoch 2/"):  # by now the state of the first is safe
-                process.send_signal(signal.SIGKILL)
-                break
+    kill_in(project, *ASKED, training="seed 1002 (2 of at most 3), training 1 of 3: none")
     assert not (project / "worth.json").exists()
     again = stage(project, *ASKED).stdout
     assert "training 3 of 3: dist, trained before" in again

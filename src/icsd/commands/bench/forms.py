@@ -12,13 +12,15 @@ import torch
 
 from icsd.commands.named_models import open_model, open_network, weights_of
 from icsd.deployment.card import Card
-from icsd.deployment.exporting import OPSET, onnx_file
+from icsd.deployment.exporting import onnx_file
 from icsd.deployment.latency import Form
 from icsd.deployment.libraries import needed
 from icsd.deployment.quantising import int8_file
 from icsd.deployment.runners import NetworkRunner, open_file
+from icsd.deployment.writing import card_of_file
 from icsd.errors import first_line
 from icsd.files import write_bytes
+from icsd.stages.registered import RECORD
 
 Kind = Literal["eager", "compiled", "onnx", "int8"]
 KINDS: tuple[Kind, ...] = ("eager", "compiled", "onnx", "int8")
@@ -162,7 +164,7 @@ def _open(root: Path, weights: str, dataset: str, device: str, compiled: bool, t
 
 
 def _network(root: Path, weights: str, dataset: str, device: torch.device) -> NetworkRunner:
-    has_record = Path(weights).with_name("train.json").is_file()
+    has_record = Path(weights).with_name(RECORD).is_file()
     return open_network(root, weights, dataset=None if has_record else dataset, device=device)
 
 
@@ -171,15 +173,14 @@ def _exported(
 ) -> dict[Kind, Path]:
     runner = _network(root, str(model.file), model.card.dataset, torch.device("cpu"))
     tell(f"{model.named}: exporting to ONNX")
-    card = runner.card.model_copy(update={"opset": OPSET})
-    content = onnx_file(runner.network, card)
+    content = onnx_file(runner.network, card_of_file(runner.card, "onnx", inside=False))
     files: dict[Kind, Path] = {}
     if "onnx" in kinds:
         files["onnx"] = folder / "fp32.onnx"
         write_bytes(files["onnx"], content)
     if "int8" in kinds:
         tell(f"{model.named}: quantising to int8")
-        card = card.model_copy(update={"precision": "int8"})
+        card = card_of_file(runner.card, "int8", inside=False)
         noise = np.random.default_rng(0).integers(0, 256, (_CALIBRATED, 64, 96, 3)).astype(np.uint8)
         files["int8"] = folder / "int8.onnx"
         write_bytes(files["int8"], int8_file(content, card, list(noise)))

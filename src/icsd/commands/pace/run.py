@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from icsd.commands.named_blocks import check_named
 from icsd.commands.pace.steps import measure
-from icsd.errors import UserError, did_you_mean
 from icsd.files import exclusive
-from icsd.params import Params
 from icsd.runs import state_root
 from icsd.stages.chosen_weights import tunable
 from icsd.stages.paces import Pace, epochs_at, pace_path, read_paces, write_paces
@@ -28,7 +27,8 @@ def pace(root: Path, *, methods: Sequence[str], student: str | None, rounds: int
     params = checked_params(root, use_tuned=False)
     methods = list(dict.fromkeys(methods)) or tunable(params)
     students = params.grid.students if student is None else [student]
-    _refuse_unknown(params, methods=methods, students=students)
+    lacking = "loss; it is what the others are measured against"
+    check_named(params, methods=methods, students=students, lacking=lacking)
     with exclusive(
         state_root() / "pace" / params.dataset / "lock", waiting=f"another process measures {params.dataset}"
     ):
@@ -39,21 +39,6 @@ def pace(root: Path, *, methods: Sequence[str], student: str | None, rounds: int
                 write_paces(root, params.dataset, {**paces, name: {**paces.get(name, {}), method: found}})
                 print(pace_line(method, name, found, epochs=params.train.epochs), flush=True)
     print(pace_path(params.dataset), flush=True)
-
-
-def _refuse_unknown(params: Params, *, methods: Sequence[str], students: Sequence[str]) -> None:
-    for method in methods:
-        if method not in params.methods:
-            hint = did_you_mean(method, sorted(params.methods))
-            raise UserError(f"there is no block methods.{method} in params.yaml{hint}")
-        if not params.methods[method].weights:
-            raise UserError(
-                f"methods.{method}: {method} has no loss; it is what the others are measured against"
-            )
-    for student in students:
-        if student not in params.networks.students:
-            hint = did_you_mean(student, sorted(params.networks.students))
-            raise UserError(f"--student: there is no block networks.students.{student} in params.yaml{hint}")
 
 
 def pace_line(method: str, student: str, found: Pace, *, epochs: int) -> str:

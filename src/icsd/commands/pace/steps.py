@@ -5,7 +5,8 @@ from itertools import count, islice
 from pathlib import Path
 
 from icsd.commands.pace.turns import by_turns, clock_for
-from icsd.params import MethodBlock, Params
+from icsd.commands.trials import beside_the_student_alone
+from icsd.params import Params
 from icsd.reporting.results import ALONE
 from icsd.runs import RunKey
 from icsd.stages.device import device_name
@@ -31,7 +32,8 @@ def measure(root: Path, params: Params, *, method: str, student: str, rounds: in
     Raises:
         UserError: The data are not prepared, there is no teacher, or a batch is not as it has to be.
     """
-    params = _on_one_device(params)
+    train = params.train.model_copy(update={"budget": "epochs"})
+    params = beside_the_student_alone(params).model_copy(update={"train": train})
     seed = params.grid.seeds[0]
     run, own = _step(root, params, RunKey(params.dataset, method, student, seed))
     _, alone = _step(root, params, RunKey(params.dataset, ALONE, student, seed))
@@ -48,13 +50,6 @@ def measure(root: Path, params: Params, *, method: str, student: str, rounds: in
         precision=runtime.precision,
         of=determined_by(params, run.job.key),
     )
-
-
-def _on_one_device(params: Params) -> Params:
-    runtime = params.runtime.model_copy(update={"devices": 1, "num_nodes": 1})
-    train = params.train.model_copy(update={"budget": "epochs"})
-    methods = {**params.methods, ALONE: MethodBlock(alw=False, weights={})}
-    return params.model_copy(update={"runtime": runtime, "train": train, "methods": methods})
 
 
 def _step(root: Path, params: Params, key: RunKey) -> tuple[Run, Callable[[], None]]:

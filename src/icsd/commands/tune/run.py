@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from icsd.commands.named_blocks import check_named
 from icsd.commands.tune.factors import best_factor, factors
 from icsd.commands.tune.recording import record_choice
 from icsd.commands.tune.table import check_trials, write_trials
 from icsd.commands.tune.trials import Trial, Trials, tuning_folder
 from icsd.commands.validation_images import check_has_validation, check_validation_is_prepared
 from icsd.data.prepared import VALIDATION
-from icsd.errors import UserError, did_you_mean
+from icsd.errors import UserError
 from icsd.files import exclusive
 from icsd.params import Params
 from icsd.reporting.results import ALONE
@@ -53,15 +54,7 @@ def tune(root: Path, *, methods: Sequence[str], trials: int | None, student: str
 
 
 def _refuse_unfair_search(root: Path, params: Params, *, methods: Sequence[str], student: str) -> None:
-    for method in methods:
-        if method not in params.methods:
-            hint = did_you_mean(method, sorted(params.methods))
-            raise UserError(f"there is no block methods.{method} in params.yaml{hint}")
-        if not params.methods[method].weights:
-            raise UserError(f"methods.{method}: {method} has no weights to tune")
-    if student not in params.networks.students:
-        hint = did_you_mean(student, sorted(params.networks.students))
-        raise UserError(f"--student: there is no block networks.students.{student} in params.yaml{hint}")
+    check_named(params, methods=methods, students=[student], lacking="weights to tune")
     if params.tuning.trials < 1:
         raise UserError(f"--trials: must be at least 1, got {params.tuning.trials}")
     if params.tuning.seed in params.grid.seeds:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icsd import tracking
+from icsd.commands.trials import beside_the_student_alone, forget_journals, open_trial
 from icsd.commands.tune.factors import scaled
-from icsd.commands.tune.recording import open_trial_tracker
 from icsd.commands.tune.study import Study
-from icsd.files import remove_if_free
-from icsd.params import MethodBlock, Params
+from icsd.params import Params
 from icsd.records import Provenance
 from icsd.reporting.results import ALONE
 from icsd.runs import RunKey, state_root
@@ -48,11 +47,8 @@ class Trials:
         """The tree that trials are trained with: that of the grid with the search's epochs, on one device."""
         params = self.params
         epochs = params.tuning.epochs or params.train.epochs
-        # The last epochs are compared; a trial is one process, which records it.
-        train = params.train.model_copy(update={"epochs": epochs, "select": "last"})
-        runtime = params.runtime.model_copy(update={"devices": 1, "num_nodes": 1})
-        methods = {**params.methods, ALONE: MethodBlock(alw=False, weights={})}
-        return params.model_copy(update={"train": train, "runtime": runtime, "methods": methods})
+        train = params.train.model_copy(update={"epochs": epochs, "select": "last"})  # which are compared
+        return beside_the_student_alone(params).model_copy(update={"train": train})
 
     def job(self, method: str, factor: float) -> Job:
         """A trial's student."""
@@ -98,19 +94,22 @@ class Trials:
         return [(factor, miou[factor]) for factor in factors]
 
     def _train(self, method: str, factor: float) -> float | None:
+        job = self.job(method, factor)
+
         def open_tracker(journal: Path) -> tracking.Tracker:
-            return open_trial_tracker(
+            return open_trial(
                 self.root,
                 self.params,
+                job.key,
+                experiment=tracking.tuning_experiment_name(self.params.dataset),
                 group=self.group,
-                method=method,
-                student=self.student,
-                factor=factor,
+                detail=f"factor {factor:g}",
+                described={"tuning": {"factor": factor}},
                 journal=journal,
             )
 
         try:
-            progress = train_trial(self.root, self.job(method, factor), open_tracker=open_tracker)
+            progress = train_trial(self.root, job, open_tracker=open_tracker)
         except FloatingPointError as error:
             print(f"{method}: factor {factor:g} diverged ({error})", flush=True)
             return None
@@ -121,9 +120,4 @@ class Trials:
 
     def forget(self, method: str) -> None:
         """Remove the journals of the method's finished trials, if MLflow has everything in them."""
-        if self.params.tracking.enabled and tracking.deliver_pending(self.root) > 0:
-            return
-        any_trial = self.job(method, 1.0).key.state("*")
-        for folder in any_trial.parent.glob(any_trial.name):
-            if not (folder / CHECKPOINT).exists():
-                remove_if_free(folder)
+        forget_journals(self.root, self.params, [self.job(method, 1.0).key.state("*")])

@@ -1,4 +1,4 @@
-"""What the question sends to MLflow: a run per training, and a parent run with gains and verdict."""
+"""What the question sends to MLflow besides its trainings: a parent run with gains and verdict."""
 
 from collections.abc import Mapping
 from math import isfinite
@@ -6,34 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from icsd import tracking
-from icsd.data.prepared import VALIDATION
 from icsd.params import Params
 from icsd.reporting.statistics.sequential import Standing
 from icsd.tracking import Tag, Tracker, worth_experiment_name
-
-
-def open_training_tracker(
-    root: Path, params: Params, *, group: str, method: str, student: str, seed: int, journal: Path
-) -> Tracker:
-    """The record of one training, like that of any other: in a journal first, then in MLflow."""
-    tracker = tracking.open_tracker(
-        root=root,
-        experiment=worth_experiment_name(params.dataset),
-        group=group,
-        name=f"{method} · {student} · seed {seed}",
-        tags={
-            Tag.KIND: "trial",
-            Tag.METHOD: method,
-            Tag.STUDENT: student,
-            Tag.SEED: str(seed),
-            Tag.DATASET: params.dataset,
-        },
-        state=journal,
-        enabled=params.tracking.enabled,
-        system_metrics=params.tracking.system_metrics,
-    )
-    tracker.params({"worth": {"split": VALIDATION}})
-    return tracker
 
 
 def record_standings(root: Path, params: Params, *, group: str, standings: Mapping[str, Standing]) -> None:

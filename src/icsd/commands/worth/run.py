@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from icsd.commands.named_blocks import check_named
 from icsd.commands.validation_images import check_has_validation, check_validation_is_prepared
 from icsd.commands.worth.deciding import Findings, Question, decide, gains_of
 from icsd.commands.worth.recording import record_standings, record_verdict
@@ -15,7 +16,7 @@ from icsd.commands.worth.store import Store, Trained, worth_folder
 from icsd.commands.worth.teacher import bring_teacher_up_to_date, seconds_of_teacher
 from icsd.commands.worth.trainings import Trainings
 from icsd.commands.worth.verdict import Setting, Verdict, verdict
-from icsd.errors import UserError, did_you_mean
+from icsd.errors import UserError
 from icsd.files import check_writable, exclusive, write_json
 from icsd.params import Params
 from icsd.reporting.results import ALONE
@@ -106,17 +107,10 @@ def worth(
 
 
 def _refuse_unanswerable(params: Params, methods: Sequence[str], student: str, max_seeds: int) -> None:
-    for method in methods:
-        if method not in params.methods:
-            hint = did_you_mean(method, sorted(params.methods))
-            raise UserError(f"there is no block methods.{method} in params.yaml{hint}")
-        if not params.methods[method].weights:
-            raise UserError(f"methods.{method}: {method} has no weights, so nothing is distilled")
     if not methods:
         raise UserError(f"none of {', '.join(METHODS)} has a block in params.yaml; name the methods to try")
-    if student not in params.networks.students:
-        hint = did_you_mean(student, sorted(params.networks.students))
-        raise UserError(f"--student: there is no block networks.students.{student} in params.yaml{hint}")
+    lacking = "weights, so nothing is distilled"
+    check_named(params, methods=methods, students=[student], lacking=lacking)
     if not FIRST <= max_seeds <= LAST:
         raise UserError(f"--max-seeds: must be between {FIRST} and {LAST}, got {max_seeds}")
     check_has_validation(params)

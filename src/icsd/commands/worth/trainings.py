@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from icsd import tracking
+from icsd.commands.trials import beside_the_student_alone, forget_journals, open_trial
 from icsd.commands.worth.equal_time import EPOCHS, ROUNDS, epochs_in_equal_time, rehearsed
-from icsd.commands.worth.recording import open_training_tracker
 from icsd.commands.worth.store import Store, Trained
 from icsd.errors import UserError
 from icsd.files import remove_if_free
-from icsd.params import MethodBlock, Params, digest_of
+from icsd.params import Params, digest_of
 from icsd.records import Provenance
 from icsd.reporting.results import ALONE
 from icsd.runs import RunKey
@@ -77,7 +77,7 @@ class Trainings:
         job = self._job(method, seed, self.epochs(method))
         started = time.perf_counter()
         try:
-            progress = self._fit(job, partial(self._open_tracker, method, seed))
+            progress = self._fit(job, partial(self._open_tracker, job.key))
         except FloatingPointError as error:
             print(f"{method}, seed {seed}: diverged ({error})", flush=True)
             progress, miou = Progress(seconds=time.perf_counter() - started), None
@@ -97,13 +97,11 @@ class Trainings:
 
     def forget(self) -> None:
         """Remove the journals of finished trainings, if MLflow has everything in them."""
-        if self.params.tracking.enabled and tracking.deliver_pending(self.root) > 0:
-            return
-        for method in self.all_methods:
-            any_seed = RunKey(self.params.dataset, method, self.student, 0).state("*")
-            for folder in any_seed.parent.glob(any_seed.name.replace("-0-", "-*-")):
-                if not (folder / CHECKPOINT).exists():
-                    remove_if_free(folder)
+        states = [
+            RunKey(self.params.dataset, method, self.student, 0).state("*") for method in self.all_methods
+        ]
+        of_any_seed = [state.with_name(state.name.replace("-0-", "-*-")) for state in states]
+        forget_journals(self.root, self.params, of_any_seed)
 
     @property
     def group(self) -> str:
@@ -144,29 +142,28 @@ class Trainings:
         return replace(job, params=_with(job.params, "runtime", teacher_cache="off"))
 
     def _job(self, method: str, seed: int, epochs: int) -> Job:
-        # The last epochs are compared, one process records, and nobody looks at gradients or similarity. The
-        # grid is what is trained of this seed: whoever reads the teacher's logits shares them.
-        params = _with(self.params, "train", epochs=epochs, budget="epochs", select="last")
-        params = _with(params, "runtime", devices=1, num_nodes=1)
+        # The last epochs are compared, and nobody looks at gradients or similarity. The grid is what is
+        # trained of this seed: whoever reads the teacher's logits shares them.
+        params = beside_the_student_alone(self.params)
+        params = _with(params, "train", epochs=epochs, budget="epochs", select="last")
         params = _with(params, "monitor", health_steps=0, similarity_every=0)
         params = _with(
             params, "grid", students=[self.student], baselines=self.all_methods, distilled=[], seeds=[seed]
         )
-        methods = {**params.methods, ALONE: MethodBlock(alw=False, weights={})}
-        key = RunKey(params.dataset, method, self.student, seed)
-        return student_job(params.model_copy(update={"methods": methods}), key)
+        return student_job(params, RunKey(params.dataset, method, self.student, seed))
 
     def _fit(self, job: Job, open_tracker: Callable[[Path], tracking.Tracker]) -> Progress:
         return train_trial(self.root, job, open_tracker=open_tracker)
 
-    def _open_tracker(self, method: str, seed: int, journal: Path) -> tracking.Tracker:
-        return open_training_tracker(
+    def _open_tracker(self, key: RunKey, journal: Path) -> tracking.Tracker:
+        return open_trial(
             self.root,
             self.params,
+            key,
+            experiment=tracking.worth_experiment_name(self.params.dataset),
             group=self.group,
-            method=method,
-            student=self.student,
-            seed=seed,
+            detail=f"seed {key.seed}",
+            described={"worth": {}},
             journal=journal,
         )
 
