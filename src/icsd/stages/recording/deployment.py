@@ -3,38 +3,21 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from icsd import tracking
 from icsd.arrays import read_arrays
 from icsd.core.metrics import mean_iou
 from icsd.deployed import DeployedStudent, Form, deployed_folder
 from icsd.params import Params
 from icsd.records import TrainRecord, read_record
-from icsd.runs import RunKey, state_root
-from icsd.stages.recording.evaluation import run_of
-from icsd.stages.recording.training import coordinates
+from icsd.runs import RunKey
+from icsd.stages.recording.evaluation import open_amending
 
 
 def record_deployed(root: Path, params: Params, deployed: DeployedStudent) -> None:
     """Add mIoU, durations and sizes and, with ``tracking.models``, the files themselves."""
-    if not params.tracking.enabled:
-        return
-    tracking.deliver_pending(root)
     key = RunKey(params.dataset, deployed.method, deployed.student, deployed.seed)
-    trained = run_of(root / key.cost)
-    if trained is None:
+    tracker = open_amending(root, params, key, state="deployments")
+    if tracker is None:
         return
-    tracker = tracking.open_tracker(
-        root=root,
-        experiment=tracking.experiment_name(params.dataset),
-        group=tracking.group_id(root, params.digest()),
-        name=key.title,
-        tags=coordinates(params, key),
-        state=state_root() / "deployments" / "-".join(key.path.parts),
-        run_id=trained.run_id,
-        key=trained.key,
-        amend=True,
-        system_metrics=False,
-    )
     place = root / deployed_folder(params.dataset) / deployed.student
     with tracker:
         step = read_record(root / key.folder / "train.json", TrainRecord).selected_epoch

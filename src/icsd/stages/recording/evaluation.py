@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from icsd import tracking
 from icsd.core.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from icsd.errors import UserError
+from icsd.params import Params
 from icsd.records import CostRecord, MetricsRecord, MlflowRecord, TrainRecord, read_record
 from icsd.runs import RunKey, main_root, state_root
 from icsd.stages.recording.training import coordinates
+from icsd.tracking import Tracker
 
 if TYPE_CHECKING:
     from icsd.stages.evaluation.measurement import Evaluation, Measurement
@@ -21,24 +23,9 @@ def record_measurement(
 ) -> None:
     """Add the scores, metrics.json from ``folder`` and, with ``tracking.models``, a loadable model."""
     root, params = evaluation.root, evaluation.params
-    if not params.tracking.enabled:
+    tracker = open_amending(root, params, key, state="evaluations")
+    if tracker is None:
         return
-    tracking.deliver_pending(root)
-    trained = run_of(root / key.cost)
-    if trained is None:
-        return
-    tracker = tracking.open_tracker(
-        root=root,
-        experiment=tracking.experiment_name(params.dataset),
-        group=tracking.group_id(root, params.digest()),
-        name=key.title,
-        tags=coordinates(params, key),  # for a run that the training could not make yet
-        state=state_root() / "evaluations" / "-".join(key.path.parts),
-        run_id=trained.run_id,
-        key=trained.key,
-        amend=True,
-        system_metrics=False,
-    )
     record = measurement.record
     with tracker:
         step = read_record(root / key.folder / "train.json", TrainRecord).selected_epoch
@@ -55,6 +42,35 @@ def record_measurement(
                 metadata={"classes": list(record.classes), "weights_sha256": record.weights_sha256},
             )
             tracker.model(measurement.network, spec)
+
+
+def open_amending(root: Path, params: Params, key: RunKey, *, state: str) -> Tracker | None:
+    """The run that trained a network, to add to it; None without tracking, or where there is no such run.
+
+    Args:
+        root: The repository.
+        params: Of this execution.
+        key: Of the network.
+        state: The folder of .state/ for what has not been delivered.
+    """
+    if not params.tracking.enabled:
+        return None
+    tracking.deliver_pending(root)
+    trained = run_of(root / key.cost)
+    if trained is None:
+        return None
+    return tracking.open_tracker(
+        root=root,
+        experiment=tracking.experiment_name(params.dataset),
+        group=tracking.group_id(root, params.digest()),
+        name=key.title,
+        tags=coordinates(params, key),  # for a run that the training could not make yet
+        state=state_root() / state / "-".join(key.path.parts),
+        run_id=trained.run_id,
+        key=trained.key,
+        amend=True,
+        system_metrics=False,
+    )
 
 
 def model_name(key: RunKey) -> str:
