@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from icsd.data.prepared import REPORT, TRAIN, PreparedData
+from icsd.data.resizing import scaled_size
 from icsd.deployed import DeploymentRecord
 from icsd.deployment.writing import spread
 from icsd.errors import UserError
@@ -68,6 +69,5 @@ def _images(root: Path, params: Params) -> Images:
     learnt, reported = data.split(TRAIN), data.split(REPORT)
     chosen = spread(range(len(learnt)), params.deploy.calibration)
     height, width = reported[0][1].shape
-    scale = params.images.input_scale
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    size = scaled_size((height, width), params.images.input_scale)
     return Images([learnt[index][0] for index in chosen], reported, size)

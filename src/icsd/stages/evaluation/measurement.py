@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from icsd.core import metrics
 from icsd.data.loaders import EvalBatches
 from icsd.data.prepared import REPORT, PreparedData
+from icsd.data.resizing import scaled_size
 from icsd.data.shards import ShardedSplit
 from icsd.data.transforms import prepare
 from icsd.errors import UserError
@@ -65,8 +66,8 @@ class Evaluation:
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of the split's first image, as networks see it."""
-        height, width = (round(side * self.params.images.input_scale) for side in self.split[0][1].shape)
-        return 3, height, width
+        height, width = self.split[0][1].shape
+        return 3, *scaled_size((height, width), self.params.images.input_scale)
 
 
 @dataclass(frozen=True)
