@@ -609,8 +609,9 @@ def repair() -> None:
     """Mend what a killed `dvc` left behind, so that it runs again.
 
     DVC writes two of its own files in place. A kill at that moment leaves them cut off, and DVC then refuses
-    every command with "JSON structure is corrupted" or "'./dvc.lock' is invalid". They are mended if no other
-    `dvc` is running in this repository, and nothing that was finished runs again.
+    every command with "JSON structure is corrupted", "'./dvc.lock' is invalid" or "'./dvc.lock' validation
+    failed". They are mended if no other `dvc` is running in this repository, and nothing that was finished
+    runs again.
     """
     from icsd.commands.repair import repair as run
 

@@ -114,10 +114,12 @@ def test_dvc_works_again_afterwards_and_trains_nothing_twice(reproduced, tmp_pat
     for name, content, said in (
         (RWLOCK, b"", "JSON structure is corrupted"),
         (LOCK, lock[: lock.index(b"md5:", len(lock) // 2) + 3], "'./dvc.lock' is invalid"),
+        (LOCK, lock[: lock.rindex(b"    cmd:")], "'./dvc.lock' validation failed"),
+        (LOCK, b"", "'./dvc.lock' validation failed"),
     ):
         (project / name).write_bytes(content)
         assert said in run(project, "dvc", "repro", ok=False).stderr
-        assert "mended" in run(project, sys.executable, "-m", "pipeline", "repair").stdout
+        assert "was damaged" in run(project, sys.executable, "-m", "pipeline", "repair").stdout
     done = run(project, "dvc", "repro").stdout
     assert set(re.findall(r"Running stage '([^']+)'", done)) <= {"report"}  # whose output DVC does not keep
     assert (project / "dvc.lock").read_bytes() == lock

@@ -38,7 +38,7 @@ WAYS = tuple(
 """Who is killed, and with what: DVC, its stage, or both at once, as by Ctrl-C or a closed terminal."""
 REPRO = [sys.executable, "-m", "dvc", "repro"]
 REPAIR = [sys.executable, "-m", "pipeline", "repair"]
-_DAMAGED = ("JSON structure is corrupted", "'./dvc.lock' is invalid")
+_DAMAGED = ("JSON structure is corrupted", "'./dvc.lock' is invalid", "'./dvc.lock' validation failed")
 _FINISH_SECONDS = 900
 _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 3.0
