@@ -4,7 +4,7 @@ Parameter names are those of the released weights without their leading undersco
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -37,17 +37,19 @@ class SameConv2d(nn.Conv2d):
     The released weights were trained with it; padding both sides alike shifts every map by half a pixel.
     """
 
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, **options: Any) -> None:  # noqa: ANN401
+        """``options`` are those of ``nn.Conv2d``."""
+        reach = (kernel // 2) * options.get("dilation", 1)
+        super().__init__(inputs, outputs, kernel, stride, 0 if stride == 2 else reach, **options)
+        self.reach = reach
+
     def forward(self, input: Float[Tensor, "B K h w"]) -> Float[Tensor, "B L _ _"]:
         """The convolution of the padded map: [B, L, ceil(h / stride), ceil(w / stride)]."""
-        reach = (self.kernel_size[0] // 2) * self.dilation[0]
-        height, width = input.shape[-2:]
         if self.stride == (2, 2):
-            padding = [reach - 1 + width % 2, reach, reach - 1 + height % 2, reach]
-        else:
-            padding = [reach] * 4
-        return F.conv2d(
-            F.pad(input, padding), self.weight, self.bias, self.stride, 0, self.dilation, self.groups
-        )
+            height, width = input.shape[-2:]
+            before = [self.reach - 1 + size % 2 for size in (width, height)]
+            input = F.pad(input, [before[0], self.reach, before[1], self.reach])
+        return super().forward(input)
 
 
 class Block(nn.Module):

@@ -20,6 +20,7 @@ from icsd.data.transforms import augment, prepare
 from icsd.errors import UserError
 from icsd.methods import build_method
 from icsd.models.contract import Network
+from icsd.models.depthwise import speed_up_depthwise
 from icsd.models.divided import share_dropout, synchronise_batchnorm
 from icsd.models.folding import folded, num_batchnorms
 from icsd.models.weights import load_network
@@ -83,6 +84,8 @@ def set_up(run: Run) -> Setup:
         fused=job.params.runtime.fused_optimizer,
     )
     _make_ready_for_pieces(distiller, job, fabric)
+    if fabric.device.type == "cpu":
+        speed_up_depthwise(distiller)
     _to_device(distiller, fabric, channels_last=job.params.runtime.channels_last)
     if job.params.runtime.compile:
         fabric.print(COMPILING, flush=True)

@@ -1,0 +1,133 @@
+"""Gradients of depthwise convolutions on a CPU, where oneDNN's own take most of a step.
+
+It computes them forty times slower than the convolution itself when there is dilation, and in bfloat16 also
+without (``benchmarks/depthwise.py``).
+"""
+
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from icsd.models.efficientnet_lite import SameConv2d
+
+Pair = tuple[int, int]
+
+
+def speed_up_depthwise(module: nn.Module) -> None:
+    """Let every depthwise convolution inside ``module`` find its gradients by ``depthwise_conv2d``, in place.
+
+    Values, weights, names and hooks stay. Subclasses of ``nn.Conv2d`` that are not ours are left alone, since
+    they may compute something else.
+    """
+    for conv in module.modules():
+        if isinstance(conv, nn.Conv2d) and type(conv) in _FASTER and _is_depthwise(conv):
+            conv.__class__ = _FASTER[type(conv)]
+
+
+def depthwise_conv2d(
+    input: Float[Tensor, "B K h w"],
+    weight: Float[Tensor, "K 1 k l"],
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+) -> Float[Tensor, "B K _ _"]:
+    """``conv2d`` with one filter per channel, whose gradients are the same but for rounding.
+
+    That of the input is a convolution of the output's with the mirrored filter, where the stride is 1. That
+    of the filter is taken in float32, and without dilation: with one of d, the positions whose rows and
+    columns leave the same rest at division by d see one another only, and become images of their own.
+    """
+    output: Tensor = _DepthwiseConv2d.apply(input, weight, stride, padding, dilation)
+    return output
+
+
+class _DepthwiseConv2d(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch's context has no type of its own
+        input: Tensor,
+        weight: Tensor,
+        stride: Pair,
+        padding: Pair,
+        dilation: Pair,
+    ) -> Tensor:
+        ctx.save_for_backward(input, weight)
+        ctx.geometry = stride, padding, dilation
+        return F.conv2d(input, weight, None, stride, padding, dilation, len(weight))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:  # noqa: ANN401
+        input, weight = ctx.saved_tensors
+        to_input = to_weight = None
+        with torch.autocast("cpu", enabled=False):
+            if ctx.needs_input_grad[0]:
+                to_input = _to_input(slope, input, weight, *ctx.geometry)
+            if ctx.needs_input_grad[1]:
+                to_weight = _to_weight(slope, input, weight, *ctx.geometry)
+        return to_input, to_weight, None, None, None
+
+
+def _to_input(
+    slope: Tensor, input: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair
+) -> Tensor:
+    around = [d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True)]
+    if stride != (1, 1) or min(around) < 0:
+        return _plain(slope, input, weight, stride, padding, dilation, to_input=True).to(input.dtype)
+    mirrored = weight.to(slope.dtype).flip(2, 3)
+    return F.conv2d(slope, mirrored, None, 1, around, dilation, len(weight)).to(input.dtype)
+
+
+def _to_weight(
+    slope: Tensor, input: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair
+) -> Tensor:
+    return _plain(slope, input, weight, stride, padding, dilation, to_input=False).to(weight.dtype)
+
+
+def _plain(
+    slope: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    *,
+    to_input: bool,
+) -> Tensor:
+    """One of oneDNN's gradients, in float32 at least."""
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    gradients: tuple[Tensor, Tensor, None] = torch.ops.aten.convolution_backward(
+        *(tensor.to(dtype) for tensor in (slope, input, weight)),
+        None,
+        stride,
+        padding,
+        dilation,
+        False,
+        (0, 0),
+        len(weight),
+        (to_input, not to_input, False),
+    )
+    return gradients[0] if to_input else gradients[1]
+
+
+class _Faster(nn.Conv2d):
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        stride, padding, dilation = (cast(Pair, of) for of in (self.stride, self.padding, self.dilation))
+        output = depthwise_conv2d(input, weight, stride, padding, dilation)
+        return output if bias is None else output + bias[:, None, None].to(output.dtype)
+
+
+class _FasterSame(_Faster, SameConv2d):
+    pass
+
+
+_FASTER: dict[type[nn.Module], type[nn.Conv2d]] = {nn.Conv2d: _Faster, SameConv2d: _FasterSame}
+
+
+def _is_depthwise(conv: nn.Conv2d) -> bool:
+    one_filter_each = conv.groups == conv.in_channels == conv.out_channels
+    return one_filter_each and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
