@@ -26,6 +26,7 @@ BENCHMARKS: tuple[str, ...] = (
     "icsd_loss",
     "methods",
     "step",
+    "depthwise",
     "released_step",
     "teacher_cache",
     "startup",
