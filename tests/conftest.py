@@ -1,8 +1,15 @@
 import shutil
+import signal
 import sys
 
 import pytest
 from tests.project import commit, entered, make_project, run
+
+
+def pytest_configure():
+    """Hear Ctrl-C where a script's ``pytest &`` ignores it: the processes that tests start would, too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
