@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 # Threads that wait must not spin: where another process wants the core, spinning costs more than it saves.
 # OpenMP reads this once, when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# MLflow draws a bar per file that it fetches, of a few megabytes, between the lines of a command.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 sys.meta_path.insert(0, LateCompiler())
 sys.meta_path.append(FormerModules())

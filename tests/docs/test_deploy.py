@@ -1,7 +1,9 @@
 """docs/deploy.md, typed in a tiny project, prints what the page says."""
 
+import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 from tests.docs.blocks import block
 from tests.docs.test_blocks import DEPLOYED
 from tests.docs.test_transcripts import typed
-from tests.project import run
+from tests.project import commit, make_project, run
 
 from icsd.data.prepared import REPORT, PreparedData
 from icsd.datasets import DATASETS
@@ -52,3 +54,49 @@ def test_the_table_of_times_has_the_lines_and_columns_that_the_page_shows(projec
     machine, *table = shown.printed
     assert re.findall(r", (\w+) [\d.]+", printed[0]) == re.findall(r", (\w+) [\d.]+", machine)
     assert [shape(line) for line in printed[1:]] == [shape(line) for line in table]
+
+
+@pytest.fixture(scope="module")
+def on_camvid(tmp_path_factory):
+    """A finished grid on CamVid, of networks that have learnt next to nothing, and photographs."""
+    [archive] = Path(os.environ["ICSD_DATASETS"]).glob("camvid*.tar")
+    network = {"width": 0.25, "head_width": 0.0625, "pretrained": False}
+    short = {"subset": 4, "epochs": 1, "batch": 2, "validate_every": 1}
+    project = make_project(
+        tmp_path_factory.mktemp("camvid") / "project",
+        dataset="camvid",
+        data={"source": str(archive)},
+        grid={"students": ["efficientnet_lite0"], "baselines": ["none"], "distilled": []},
+        images={"crop": [64, 64]},
+        networks={
+            "teacher": {"backbone": "efficientnet_lite0", **network},
+            "students": {"efficientnet_lite0": network},
+        },
+        teacher=short,
+        train=short,
+        monitor={"similarity_every": 0},
+        report={"clips": "[^_]+_f?[0-9][0-9]"},
+        tracking={"models": True},
+    )
+    commit(project)
+    run(project, "dvc", "repro")
+    (project / "street").mkdir()
+    split = PreparedData(project / "data/camvid/processed").split(REPORT)
+    for number in range(3):
+        Image.fromarray(split[number][0]).save(project / f"street/{number}.png")
+    return project
+
+
+@pytest.mark.skipif("ICSD_DATASETS" not in os.environ, reason="ICSD_DATASETS names no folder with CamVid")
+def test_the_whole_way_on_camvid_prints_what_the_page_says(on_camvid):
+    shown = block("docs/deploy.md", "$ python -m pipeline export models:")
+    printed = [
+        line
+        for command in shown.commands
+        for line in run(on_camvid, "bash", "-c", command).stdout.splitlines()
+    ]
+    # The machine is another one.
+    of_machine = re.compile("images/s|, load ")
+    assert [shape(line) for line in printed if not of_machine.search(line)] == [
+        shape(line) for line in shown.printed if not of_machine.search(line)
+    ]
