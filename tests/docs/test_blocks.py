@@ -53,6 +53,7 @@ TRIED = {
     **{
         ("docs/deploy.md", f"$ python -m pipeline {start}"): "tests/docs/test_deploy.py" for start in DEPLOYED
     },
+    ("docs/deploy.md", "$ python -m pipeline export models:"): "tests/docs/test_deploy.py",
     ("docs/deploy.md", "import json"): "tests/docs/test_deploy.py",
     ("docs/deploy.md", "$ python -m pipeline bench"): "tests/docs/test_deploy.py",
     ("docs/deploy.md", "mlflow models serve --model-uri models:"): "tests/docs/test_serving.py",
