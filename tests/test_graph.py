@@ -273,6 +273,7 @@ OTHER = {
             "taps": {"decoder": "decoder.blocks"},
         }.items()
     },
+    "networks.students.efficientnet_lite0.head_width": 0.5,
     "networks.teacher.load": "unwrap",
     "networks.teacher.classes": {"background": 1},
     "teacher.optimizer": "sgd",

@@ -18,9 +18,12 @@ from icsd.deployment.runners import input_of
 from icsd.files import write_bytes
 
 TYPES = ("Add", "Clip", "Concat", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "MaxPool", "Mul", "Relu")
-"""What computes in 8 bits. Without the activations, a convolution's output would have to span what ReLU6 cuts
-off: a pretrained EfficientNet-Lite0 keeps its class on 98 % of CamVid's pixels with them, on 78 % without. What scales images and logits does not: their resizing is cheap, and a rounded
-logit moves the borders of every class."""
+"""What computes in 8 bits.
+
+The activations belong to it: without them, a convolution's output would have to span what ReLU6 cuts off. A
+pretrained EfficientNet-Lite0 keeps its class on 98 % of CamVid's pixels with them, on 78 % without. What
+scales images and logits stays out: their resizing is cheap, and a rounded logit moves every class's borders.
+"""
 
 
 def int8_file(onnx_model: bytes, card: Card, images: Sequence[Pixels]) -> bytes:
