@@ -127,6 +127,7 @@ def test_int8_is_per_channel_and_leaves_the_logits_alone(exported):
     model = onnx.load(exported("int8")[0])
     nodes = list(model.graph.node)
     assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in nodes}
+    assert not {"Relu", "Clip"} & {node.op_type for node in nodes}, "an activation is a range"
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     scales = [
         tensors[n.input[1]].dims for n in nodes if n.op_type == "DequantizeLinear" and n.input[1] in tensors
