@@ -34,12 +34,11 @@ class Case(NamedTuple):
     @property
     def title(self) -> str:
         """Its row's name."""
-        text = f"{self.channels} maps of {self.side}², {self.kernel} × {self.kernel}"
-        more = [f"{name} {value}" for name, value in self._asdict().items() if name in MORE and value > 1]
-        return ", ".join([text, *more])
+        title = f"{self.channels} maps of {self.side}², {self.kernel} × {self.kernel}"
+        title += f", stride {self.stride}" if self.stride > 1 else ""
+        return title + (f", dilation {self.dilation}" if self.dilation > 1 else "")
 
 
-MORE = ("stride", "dilation")
 CASES = (
     Case(96, 112, 3, 2, 1),
     Case(144, 56, 3, 1, 1),
@@ -58,16 +57,34 @@ NETWORKS = {
 BATCH = 8
 
 
-def of_convolution(case: Case, *, mixed: bool, rounds: int) -> tuple[float, float, float]:
+def of_convolution(case: Case, *, mixed: bool, rounds: int) -> list[float]:
     """Milliseconds: without gradients, with torch's, with ours."""
     dtype = torch.bfloat16 if mixed else torch.float32
-    x = torch.randn(BATCH, case.channels, case.side, case.side, dtype=dtype, requires_grad=True)
-    x = x.detach().to(memory_format=torch.channels_last).requires_grad_()
+    x = torch.randn(BATCH, case.channels, case.side, case.side, dtype=dtype)
+    x = x.to(memory_format=torch.channels_last).requires_grad_()
     weight = torch.randn(case.channels, 1, case.kernel, case.kernel, requires_grad=True)
     stride, dilation = (case.stride,) * 2, (case.dilation,) * 2
     padding = (case.kernel // 2 * case.dilation,) * 2
     plain = partial(F.conv2d, x, weight, None, stride, padding, dilation, case.channels)
     ours = partial(depthwise_conv2d, x, weight, stride, padding, dilation)
+    return _by_turns(plain, ours, mixed=mixed, rounds=rounds)
+
+
+def of_step(architecture: Architecture, *, side: int, mixed: bool, rounds: int) -> list[float]:
+    """Milliseconds of a forward pass in training, and of one with its gradients in both ways."""
+    layout = torch.channels_last if mixed else torch.contiguous_format  # as runtime.mode has it
+    plain = new_network(architecture).train().to(memory_format=layout)
+    ours = copy.deepcopy(plain)
+    speed_up_depthwise(ours)
+    images = torch.randn(BATCH, 3, side, side).to(memory_format=layout)
+    return _by_turns(
+        partial(_logits, plain, images), partial(_logits, ours, images), mixed=mixed, rounds=rounds
+    )
+
+
+def _by_turns(
+    plain: Callable[[], Tensor], ours: Callable[[], Tensor], *, mixed: bool, rounds: int
+) -> list[float]:
     times = interleaved(
         {
             "forward": partial(_without_gradients, plain, mixed=mixed),
@@ -76,25 +93,7 @@ def of_convolution(case: Case, *, mixed: bool, rounds: int) -> tuple[float, floa
         },
         rounds=rounds,
     )
-    return times["forward"] * 1e3, times["plain"] * 1e3, times["ours"] * 1e3
-
-
-def of_step(architecture: Architecture, *, side: int, mixed: bool, rounds: int) -> tuple[float, float, float]:
-    """Milliseconds of a forward pass in training, and of one with its gradients in both ways."""
-    layout = torch.channels_last if mixed else torch.contiguous_format  # as runtime.mode has it
-    plain = new_network(architecture).train().to(memory_format=layout)
-    ours = copy.deepcopy(plain)
-    speed_up_depthwise(ours)
-    images = torch.randn(BATCH, 3, side, side).to(memory_format=layout)
-    times = interleaved(
-        {
-            "forward": partial(_without_gradients, partial(_logits, plain, images), mixed=mixed),
-            "plain": partial(_with_gradients, partial(_logits, plain, images), mixed=mixed),
-            "ours": partial(_with_gradients, partial(_logits, ours, images), mixed=mixed),
-        },
-        rounds=rounds,
-    )
-    return times["forward"] * 1e3, times["plain"] * 1e3, times["ours"] * 1e3
+    return [seconds * 1e3 for seconds in times.values()]
 
 
 def _logits(network: nn.Module, images: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.camvid import NEEDS_CAMVID
 
 from icsd.data.shards import ShardedSplit
 from icsd.datasets.camvid import CamVid
@@ -151,7 +151,7 @@ def test_both_cityscapes_archives_are_unpacked(make):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("ICSD_DATASETS" not in os.environ, reason="ICSD_DATASETS names no folder with CamVid")
+@NEEDS_CAMVID
 def test_the_real_camvid_is_the_published_one(tmp_path):
     download("camvid", sources=resolve_source("camvid", None, []), destination=tmp_path / "raw")
     findings = preprocess("camvid", tmp_path / "raw", tmp_path / "out", splits=ROLES)

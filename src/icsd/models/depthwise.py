@@ -1,7 +1,7 @@
 """Gradients of depthwise convolutions on a CPU, where oneDNN's own take most of a step.
 
-It computes them forty times slower than the convolution itself when there is dilation, and in bfloat16 also
-without (``benchmarks/depthwise.py``).
+With dilation, and in bfloat16 with channels last, they take tens of times as long as the convolution itself
+(``benchmarks/depthwise.py``).
 """
 
 from typing import Any, cast
@@ -37,9 +37,8 @@ def depthwise_conv2d(
 ) -> Float[Tensor, "B K _ _"]:
     """``conv2d`` with one filter per channel, whose gradients are the same but for rounding.
 
-    That of the input is a convolution of the output's with the mirrored filter, where the stride is 1. That
-    of the filter is taken in float32, and without dilation: with one of d, the positions whose rows and
-    columns leave the same rest at division by d see one another only, and become images of their own.
+    That of the input is a convolution of the output's with the mirrored filter, where the stride is 1. All
+    others are oneDNN's, in float32.
     """
     output: Tensor = _DepthwiseConv2d.apply(input, weight, stride, padding, dilation)
     return output
@@ -68,7 +67,7 @@ class _DepthwiseConv2d(torch.autograd.Function):
             if ctx.needs_input_grad[0]:
                 to_input = _to_input(slope, input, weight, *ctx.geometry)
             if ctx.needs_input_grad[1]:
-                to_weight = _to_weight(slope, input, weight, *ctx.geometry)
+                to_weight = _of_onednn(slope, input, weight, *ctx.geometry, to_input=False)
         return to_input, to_weight, None, None, None
 
 
@@ -77,18 +76,12 @@ def _to_input(
 ) -> Tensor:
     around = [d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True)]
     if stride != (1, 1) or min(around) < 0:
-        return _plain(slope, input, weight, stride, padding, dilation, to_input=True).to(input.dtype)
+        return _of_onednn(slope, input, weight, stride, padding, dilation, to_input=True)
     mirrored = weight.to(slope.dtype).flip(2, 3)
     return F.conv2d(slope, mirrored, None, 1, around, dilation, len(weight)).to(input.dtype)
 
 
-def _to_weight(
-    slope: Tensor, input: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair
-) -> Tensor:
-    return _plain(slope, input, weight, stride, padding, dilation, to_input=False).to(weight.dtype)
-
-
-def _plain(
+def _of_onednn(
     slope: Tensor,
     input: Tensor,
     weight: Tensor,
@@ -98,9 +91,10 @@ def _plain(
     *,
     to_input: bool,
 ) -> Tensor:
-    """One of oneDNN's gradients, in float32 at least."""
+    """The gradient of the input or of the weight, computed in float32 at least."""
+    wanted = input if to_input else weight
     dtype = torch.promote_types(weight.dtype, torch.float32)
-    gradients: tuple[Tensor, Tensor, None] = torch.ops.aten.convolution_backward(
+    gradients: list[Tensor] = torch.ops.aten.convolution_backward(
         *(tensor.to(dtype) for tensor in (slope, input, weight)),
         None,
         stride,
@@ -111,7 +105,7 @@ def _plain(
         len(weight),
         (to_input, not to_input, False),
     )
-    return gradients[0] if to_input else gradients[1]
+    return gradients[0 if to_input else 1].to(wanted.dtype)
 
 
 class _Faster(nn.Conv2d):

@@ -1,12 +1,12 @@
 """All three commands on real photographs of CamVid, where the machine has them."""
 
-import os
 import tarfile
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from pipeline.cli import cli
+from tests.camvid import NEEDS_CAMVID, camvid_archive
 from tests.deployed import write_run
 from tests.imports import ROOT
 from tests.libraries import write_own
@@ -15,7 +15,7 @@ from icsd.datasets.reading.masks import read_ids
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
-    pytest.mark.skipif("ICSD_DATASETS" not in os.environ, reason="ICSD_DATASETS names no folder with CamVid"),
+    NEEDS_CAMVID,
 ]
 FRAMES = ("0001TP_008550", "0001TP_008610", "Seq05VD_f00000")
 
@@ -29,8 +29,7 @@ def typed(*words):
 @pytest.fixture
 def camvid(tmp_path):
     """Folders of images and labels of the reported split."""
-    [archive] = Path(os.environ["ICSD_DATASETS"]).glob("camvid*.tar")
-    with tarfile.open(archive) as file:
+    with tarfile.open(camvid_archive()) as file:
         for member in file.getmembers():
             path = Path(member.name)
             if path.stem in FRAMES and path.parent.name in {"test", "testannot"}:
