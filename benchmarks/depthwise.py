@@ -65,8 +65,8 @@ def of_convolution(case: Case, *, mixed: bool, rounds: int) -> list[float]:
     weight = torch.randn(case.channels, 1, case.kernel, case.kernel, requires_grad=True)
     stride, dilation = (case.stride,) * 2, (case.dilation,) * 2
     padding = (case.kernel // 2 * case.dilation,) * 2
-    plain = partial(F.conv2d, x, weight, None, stride, padding, dilation, case.channels)
     ours = partial(depthwise_conv2d, x, weight, stride, padding, dilation)
+    plain = partial(F.conv2d, x, weight, None, stride, padding, dilation, case.channels)
     return _by_turns(plain, ours, mixed=mixed, rounds=rounds)
 
 
@@ -134,7 +134,8 @@ def main() -> None:
         section(
             "Depthwise convolutions on a CPU",
             f"A batch of {BATCH}, one thread; single convolutions with channels last, networks in the layout "
-            "of their `runtime.mode`. Forward: without gradients.",
+            "of their `runtime.mode`. Forward: without gradients. In float32, networks take our gradients "
+            "where there is dilation, and torch's elsewhere.",
             HEADER,
             rows,
         )

@@ -110,6 +110,9 @@ def _of_onednn(
 
 class _Faster(nn.Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self.dilation == (1, 1) and not torch.is_autocast_enabled("cpu"):  # oneDNN's are as fast
+            plain: Tensor = super()._conv_forward(input, weight, bias)
+            return plain
         stride, padding, dilation = (cast(Pair, of) for of in (self.stride, self.padding, self.dilation))
         output = depthwise_conv2d(input, weight, stride, padding, dilation)
         return output if bias is None else output + bias[:, None, None].to(output.dtype)
