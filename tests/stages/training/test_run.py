@@ -360,3 +360,10 @@ def test_unlabelled_images_that_are_not_there_are_named(taught):
         UserError, match=r"train\.unlabelled: no image is left for it, since train\.subset is 12"
     ):
         train_student(taught, method="none", student="resnet18", seed=0)
+
+
+def test_all_images_beyond_the_subset_may_be_none(taught):
+    change(taught, train={"subset": 100, "unlabelled": "all"})
+    train_student(taught, method="none", student="resnet18", seed=0)
+    described = json.loads((taught / "runs/shapes/none/resnet18-0/train.json").read_text(encoding="utf-8"))
+    assert (described["num_train_images"], described["num_unlabelled_images"]) == (12, 0)

@@ -214,18 +214,22 @@ def train_images(data: PreparedData, job: Job) -> Subset[Any]:
 
 
 def unlabelled_images(data: PreparedData, job: Job) -> Subset[Any] | None:
-    """The training images that a student sees without their labels; None where it sees none."""
+    """The training images that a student sees without their labels; None where it sees none.
+
+    Raises:
+        UserError: So many are asked for, and none is left. ``all`` of none are none.
+    """
     wanted = 0 if job.key.is_teacher else job.params.train.unlabelled
     split = data.split(TRAIN)
     if not wanted:
         return None
     images = other_images(len(split), job.training.subset, wanted)
-    if not images:
+    if not images and wanted != "all":
         raise UserError(
             f"train.unlabelled: no image is left for it, since train.subset is {job.training.subset} and "
             f"there are {len(split)} training images; lower train.subset, or set train.unlabelled to 0"
         )
-    return Subset(cast(Dataset[Any], split), images)
+    return Subset(cast(Dataset[Any], split), images) if images else None
 
 
 def _micro_batches(job: Job, fabric: Fabric) -> int:
