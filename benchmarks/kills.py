@@ -9,7 +9,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.pipeline.kills import make_reference, play
+from tests.pipeline.kills import COMMANDS, make_reference, play
 
 
 def main() -> None:
@@ -17,6 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--command", choices=COMMANDS, default="dvc repro", help="what is killed")
     parser.add_argument("--kills", type=int, default=200, help="rounds are played until there are so many")
     parser.add_argument("--most", type=int, default=20, help="kills in one round")
     parser.add_argument("--seed", type=int, default=0, help="of the first round")
@@ -27,7 +28,7 @@ def main() -> None:
         reference = make_reference(Path(folder) / "reference")
         while kills.total() < arguments.kills and faulty < 10:
             project = Path(folder) / f"round-{seed}"
-            result = play(reference, project, seed=seed, kills=arguments.most)
+            result = play(reference, project, command=arguments.command, seed=seed, kills=arguments.most)
             kills.update(result.kills)
             repairs += result.repairs
             faulty += bool(result.faults)

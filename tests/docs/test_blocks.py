@@ -95,6 +95,7 @@ TRIED = {
     ("docs/running.md", "dvc remote add"): "tests/docs/test_transcripts.py",
     ("docs/running.md", "dvc config"): "tests/docs/test_transcripts.py",
     ("docs/worth.md", "python -m pipeline worth"): "tests/pipeline/test_worth.py",
+    ("docs/worth.md", "$ python -m pipeline worth"): "tests/commands/worth/test_page.py",
 }
 """Page and beginning of every block -> where it is tried."""
 

@@ -1,6 +1,7 @@
 """docs/deploy.md, typed in a tiny project, prints what the page says."""
 
 import re
+import shlex
 import shutil
 
 import numpy as np
@@ -9,11 +10,13 @@ from PIL import Image
 from tests.camvid import NEEDS_CAMVID, camvid_archive
 from tests.docs.blocks import block
 from tests.docs.test_blocks import DEPLOYED
+from tests.docs.test_serving import SERVED, asked, served
 from tests.docs.test_transcripts import typed
 from tests.project import commit, make_project, run
 
 from icsd.data.prepared import REPORT, PreparedData
 from icsd.datasets import DATASETS
+from icsd.datasets.reading.masks import read_ids
 
 pytestmark = pytest.mark.slow
 
@@ -96,3 +99,7 @@ def test_the_whole_way_on_camvid_prints_what_the_page_says(on_camvid):
     assert [shape(line) for line in printed if ", load " not in line] == [
         shape(line) for line in shown.printed if ", load " not in line
     ], "but for the machine"
+    run(on_camvid, "python", "-W", "ignore", "-c", block("docs/deploy.md", '"""A folder').content)
+    with served(on_camvid, shlex.split(block("docs/deploy.md", SERVED).commands[0])) as port:
+        classes = asked(on_camvid, port, "street/0.png")
+    assert (classes == read_ids(on_camvid / "masks/masks/0.png")).mean() > 0.999

@@ -119,9 +119,10 @@ def _is_up(port):
         return False
 
 
-def asked(project, port):
-    """The classes that the page's client writes."""
-    program = block(PAGE, '"""Send an image').content.replace("5001", str(port))
+def asked(project, port, image="photos/0.png"):
+    """The classes that the page's client writes for an image."""
+    client = block(PAGE, '"""Send an image').content
+    program = client.replace("5001", str(port)).replace("photos/0.png", image)
     printed = run(project, "python", "-c", program).stdout
     classes = read_ids(project / "classes.png")
     assert printed.startswith(f"{classes.shape} [")

@@ -1,9 +1,10 @@
 """Kill a pipeline again and again, in every stage and in several ways, and see what it ends with.
 
-A round works on a fresh copy of a tiny project: ``dvc repro`` is started and killed a few times, then left to
-finish. It must end as a run that nobody killed: ``tests.pipeline.soundness`` says what that means. Between
-two kills nothing is done but to start ``dvc repro`` again; where DVC says that its own files are damaged,
-``python -m pipeline repair`` comes before, as the documentation says.
+A round works on a fresh copy of a tiny project: a command (``dvc repro``, or ``python -m pipeline run -j 2``)
+is started and killed a few times, then left to finish. It must end as a run that nobody killed:
+``tests.pipeline.soundness`` says what that means. Between two kills nothing is done but to start the command
+again; where DVC says that its own files are damaged, ``python -m pipeline repair`` comes before, as the
+documentation says.
 """
 
 import json
@@ -32,17 +33,20 @@ STAGES = (
 """In the order in which DVC runs them here."""
 WAYS = tuple(
     f"{who} {number}"
-    for who in ("dvc", "stage", "group")
+    for who in ("command", "stage", "group")
     for number in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 )
-"""Who is killed, and with what: DVC, its stage, or both at once, as by Ctrl-C or a closed terminal."""
-REPRO = [sys.executable, "-m", "dvc", "repro"]
+"""Who is killed, and with what: the command, one of its stages, or all, as by Ctrl-C or a closed terminal."""
+COMMANDS = {
+    "dvc repro": [sys.executable, "-m", "dvc", "repro"],
+    "pipeline run": [sys.executable, "-m", "pipeline", "run", "-j", "2"],
+}
 REPAIR = [sys.executable, "-m", "pipeline", "repair"]
 _DAMAGED = ("JSON structure is corrupted", "'./dvc.lock' is invalid", "'./dvc.lock' validation failed")
 _FINISH_SECONDS = 900
 _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 3.0
-"""Of a person whose Ctrl-C has reached DVC alone, which ignores it while a stage runs."""
+"""Of a person whose Ctrl-C has reached the command alone: DVC ignores it while a stage runs."""
 
 
 @dataclass
@@ -50,6 +54,7 @@ class Round:
     """What happened: the kills, how often DVC's own files were repaired, and what is not as it should be."""
 
     seed: int
+    command: str
     kills: list[str] = field(default_factory=list)
     repairs: int = 0
     faults: list[str] = field(default_factory=list)
@@ -58,7 +63,7 @@ class Round:
 def make_reference(folder: Path) -> Path:
     """A tiny project, committed, and its copy ``<folder>-done`` after a run that nobody killed.
 
-    How long DVC and each stage take there is kept in ``seconds.json`` of the copy.
+    How long DVC takes to begin there, and each stage to run, is kept in ``seconds.json`` of the copy.
     """
     project = make_project(
         folder,
@@ -69,24 +74,25 @@ def make_reference(folder: Path) -> Path:
     commit(project)
     done = _done(project)
     shutil.copytree(project, done, symlinks=True)
-    with _Started(done) as process:
+    with _Started(done, "dvc repro") as process:
         seconds = _watched(process)
     assert process.returncode == 0, _output_of(process)
     (done / "seconds.json").write_text(json.dumps(seconds), encoding="utf-8")
     return project
 
 
-def play(reference: Path, folder: Path, *, seed: int, kills: int) -> Round:
+def play(reference: Path, folder: Path, *, command: str, seed: int, kills: int) -> Round:
     """One round in a copy of the reference at ``folder``.
 
     Args:
         reference: From ``make_reference``.
         folder: Must not exist.
+        command: Of ``COMMANDS``.
         seed: Of the stages, the moments and the ways.
         kills: How often the pipeline is killed before it may finish; fewer times where it is faster.
     """
     rng = random.Random(seed)
-    round_ = Round(seed)
+    round_ = Round(seed, command)
     shutil.copytree(reference, folder, symlinks=True)
     seconds = json.loads((_done(reference) / "seconds.json").read_text(encoding="utf-8"))
     places = rng.choices((START, *STAGES), k=kills)
@@ -112,15 +118,15 @@ def _kill_once(project: Path, round_: Round, place: str, way: str, *, after: flo
     False where nothing is left to kill.
     """
     who, name = way.split()
-    with _Started(project) as process:
+    with _Started(project, round_.command) as process:
         if not _wait_for(process, place) or not _sleep(process, after):
             if _asks_for_repair(process) and _repair(project, round_):
                 return _kill_once(project, round_, place, way, after=after)
             if process.returncode:
-                round_.faults.append(f"dvc repro fails before a kill: {_output_of(process)[-600:]}")
+                round_.faults.append(f"{round_.command} fails before a kill: {_output_of(process)[-600:]}")
             return False
         stage = _stage_of(process)
-        at = stage[0] if stage else "dvc itself"
+        at = stage[0] if stage else "the command itself"
         number = signal.Signals[name]
         if who == "group":
             os.killpg(process.pid, number)
@@ -128,12 +134,12 @@ def _kill_once(project: Path, round_: Round, place: str, way: str, *, after: flo
             stage[1].send_signal(number)
         else:
             process.send_signal(number)
-        if name == "SIGINT" and who == "dvc" and _sleep(process, _PATIENCE_SECONDS):
+        if name == "SIGINT" and who == "command" and _sleep(process, _PATIENCE_SECONDS):
             os.killpg(process.pid, number)
         try:
             process.wait(timeout=_FINISH_SECONDS)
         except subprocess.TimeoutExpired:
-            round_.faults.append(f"{way} in {at}: dvc did not end")
+            round_.faults.append(f"{way} in {at}: {round_.command} did not end")
             os.killpg(process.pid, signal.SIGKILL)
         # Without an exit code it was done, but for the end of its process.
         round_.kills += [f"{way} in {at}"] if process.returncode else []
@@ -142,7 +148,7 @@ def _kill_once(project: Path, round_: Round, place: str, way: str, *, after: flo
 
 def _finish(project: Path, round_: Round) -> None:
     for _ in range(2):
-        with _Started(project) as process:
+        with _Started(project, round_.command) as process:
             process.wait(timeout=_FINISH_SECONDS)
         if process.returncode == 0:
             return
@@ -165,14 +171,14 @@ def _repair(project: Path, round_: Round) -> bool:
 
 
 class _Started(subprocess.Popen[str]):
-    """``dvc repro``, in a process group of its own, its output in a file."""
+    """A command, in a process group of its own, its output in a file."""
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, command: str) -> None:
         self.output = project / ".dvc/tmp/output.txt"  # which neither git nor DVC look at
         self.output.parent.mkdir(exist_ok=True)
         with self.output.open("w", encoding="utf-8") as file:
             super().__init__(
-                REPRO,
+                COMMANDS[command],
                 cwd=project,
                 env=environment(project),
                 stdout=file,
@@ -213,7 +219,7 @@ def _sleep(process: _Started, seconds: float) -> bool:
 
 
 def _stage_of(process: _Started) -> tuple[str, psutil.Process] | None:
-    """The stage that DVC runs just now: its name without the matrix, and its process."""
+    """A stage that runs just now, the first where two do: its name without the matrix, and its process."""
     try:
         for child in psutil.Process(process.pid).children(recursive=True):
             if "pipeline" in child.cmdline() and (name := child.environ().get("DVC_STAGE")):
@@ -224,7 +230,7 @@ def _stage_of(process: _Started) -> tuple[str, psutil.Process] | None:
 
 
 def _watched(process: _Started) -> dict[str, float]:
-    """Watch to the end: how long DVC took to begin, and each stage to run."""
+    """Watch to the end: how long the command took to begin, and each stage to run."""
     begun: list[tuple[str, float]] = [(START, time.monotonic())]
     while _sleep(process, _POLL_SECONDS):
         stage = _stage_of(process)
