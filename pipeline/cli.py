@@ -15,9 +15,9 @@ from pipeline.groups import SectionedGroup
 from pipeline.parent import end_with_parent
 
 PROGRAM = "python -m pipeline"
-STAGES = "Stages, which `dvc repro` runs in order (see dvc.yaml)"
-TYPED = "Commands for people"
-SHELL = "For your shell"
+STAGES = "Stages of the pipeline, in order (see dvc.yaml)"
+TYPED = "Tools"
+SHELL = "Shell completion"
 _ALIAS, _COMPLETE = "icsd", "_ICSD_COMPLETE"
 
 
@@ -39,9 +39,10 @@ def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
 )
 def cli() -> None:
-    """Distil a large segmentation network into a small one, and compare the methods that do so.
+    """Distil a large segmentation network into a small one, and compare distillation methods.
 
-    `dvc repro` runs everything that is out of date. The commands below are its stages, and what you type.
+    `python -m pipeline run` runs everything that is out of date; `dvc repro` does the same, one stage at a
+    time. The commands below are the stages of this pipeline, and tools that you run yourself.
     """
 
 
@@ -78,10 +79,12 @@ _methods = click.argument("methods", nargs=-1, metavar="[METHOD]...", shell_comp
 
 @_command(STAGES, example="validate --show")
 @click.option(
-    "--show", is_flag=True, help="Print the resolved parameters: the preset, with what params.yaml changes."
+    "--show",
+    is_flag=True,
+    help="Print the resolved parameters: the preset with the changes from params.yaml.",
 )
 def validate(show: bool) -> None:
-    """Check all of params.yaml and the dataset's preset, and list every mistake."""
+    """Check params.yaml and the dataset's preset, and list every mistake."""
     from icsd.commands.foresight import foresight
     from icsd.stages.validate import validate as run
 
@@ -92,7 +95,7 @@ def validate(show: bool) -> None:
 
 @_command(STAGES, example="download")
 def download() -> None:
-    """Fetch and verify the dataset's archives: from a URL, a local archive or a folder."""
+    """Fetch and verify the dataset's archives, from a URL, a local archive or a folder."""
     from icsd.stages.download import download as run
 
     run(Path.cwd())
@@ -100,7 +103,7 @@ def download() -> None:
 
 @_command(STAGES, example="preprocess")
 def preprocess() -> None:
-    """Map labels to train ids, write shards, and let the doctor examine the data."""
+    """Map labels to train ids, write shards, and check the data (the doctor)."""
     from icsd.stages.preprocess import preprocess as run
 
     run(Path.cwd())
@@ -108,7 +111,10 @@ def preprocess() -> None:
 
 @_command(STAGES, example="train-teacher")
 def train_teacher() -> None:
-    """Train the teacher; resumes after the last finished epoch of an interrupted run."""
+    """Train the teacher.
+
+    An interrupted run resumes after its last finished epoch.
+    """
     with uncollected():
         from icsd.stages.training.run import train_teacher as run
 
@@ -126,10 +132,13 @@ def train_teacher() -> None:
     shell_complete=_blocks("networks", "students"),
 )
 @click.option(
-    "--seed", required=True, type=int, help="Seed of the initial weights, the order and the augmentation."
+    "--seed", required=True, type=int, help="Seed of the initial weights, image order and augmentation."
 )
 def train_student(method: str, student: str, seed: int) -> None:
-    """Train one student with one method; resumes after the last finished epoch of an interrupted run."""
+    """Train one student with one method.
+
+    An interrupted run resumes after its last finished epoch.
+    """
     with uncollected():
         from icsd.stages.training.run import train_student as run
 
@@ -144,7 +153,7 @@ def train_student(method: str, student: str, seed: int) -> None:
     shell_complete=_blocks("methods"),
 )
 def evaluate(method: str) -> None:
-    """Measure the teacher, or all students of a method, on the reported split."""
+    """Evaluate the teacher, or all students of a method, on the reported split."""
     with uncollected():
         from icsd.stages.evaluation.run import evaluate_students, evaluate_teacher
 
@@ -156,7 +165,7 @@ def evaluate(method: str) -> None:
 
 @_command(STAGES, example="deploy")
 def deploy() -> None:
-    """Export every student's champion to deploy.formats, and measure the files on the reported split."""
+    """Export the champion of every student to deploy.formats, and evaluate the files."""
     with uncollected():
         from icsd.stages.deploy.run import deploy as run
 
@@ -165,7 +174,7 @@ def deploy() -> None:
 
 @_command(STAGES, example="report")
 def report() -> None:
-    """Write tables, figures and report.html, and this execution's summary in MLflow."""
+    """Write tables, figures and report.html, and the summary of this execution in MLflow."""
     with uncollected():
         from icsd.stages.report import report as run
 
@@ -175,16 +184,23 @@ def report() -> None:
 @_command(TYPED, example="run -j 2")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @click.option(
-    "-j", "--jobs", type=click.IntRange(1), help="Stages at a time (default: one per core, or per GPU)."
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    help="Number of stages at a time (default: one per core, or per GPU).",
 )
-@click.option("--gpus", help="Numbers of GPUs, as 0,1; each stage gets one.")
-@click.option("--per-gpu", type=click.IntRange(1), default=1, help="Stages at a time on each GPU.")
-@click.option("-k", "--keep-going", is_flag=True, help="After a failure, run what does not depend on it.")
-@click.option("-f", "--force", is_flag=True, help="Run what is not stale as well.")
-@click.option("--pull", is_flag=True, help="Fetch results that are in DVC's remote.")
-@click.option("--downstream", is_flag=True, help="The targets, and what depends on them.")
-@click.option("--dry", is_flag=True, help="Only say what would run.")
-@click.option("--on", type=click.Choice(["ray", "slurm"]), help="Train and evaluate on a cluster's machines.")
+@click.option("--gpus", help="GPU numbers, for example 0,1; each stage gets one.")
+@click.option("--per-gpu", type=click.IntRange(1), default=1, help="Number of stages at a time on each GPU.")
+@click.option(
+    "-k", "--keep-going", is_flag=True, help="After a failure, still run stages that do not depend on it."
+)
+@click.option("-f", "--force", is_flag=True, help="Also run stages that are up to date.")
+@click.option("--pull", is_flag=True, help="Fetch results that are already in DVC's remote.")
+@click.option("--downstream", is_flag=True, help="Run the targets and everything that depends on them.")
+@click.option("--dry", is_flag=True, help="Only print what would run.")
+@click.option(
+    "--on", type=click.Choice(["ray", "slurm"]), help="Train and evaluate on a Ray or SLURM cluster."
+)
 def run(
     targets: tuple[str, ...],
     jobs: int | None,
@@ -197,10 +213,11 @@ def run(
     dry: bool,
     on: str | None,
 ) -> None:
-    """Run everything that is out of date, as `dvc repro` does, but several stages at a time.
+    """Run everything that is out of date, like `dvc repro`, but several stages at a time.
 
-    TARGET is a stage of dvc.yaml, which is run with what it needs; by default, all are. The outcome is that
-    of `dvc repro`, and both may be used in turn. Ctrl-C ends the stages that run; the same command resumes.
+    TARGET is a stage of dvc.yaml, which is run together with the stages that it depends on; by default, all
+    stages are run. The outcome is that of `dvc repro`, and you can alternate between the two. Ctrl-C stops
+    the running stages; the same command resumes.
     """
     from icsd.commands.run.command import run as execute
 
@@ -223,15 +240,15 @@ def run(
 
 @_command(TYPED, example="new-dataset ~/photos --yes")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--name", help="Of the preset (default: the folder's).")
-@click.option("--yes", is_flag=True, help="Ask nothing: take the defaults, and say which.")
-@click.option("--force", is_flag=True, help="Replace a preset of this name.")
+@click.option("--name", help="Name of the preset (default: the name of the folder).")
+@click.option("--yes", is_flag=True, help="Ask nothing: use the defaults, and print them.")
+@click.option("--force", is_flag=True, help="Replace an existing preset of this name.")
 def new_dataset(folder: Path, name: str | None, yes: bool, force: bool) -> None:
-    """Write the preset of a folder of images and masks, from what lies there.
+    """Write the preset for a folder of images and masks, inferred from its contents.
 
-    Finds images and masks, splits, classes and their shares, ignored values, sizes and settings that suit
-    them, writes configs/datasets/NAME.yaml with comments that say what each was inferred from, and lets the
-    doctor examine the data. DIR is only read.
+    Finds images and masks, splits, classes and their shares, ignored values, image sizes and suitable
+    settings, and writes configs/datasets/NAME.yaml with comments that say what each value was inferred from.
+    Then the doctor checks the data. DIR is only read.
     """
     from icsd.commands.new_dataset.run import new_dataset as run
 
@@ -242,12 +259,12 @@ def new_dataset(folder: Path, name: str | None, yes: bool, force: bool) -> None:
 @click.argument("annotations", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--split", help="train, val or test: a folder of its own below OUT, one call for each.")
+@click.option("--split", help="train, val or test: write to a subfolder of OUT; run once per split.")
 def convert_coco(annotations: Path, images: Path, out: Path, split: str | None) -> None:
-    """Turn COCO's instances into a folder of images and masks, for new-dataset.
+    """Convert COCO instance annotations to a folder of images and masks, for new-dataset.
 
-    Polygons, RLE and crowds of an image become one mask: categories are 1, 2, ... in the order of their ids,
-    0 is background, smaller instances lie on top. Needs the extra `coco`.
+    Polygons, RLE masks and crowds of an image become one mask: categories are 1, 2, ... in the order of their
+    ids, 0 is background, and smaller instances are drawn over larger ones. Needs the extra `coco`.
     """
     from icsd.commands.convert.coco import convert_coco as run
 
@@ -257,10 +274,10 @@ def convert_coco(annotations: Path, images: Path, out: Path, split: str | None) 
 @_command(TYPED, example="convert-hf segments/sidewalk-semantic ~/photos")
 @click.argument("source")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--image", help="Column of the images (default: the one whose name says so).")
-@click.option("--mask", help="Column of the masks (default: the one whose name says so).")
+@click.option("--image", help="Column with the images (default: recognised by its name).")
+@click.option("--mask", help="Column with the masks (default: recognised by its name).")
 def convert_hf(source: str, out: Path, image: str | None, mask: str | None) -> None:
-    """Turn a data set of Hugging Face into a folder of images and masks, for new-dataset.
+    """Convert a Hugging Face dataset to a folder of images and masks, for new-dataset.
 
     SOURCE is a name on the hub, or a folder that the package `datasets` can load. Needs the extra `datasets`.
     """
@@ -280,11 +297,11 @@ def convert_hf(source: str, out: Path, image: str | None, mask: str | None) -> N
     shell_complete=_blocks("networks", "students"),
 )
 def tune(methods: tuple[str, ...], trials: int | None, student: str | None) -> None:
-    """Tune the weights of every method with the same budget, on the validation split.
+    """Tune the loss weights of every method with the same budget, on the validation split.
 
     METHOD is a block of `methods` in params.yaml; by default, every method of the grid that has weights.
-    The results are configs/tuned/<dataset>.yaml and .csv, which `weights: tuned` in params.yaml puts to use.
-    The data must be prepared and the teacher trained: `dvc repro train_teacher`. An interrupted search
+    Results are written to configs/tuned/<dataset>.yaml and .csv; set `weights: tuned` in params.yaml to train
+    with them. Prepare the data and train the teacher first: `dvc repro train_teacher`. An interrupted search
     resumes.
     """
     from icsd.commands.tune.run import tune as run
@@ -304,14 +321,14 @@ def tune(methods: tuple[str, ...], trials: int | None, student: str | None) -> N
     type=click.IntRange(1),
     default=15,
     show_default=True,
-    help="Steps that are timed of each method, and of the student alone beside it.",
+    help="Steps to time per method, each next to a step of the student alone.",
 )
 def pace(methods: tuple[str, ...], student: str | None, rounds: int) -> None:
-    """Measure how long a training step takes with every method, for `train.budget: seconds`.
+    """Measure the duration of a training step with every method, for `train.budget: seconds`.
 
     METHOD is a block of `methods` in params.yaml; by default, every method of the grid that has a loss.
-    The result is configs/pace/<dataset>.yaml: under equal seconds a method has the epochs that it leaves.
-    The data must be prepared and the teacher trained: `dvc repro train_teacher`.
+    The result is written to configs/pace/<dataset>.yaml. With `train.budget: seconds`, it determines for how
+    many epochs each method trains. Prepare the data and train the teacher first: `dvc repro train_teacher`.
     """
     with uncollected():
         from icsd.commands.pace.run import pace as run
@@ -332,10 +349,12 @@ def pace(methods: tuple[str, ...], student: str | None, rounds: int) -> None:
     help="Points of mIoU that a gain must exceed (default: report.rope in params.yaml).",
 )
 @click.option(
-    "--hours", type=click.FloatRange(0, min_open=True), help="Of training at most (default: no limit)."
+    "--hours", type=click.FloatRange(0, min_open=True), help="Limit on the training time (default: none)."
 )
-@click.option("--max-seeds", type=int, default=20, show_default=True, help="At most so many, from 3 to 20.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write all of it as JSON.")
+@click.option(
+    "--max-seeds", type=int, default=20, show_default=True, help="Limit on the number of seeds, 3 to 20."
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write everything as JSON.")
 def worth(
     methods: tuple[str, ...],
     student: str | None,
@@ -344,12 +363,12 @@ def worth(
     max_seeds: int,
     out: Path | None,
 ) -> None:
-    """Say whether distilling is worth it on this dataset, and with which method.
+    """Say whether distillation is worth it on this dataset, and with which method.
 
     Trains the student alone and every METHOD (default: kd, aicsd, cwd, dist) for the same time, one seed
-    after another, and compares them on the validation split until each gain is known to exceed the margin or
-    not to. Prepares the data and trains the teacher first, where they are stale. An interrupted call goes on
-    where it stopped. Exit code 0, whatever the answer.
+    after another, and compares them on the validation split until it is clear for each method whether its
+    gain exceeds the margin. Prepares the data and trains the teacher first if they are out of date. After an
+    interruption, the same command resumes. The exit code is 0, whatever the answer.
     """
     from icsd.commands.worth.run import worth as run
 
@@ -369,13 +388,13 @@ def worth(
 @click.option("--student", help="A network of the grid.", shell_complete=_blocks("networks", "students"))
 @click.option("--seed", type=int, help="A seed of the grid.")
 def verify(method: str | None, student: str | None, seed: int | None) -> None:
-    """Check whether rows of the report still hold.
+    """Check whether the results in the report still hold.
 
-    Compares source files, parameters, data, teacher and weights with what training recorded, and the report
-    with the results; then evaluates the stored network again and compares every number, to the last digit.
-    Without options also checks DVC's cache and MLflow's store. Writes nothing.
+    Compares source files, parameters, data, teacher and weights with those recorded in training, and the
+    report with the results; then evaluates the stored networks again and compares every number to the last
+    digit. Without options, also checks DVC's cache and MLflow's store. Writes nothing.
 
-    Exit code 0: all hold; 1: something differs; 2: something is missing.
+    Exit code 0: everything holds; 1: something differs; 2: something is missing.
     """
     from icsd.commands.verify.run import verify as run
 
@@ -383,31 +402,37 @@ def verify(method: str | None, student: str | None, seed: int | None) -> None:
 
 
 _dataset = click.option(
-    "--dataset", help="The preset it was trained with, for weights without a train.json beside them."
+    "--dataset", help="The preset it was trained with, for weights without a train.json next to them."
 )
-_device = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+_device = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="auto: CUDA if available."
+)
 
 
 @_command(TYPED, example="predict runs/camvid/kd/resnet18-0 ~/photos --out masks --overlay")
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write to.")
-@click.option("--overlay", is_flag=True, help="Also the classes' colours on the images, in DIR/overlays.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The output folder DIR.")
 @click.option(
-    "--probabilities", is_flag=True, help="Also every class's probability in 255ths, in DIR/probabilities."
+    "--overlay", is_flag=True, help="Also write images with the class colours blended in, to DIR/overlays."
 )
-@click.option("--tile", type=click.IntRange(32), help="Divide images into tiles of so many pixels a side.")
+@click.option(
+    "--probabilities",
+    is_flag=True,
+    help="Also write the probability of every class, as uint8, to DIR/probabilities.",
+)
+@click.option("--tile", type=click.IntRange(32), help="Divide images into tiles of this many pixels a side.")
 @click.option(
     "--overlap",
     type=click.FloatRange(0, 0.9),
     default=0.25,
     show_default=True,
-    help="What neighbouring tiles have in common, as a part of their side.",
+    help="Overlap of neighbouring tiles, as a fraction of their side.",
 )
 @click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Images at a time.")
 @_device
 @_dataset
-@click.option("-f", "--force", is_flag=True, help="Predict again what is there already.")
+@click.option("-f", "--force", is_flag=True, help="Predict again, and replace existing files.")
 def predict(
     model: str,
     images: tuple[str, ...],
@@ -421,13 +446,13 @@ def predict(
     dataset: str | None,
     force: bool,
 ) -> None:
-    """Write the masks of images.
+    """Write masks for images.
 
-    MODEL is a run's folder (runs/...), a weights file, models:/name@alias, or an exported .onnx or .pt2.
-    IMAGES are files, folders and patterns; they are read as in training. Masks are PNGs that hold class ids
-    and show the classes' colours. What is finished already is skipped.
+    MODEL is the folder of a run (runs/...), a weights file, models:/name@alias, or an exported .onnx or .pt2.
+    IMAGES are files, folders or patterns; they are read as in training. Masks are PNG files that contain
+    class ids and are displayed in the class colours. Existing masks are skipped.
 
-    Exit code 0: all are written; 1: some could not be read, and are named.
+    Exit code 0: all masks were written; 1: some images could not be read, and are listed.
     """
     with uncollected():
         from icsd.commands.predict.run import predict_images
@@ -454,18 +479,18 @@ def predict(
 @click.argument("model")
 @click.option("--to", type=click.Choice(["onnx", "torch", "int8"]), required=True, help="The format.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The file, .onnx, or .pt2 of torch."
+    "--out", type=click.Path(path_type=Path), required=True, help="The output file: .onnx, or .pt2 for torch."
 )
 @click.option("--with-preprocessing", is_flag=True, help="The file takes images as they are read.")
 @click.option(
-    "--images", multiple=True, help="Real images to check and calibrate on (default: the training split's)."
+    "--images", multiple=True, help="Real images for checking and calibration (default: the training split)."
 )
 @click.option(
     "--calibration",
     type=click.IntRange(1),
     default=64,
     show_default=True,
-    help="How many images 8 bits are calibrated on.",
+    help="Number of images to calibrate int8 on.",
 )
 @_dataset
 def export(
@@ -477,12 +502,12 @@ def export(
     calibration: int,
     dataset: str | None,
 ) -> None:
-    """Write a network as a file for other programs: ONNX, torch.export, or ONNX in 8 bits.
+    """Export a network for other programs: ONNX, torch.export, or int8 ONNX.
 
-    MODEL is a run's folder (runs/...), a weights file, or models:/name@alias. The file takes any number of
-    images of any size, and holds the classes, their colours and how images become its input. It is read
-    again and compared with the network on real images of three sizes, and kept only if it computes the same.
-    Needs the extra `deploy`, but for torch.
+    MODEL is the folder of a run (runs/...), a weights file, or models:/name@alias. The file takes any number
+    of images of any size, and contains the classes, their colours and the preprocessing settings. It is
+    loaded again and compared with the network on real images of three sizes, and kept only if the outputs
+    agree (int8: the agreement is printed). Formats other than torch need the extra `deploy`.
     """
     with uncollected():
         from icsd.commands.export.run import export as run
@@ -503,11 +528,9 @@ def export(
 @click.argument("model")
 @click.option("--images", help="A folder of images (default: the reported split).")
 @click.option(
-    "--masks", type=click.Path(path_type=Path), help="The folder of their masks, of the same names."
+    "--masks", type=click.Path(path_type=Path), help="The folder of their masks, with the same names."
 )
-@click.option(
-    "--ignore", type=click.IntRange(0, 255), multiple=True, help="A number in masks that does not count."
-)
+@click.option("--ignore", type=click.IntRange(0, 255), multiple=True, help="A value in masks to ignore.")
 @_device
 @_dataset
 def evaluate_file(
@@ -518,9 +541,10 @@ def evaluate_file(
     device: str,
     dataset: str | None,
 ) -> None:
-    """Measure a network or an exported file: mIoU with its interval, by class, beside its run.
+    """Evaluate a network or an exported file: mIoU with interval, and IoU per class.
 
-    MODEL is what `predict` takes. Masks hold class ids, or the classes' colours; 255 never counts.
+    The scores are shown next to those of the run that the weights come from. MODEL is as for `predict`. Masks
+    contain class ids or class colours; 255 is always ignored.
     """
     with uncollected():
         from icsd.commands.evaluate_file.run import evaluate_file as run
@@ -530,15 +554,15 @@ def evaluate_file(
 
 @_command(TYPED, example="bench runs/camvid/kd/resnet18-0 --size 360x480")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("--size", multiple=True, metavar="HxW", help="Of images as the network sees them.")
+@click.option("--size", multiple=True, metavar="HxW", help="Image size as the network sees it.")
 @click.option(
-    "--threads", type=click.IntRange(1), multiple=True, help="Of the CPU (default: 1, and one per core)."
+    "--threads", type=click.IntRange(1), multiple=True, help="CPU threads (default: 1, and one per core)."
 )
 @click.option(
     "--form",
     type=click.Choice(["eager", "compiled", "onnx", "int8"]),
     multiple=True,
-    help="Of a network (default: all).",
+    help="Form of the network (default: all).",
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images at a time.")
 @click.option(
@@ -546,11 +570,9 @@ def evaluate_file(
     type=click.FloatRange(0),
     default=10.0,
     show_default=True,
-    help="At most for each line of the table, beyond a first round.",
+    help="Time limit for each row of the table, beyond a first round.",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Also write the table: .md, .csv or .json, by its name."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the table, as .md, .csv or .json.")
 @_device
 @_dataset
 def bench(
@@ -564,12 +586,13 @@ def bench(
     device: str,
     dataset: str | None,
 ) -> None:
-    """Measure latency, throughput, peak memory and file size, in every form of a network.
+    """Measure latency, throughput, peak memory and file size of a network in every form.
 
-    MODEL is what `predict` takes. A network is measured as it is, compiled, and exported to ONNX in 32 and 8
-    bits; an exported file as it is. All take turns, so that other work on the machine hits all alike. Sizes
-    are by default the crop that the dataset's preset names, and prepared images' usual size. CUDA is measured
-    where there is one. Needs the extra `deploy`, but for `--form eager` and `compiled`.
+    MODEL is as for `predict`. A network is measured as it is (eager), compiled, and exported to ONNX in 32
+    and 8 bits; an exported file is measured as it is. All forms take turns, so that other load on the machine
+    affects them alike. Default sizes are the training crop of the preset and the most common size of the
+    prepared images. CUDA is measured if available. Forms other than eager and compiled need the extra
+    `deploy`.
     """
     with uncollected():
         from icsd.commands.bench.run import bench as run
@@ -590,13 +613,15 @@ def bench(
 
 @_command(TYPED, example="experiments kd aicsd")
 @_methods
-@click.option("--all-commits", is_flag=True, help="Experiments of all commits, not only of the current one.")
+@click.option(
+    "--all-commits", is_flag=True, help="List experiments of all commits, not only of the current one."
+)
 @click.option("--csv", "as_csv", is_flag=True, help="One row per experiment, network and method, as CSV.")
 def experiments(methods: tuple[str, ...], all_commits: bool, as_csv: bool) -> None:
-    """Compare experiments: what each changed, and every METHOD's mIoU and gain.
+    """Compare experiments: what each changed, and the mIoU and gain of every METHOD.
 
-    Reads `dvc exp show`, whose own table has a column for every parameter and dependency. Changed
-    parameters are those that differ from the commit that the experiment started from.
+    Reads `dvc exp show`, whose own table has a column for every parameter and dependency. Changed parameters
+    are those that differ from the commit that the experiment started from.
     """
     from icsd.commands.experiments.run import show_experiments
 
@@ -606,12 +631,12 @@ def experiments(methods: tuple[str, ...], all_commits: bool, as_csv: bool) -> No
 
 @_command(TYPED, example="repair")
 def repair() -> None:
-    """Mend what a killed `dvc` left behind, so that it runs again.
+    """Repair DVC's own files after `dvc` was killed, so that it runs again.
 
-    DVC writes two of its own files in place. A kill at that moment leaves them cut off, and DVC then refuses
-    every command with "JSON structure is corrupted", "'./dvc.lock' is invalid" or "'./dvc.lock' validation
-    failed". They are mended if no other `dvc` is running in this repository, and nothing that was finished
-    runs again.
+    DVC writes two of its files in place. If it is killed at that moment, they are truncated, and every later
+    command fails with "JSON structure is corrupted", "'./dvc.lock' is invalid" or "'./dvc.lock' validation
+    failed". This command repairs them if no other `dvc` is running in this repository; nothing that was
+    finished runs again.
     """
     from icsd.commands.repair import repair as run
 
@@ -621,10 +646,12 @@ def repair() -> None:
 
 @_command(TYPED, example="deliver")
 def deliver() -> None:
-    """Send to MLflow what has not arrived, however long it takes.
+    """Send the records that MLflow has not received yet, however long it takes.
 
-    Stages wait only seconds for a slow server; their records are kept in .state and sent by later stages, or
-    by this. Exit code 0: everything has arrived; 1: something still waits.
+    Stages wait only seconds for a slow server; undelivered records are kept in .state and sent by later
+    stages, or by this command.
+
+    Exit code 0: everything was delivered; 1: something is still waiting.
     """
     from icsd.commands.deliver import deliver as run
 
@@ -637,9 +664,9 @@ def deliver() -> None:
 @_command(SHELL, example="completion bash")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what defines the alias `icsd` for this entry, with completion.
+    """Print the definition of an alias `icsd` for these commands, with completion.
 
-    In ~/.bashrc: eval "$(python -m pipeline completion bash)"; in ~/.zshrc the same with zsh; in fish:
+    In ~/.bashrc, add: eval "$(python -m pipeline completion bash)"; in ~/.zshrc, the same with zsh; in fish:
     python -m pipeline completion fish | source
     """
     kind = get_completion_class(shell)

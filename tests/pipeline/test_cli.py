@@ -46,8 +46,8 @@ def test_the_commands_are_listed_in_sections(project):
     assert listed in (bare.stdout, bare.stderr)
     names = re.findall(r"^  ([a-z][a-z-]+)  ", listed, flags=re.MULTILINE)
     assert names == list(cli.commands)
-    assert "Stages, which" in listed
-    assert "Commands for people" in listed
+    assert "Stages of the pipeline" in listed
+    assert "Tools" in listed
 
 
 @pytest.mark.parametrize("name", cli.commands)
