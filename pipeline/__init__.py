@@ -4,8 +4,12 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.compiler import LateCompiler
-from pipeline.spellings import FormerModules
+from pipeline.environment import check_python
+
+check_python()  # an older one cannot read what follows
+
+from pipeline.compiler import LateCompiler  # noqa: E402
+from pipeline.spellings import FormerModules  # noqa: E402
 
 # The package is found next to this folder and not through an installation: inside DVC's temporary
 # experiments an installed package would be the workspace's code, not the experiment's.

@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from pipeline.environment import check_environment
+from pipeline.environment import check_environment, end_without
 from pipeline.spellings import former_command
 
 if __name__ == "__main__":
@@ -14,8 +14,12 @@ if __name__ == "__main__":
     if command := former_command(__spec__.name):
         sys.argv.insert(1, command)
 
-    from pipeline.cli import main
-    from pipeline.leaving import leave
+    try:
+        from pipeline.cli import main
+        from pipeline.leaving import leave
+    except ImportError as error:
+        end_without(error)
+        raise
 
     try:
         main()

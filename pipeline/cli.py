@@ -1,5 +1,6 @@
 """All commands. Each imports what it needs when it runs, so that ``--help`` costs nothing."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -681,8 +682,16 @@ def completion(shell: str) -> None:
     click.echo(f"{alias}\n{source.replace(invoked, replaced)}")
 
 
+def _show_every_character() -> None:
+    """Escape what a terminal's encoding lacks, or a file's name has in none: no output is worth an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the command that the arguments name; every failure ends as a message."""
+    _show_every_character()
     if sys.argv[1:2] == ["--forks"]:  # of `run`: goes on from here in every process that is forked from this
         from icsd.commands.run.template import serve
 

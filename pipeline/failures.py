@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from icsd.errors import UserError
+from pipeline.environment import end_without
 
 USER, DIVERGED, UNFORESEEN, SYSTEM, INTERRUPTED, TERMINATED = 2, 1, 70, 74, 130, 143
 """Exit codes; 70 and 74 are those of sysexits.h for an internal error and for one of input or output."""
@@ -66,6 +67,9 @@ def failures_as_messages() -> Iterator[None]:
     except Exception as error:
         if os.environ.get("ICSD_DEBUG") == "1":
             raise
+        if isinstance(error, ImportError):
+            with suppress(ImportError):  # one of the project's own modules is a defect
+                end_without(error)
         if isinstance(error, OSError):
             foreseen = error.errno in _ADVICE  # no defect, and a log would only fill the disk
             _end(f"error: {_describe(error)}{'' if foreseen else _log(error)}", SYSTEM)

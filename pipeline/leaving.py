@@ -7,7 +7,7 @@ import atexit
 import os
 import sys
 import threading
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 
 def leave(code: int) -> NoReturn:
@@ -17,9 +17,11 @@ def leave(code: int) -> NoReturn:
     """
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
+    streams: list[TextIO | None] = [sys.stdout, sys.stderr]
+    for stream in streams:
         try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):  # closed, a pipe that nobody reads, or none at all
+            if stream is not None:  # closed already when Python began: nobody wants to read it
+                stream.flush()
+        except (OSError, ValueError):  # closed since, or a pipe that nobody reads
             code = code or 120  # as Python itself does
     os._exit(code)

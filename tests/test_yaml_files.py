@@ -1,4 +1,5 @@
 import random
+from pathlib import Path
 
 import pytest
 from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml
@@ -195,3 +196,16 @@ def test_a_key_that_is_a_list_of_lists_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(UserError, match=r"params\.yaml: "):
         read_yaml(path)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_file_that_git_could_not_merge_is_called_that(end):
+    lines = ["a: 1", "<<<<<<< HEAD", "b: 1", "=======", "b: 2", ">>>>>>> wave", ""]
+    with pytest.raises(UserError, match=r"params\.yaml: line 2: git could not merge this file; .*--theirs"):
+        parse_yaml(end.join(lines).encode(), Path("params.yaml"))
+
+
+def test_text_that_looks_like_a_merge_is_text():
+    assert parse_yaml(b"note: |\n  <<<<<<< HEAD\n  >>>>>>> wave\n", Path("x.yaml"))
+    with pytest.raises(UserError, match="line 3: not YAML"):
+        parse_yaml(b"a: 1\n<<<<<<< HEAD\nb: 1\n", Path("x.yaml"))

@@ -6,6 +6,7 @@ and a key that is given twice is an error. This module reads with the same setti
 """
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from ruamel.yaml.nodes import Node
 from ruamel.yaml.reader import ReaderError
 
 from icsd.errors import UserError
+
+_CONFLICT = re.compile(rb"^<{7}(?: |\r?$)", re.MULTILINE)
+_CONFLICT_END = re.compile(rb"^>{7}(?: |\r?$)", re.MULTILINE)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -52,7 +56,7 @@ def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
     try:
         value = _reader().load(text)
     except YAMLError as error:
-        raise UserError(f"{path}: {_explain(error, text)}") from None
+        raise UserError(f"{path}: {conflict_in(content, path) or _explain(error, text)}") from None
     except RecursionError:
         raise UserError(f"{path}: not YAML that anyone can read: nested too deeply") from None
     except TypeError as error:  # ruamel completes a mapping after its node, out of the constructor's sight
@@ -61,6 +65,18 @@ def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
         held = "nothing" if value is None else "a list" if isinstance(value, list) else "a single value"
         raise UserError(f"{path}: must hold key: value lines, but holds {held}")
     return value
+
+
+def conflict_in(content: bytes, path: Path) -> str | None:
+    """What to do where git has left the markers of an unfinished merge in a file; None without them."""
+    begin, end = _CONFLICT.search(content), _CONFLICT_END.search(content)
+    if not begin or not end:
+        return None
+    line = content.count(b"\n", 0, begin.start()) + 1
+    return (
+        f"line {line}: git could not merge this file; keep one side with `git checkout --ours {path.name}` "
+        "or `--theirs`, or edit the lines between <<<<<<< and >>>>>>>"
+    )
 
 
 def yaml_text(tree: Any) -> str:  # noqa: ANN401 - whatever YAML can hold

@@ -10,6 +10,7 @@ import pytest
 from tests.project import run
 
 from icsd.commands.repair import LOCK, RWLOCK, damaged_files, repair
+from icsd.commands.verify.cache import check_cache
 from icsd.errors import UserError
 
 
@@ -84,6 +85,19 @@ def test_a_dvc_lock_without_one_whole_stage_is_removed(repository, content):
     (repository / "dvc.lock").write_bytes(content)
     assert "removed; `dvc repro` brings all stages back" in repair(repository)[1]
     assert not (repository / "dvc.lock").exists()
+
+
+def test_a_dvc_lock_that_git_could_not_merge_is_left_to_its_user(repository):
+    """Cut off at the first marker, it would lose what both sides know."""
+    begin, end = KEPT, LOCKED.removeprefix(KEPT)
+    content = begin + b"<<<<<<< HEAD\n" + end + b"=======\n" + end + b">>>>>>> theirs\n"
+    (repository / "dvc.lock").write_bytes(content)
+    said = r"dvc\.lock: line 8: git could not merge .*git checkout --ours dvc\.lock.*then `dvc repro`"
+    with pytest.raises(UserError, match=said):
+        repair(repository)
+    assert (repository / "dvc.lock").read_bytes() == content
+    (line,) = next(check_cache(repository)).details
+    assert re.match(said, line)
 
 
 def test_nothing_is_touched_while_another_dvc_runs_here(repository, tmp_path_factory):

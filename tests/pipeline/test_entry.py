@@ -1,6 +1,8 @@
 """The entry, called and not started: what each command hands on, and what the entry does around it."""
 
+import ast
 import errno
+import io
 import os
 import re
 import runpy
@@ -16,7 +18,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 from pipeline import environment, leaving, parent
-from pipeline.cli import cli
+from pipeline.cli import cli, main
 from pipeline.failures import failures_as_messages
 from pipeline.spellings import FormerModules, former_command
 
@@ -146,22 +148,75 @@ def test_the_entry_is_what_python_m_runs(monkeypatch, capsys):
     assert left == [0]
 
 
+def without_packages(monkeypatch, folder):
+    monkeypatch.setattr(environment, "PACKAGES", ("no_such_package", "no.such"))
+    environment.check_environment()
+
+
+def half_installed(monkeypatch, folder):
+    """What is left of a package whose installation was broken off."""
+    (folder / "half_a_package" / "lib").mkdir(parents=True)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(environment, "PACKAGES", ("half_a_package",))
+    environment.check_environment()
+
+
+def too_old(monkeypatch, folder):
+    monkeypatch.setattr(environment, "OLDEST", (99, 0))
+    monkeypatch.setitem(sys.modules, "pipeline.compiler", None)  # an older Python could not read it
+    runpy.run_path(str(Path(environment.__file__).with_name("__init__.py")))
+
+
+def with_a_damaged_package(monkeypatch, folder):
+    (folder / "damaged_package.py").write_text("raise ImportError('libx.so.1: cannot open', name=__name__)")
+    monkeypatch.syspath_prepend(folder)
+    with failures_as_messages():
+        import_module("damaged_package")
+
+
+def with_a_damaged_click(monkeypatch, folder):
+    monkeypatch.setattr(environment, "PACKAGES", ())
+    monkeypatch.setitem(sys.modules, "click", None)
+    for name in ("pipeline.cli", "pipeline.groups", "pipeline.failures"):
+        monkeypatch.delitem(sys.modules, name)
+    runpy.run_module("pipeline", run_name="__main__", alter_sys=True)
+
+
 @pytest.mark.parametrize(
-    ("oldest", "packages", "said"),
+    ("python", "said"),
     [
-        ((99, 0), (), "needs Python 99.0 or newer"),
-        ((3, 0), ("no_such_package", "no.such"), "no_such_package, no.such"),
+        (too_old, "needs Python 99.0 or newer"),
+        (without_packages, "missing from this Python: no_such_package, no.such"),
+        (half_installed, "missing from this Python: half_a_package"),
+        (with_a_damaged_package, "damaged_package cannot be imported.*libx.so.1: cannot open"),
+        (with_a_damaged_click, "click cannot be imported"),
     ],
 )
-def test_another_python_is_told_what_it_lacks(monkeypatch, capsys, oldest, packages, said):
-    monkeypatch.setattr(environment, "OLDEST", oldest)
-    monkeypatch.setattr(environment, "PACKAGES", packages)
+def test_another_python_is_told_what_it_lacks(monkeypatch, capsys, tmp_path, python, said):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
-        environment.check_environment()
+        python(monkeypatch, tmp_path)
     assert ended.value.code == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert re.search(said, error)
     assert sys.executable in error
+
+
+def test_the_check_of_the_python_can_be_read_by_those_that_it_refuses():
+    folder = Path(environment.__file__).parent
+    for name in ("environment.py", "__init__.py"):
+        ast.parse((folder / name).read_text(), feature_version=(3, 6))
+
+
+def test_what_the_encoding_of_the_terminal_lacks_is_escaped(monkeypatch):
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    monkeypatch.setattr(sys, "argv", ["pipeline", "preprocess"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr("icsd.stages.preprocess.preprocess", lambda root: print("kd · a name: \udcff"))
+    main()
+    sys.stdout.flush()
+    assert shown.getvalue() == b"kd \\xb7 a name: \\udcff\n"
 
 
 def test_this_python_is_the_projects():
@@ -208,6 +263,13 @@ def message_of(error, capsys, monkeypatch, folder):
     with pytest.raises(SystemExit), failures_as_messages():
         raise error
     return capsys.readouterr().err
+
+
+def test_a_module_of_the_project_that_is_missing_is_a_defect_and_no_installation(
+    capsys, tmp_path, monkeypatch
+):
+    error = ModuleNotFoundError("No module named 'icsd.lost'", name="icsd.lost")
+    assert "unforeseen ModuleNotFoundError" in message_of(error, capsys, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -119,3 +119,9 @@ def test_output_that_is_lost_is_said_by_the_exit_code():
             [sys.executable, "-c", program], cwd=ROOT, env=buffered, stdout=full, check=False
         )
     assert done.returncode == 120
+
+
+def test_output_that_nobody_wanted_to_begin_with_is_not_lost():
+    program = "print('x'); from pipeline.leaving import leave; leave(0)"
+    command = ["sh", "-c", '"$0" -c "$1" >&- 2>&-', sys.executable, program]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0

@@ -37,6 +37,26 @@ def test_changes_of_tracked_files_are_in_the_diff_others_are_not(repository: Pat
     assert "private" not in str(state.diff)
 
 
+def test_a_new_method_that_git_does_not_know_yet_counts_and_can_be_brought_back(repository: Path) -> None:
+    for name in ("src/icsd/methods/mine.py", "my_networks.py", "env/lib/other.py", "notes.txt"):
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(f"name = '{name}'\n")
+    (repository / ".git" / "info" / "exclude").write_text("ignored.py\n")
+    (repository / "ignored.py").write_text("name = 'ignored'\n")
+    state = git_state(repository)
+    assert state.dirty
+    assert state.diff is not None
+    assert [line for line in state.diff.splitlines() if line.startswith("+name")] == [
+        "+name = 'my_networks.py'",
+        "+name = 'src/icsd/methods/mine.py'",
+    ]
+    shutil.rmtree(repository / "src")
+    (repository / "my_networks.py").unlink()
+    (repository / "git.diff").write_text(state.diff)
+    git(repository, "apply", "git.diff")
+    assert git_state(repository) == state
+
+
 def test_what_the_pipeline_itself_writes_does_not_count(repository: Path) -> None:
     (repository / "dvc.lock").write_text("new\n")
     assert not git_state(repository).dirty
@@ -92,6 +112,16 @@ def of_another_user(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return repository
 
 
+def in_a_hook_of_another_repository(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    other = repository / "other"
+    git(repository, "init", "-q", "other")
+    (other / "notes.txt").touch()
+    git(other, "add", "-A")
+    git(other, "commit", "-q", "-m", "of another project")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    return repository
+
+
 def with_broken_link(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     inside = untracked(repository, monkeypatch)
     (inside / ".git").write_text("gitdir: /nowhere/worktrees/inside\n")
@@ -116,6 +146,7 @@ def with_lost_commit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (without_commit, "there is no commit yet"),
         (without_program, "git is not installed"),
         (of_another_user, "safe.directory"),
+        (in_a_hook_of_another_repository, "the repository around this folder does not track it"),
         (with_broken_link, "/nowhere/worktrees/inside"),
         (with_broken_head, "not a git repository"),
         (with_lost_commit, "bad object"),

@@ -11,7 +11,7 @@ from icsd.errors import UserError
 from icsd.files import write_bytes
 from icsd.params import load_params
 from icsd.stages.initial_weights import LINKS, remove_dead_links, settings_that_name
-from icsd.yaml_files import parse_yaml
+from icsd.yaml_files import conflict_in, parse_yaml
 
 RWLOCK = Path(".dvc") / "tmp" / "rwlock"
 """Which process reads and writes which path; ``dvc`` rewrites it in place around every stage."""
@@ -33,11 +33,13 @@ def repair(root: Path) -> list[str]:
     the stage that would say so.
 
     Raises:
-        UserError: There is no DVC repository here, another ``dvc`` is running in it, or params.yaml names a
-            file that is gone.
+        UserError: There is no DVC repository here, another ``dvc`` is running in it, git could not merge
+            dvc.lock, or params.yaml names a file that is gone.
     """
     if not (root / ".dvc").is_dir():
         raise UserError(f"{root}: not a DVC repository; run from the root of the repository")
+    if conflict := conflict_of_lock(root):
+        raise UserError(conflict)
     damaged = damaged_files(root)
     if damaged and (users := _dvc_processes(root)):
         raise UserError(
@@ -76,6 +78,13 @@ def damaged_files(root: Path) -> list[Path]:
         for name, is_readable in readable.items()
         if (root / name).is_file() and not is_readable((root / name).read_bytes())
     ]
+
+
+def conflict_of_lock(root: Path) -> str | None:
+    """What to do where git could not merge dvc.lock, of which both sides are whole; None where it could."""
+    path = root / LOCK
+    conflict = conflict_in(path.read_bytes(), LOCK) if path.is_file() else None
+    return conflict and f"{LOCK}: {conflict}; then `dvc repro` brings it up to date"
 
 
 def _is_json(content: bytes) -> bool:

@@ -11,6 +11,10 @@ from icsd.tracking.messages import log
 DIFF_LIMIT = 1_000_000
 # dvc.lock and the reports change because the pipeline runs: with them every run but the first would be dirty.
 _OURS = (".", ":(exclude)dvc.lock", ":(exclude)reports")
+# Every checkout has it.
+_SETTINGS = "params.yaml"
+# A method or a network of one's own counts whether git knows it yet or not. Notes and data do not.
+_NEW = ("configs", "pipeline", "src", ":(glob)*.py")
 # In words that are known here, and out of the way of the git that a person runs meanwhile.
 _ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 _NO_HEAD = "Needed a single revision"
@@ -23,7 +27,7 @@ class GitState:
     commit: str | None = None
     dirty: bool = False
     diff: str | None = None
-    """Changes of tracked files since the commit, at most ``DIFF_LIMIT`` characters."""
+    """Changes since the commit, also new source and settings, at most ``DIFF_LIMIT`` characters."""
 
 
 class _GitError(Exception):
@@ -50,10 +54,13 @@ def git_state(root: Path) -> GitState:
 
 def _state(root: Path) -> GitState:
     commit = _git(root, "rev-parse", "--verify", "HEAD").strip()
-    # A download without git may lie inside somebody else's repository, whose commits say nothing about it.
-    if not _git(root, "ls-files", "--", "."):
+    # A download without git may lie inside somebody else's repository, whose commits say nothing about it,
+    # and in git's hooks GIT_DIR names the repository that they run for.
+    if not _git(root, "ls-files", "--", _SETTINGS):
         raise _GitError("the repository around this folder does not track it")
     diff = _git(root, "diff", "--no-color", "--no-ext-diff", "HEAD", "--", *_OURS)
+    new = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", *_NEW).split("\0")
+    diff += "".join(_as_new(root, name) for name in sorted(filter(None, new)))
     if not diff:
         return GitState(commit)
     if len(diff) > DIFF_LIMIT:
@@ -61,7 +68,14 @@ def _state(root: Path) -> GitState:
     return GitState(commit, dirty=True, diff=diff)
 
 
-def _git(root: Path, *arguments: str) -> str:
+def _as_new(root: Path, name: str) -> str:
+    """A file that git does not track, in the words of a diff."""
+    return _git(
+        root, "diff", "--no-color", "--no-ext-diff", "--no-index", "--", os.devnull, name, differs=True
+    )
+
+
+def _git(root: Path, *arguments: str, differs: bool = False) -> str:
     command = ["git", "-C", str(root), *arguments]
     try:
         done = subprocess.run(
@@ -77,7 +91,7 @@ def _git(root: Path, *arguments: str) -> str:
         raise _GitError("the program git is not installed here, or not on the PATH") from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _GitError(str(error)) from None
-    if done.returncode != 0:
+    if done.returncode != 0 and not (differs and done.returncode == 1):
         reason = " ".join(done.stderr.split()) or f"git ends with {done.returncode}"
         raise _GitError("there is no commit yet, or HEAD is damaged" if _NO_HEAD in reason else reason)
     return done.stdout

@@ -10,7 +10,7 @@ from typing import Any
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from icsd.commands.repair import LOCK, RWLOCK, damaged_files
+from icsd.commands.repair import LOCK, RWLOCK, conflict_of_lock, damaged_files
 from icsd.commands.verify.checks import Check, State, check_of
 
 _FOLDER = ".dir"
@@ -56,7 +56,11 @@ def check_cache(root: Path) -> Iterator[Check]:
     if not (root / ".dvc").is_dir() or not (root / LOCK).exists():
         return
     damaged = damaged_files(root)
-    lines = [f"{name}: damaged; `python -m pipeline repair` mends it" for name in damaged]
+    conflict = conflict_of_lock(root)
+    lines = [
+        conflict if conflict and name == LOCK else f"{name}: damaged; `python -m pipeline repair` mends it"
+        for name in damaged
+    ]
     yield check_of("locks", lines, same=f"{LOCK} is readable, and {RWLOCK} where there is one")
     if LOCK in damaged:
         return
