@@ -81,28 +81,28 @@ def test_parts_lie_beside_one_another_and_share_their_classes(place):
 
 def test_nothing_that_is_there_is_replaced(place):
     convert(place)
-    with pytest.raises(UserError, match="out: is there already"):
+    with pytest.raises(UserError, match="out: already exists"):
         convert(place)
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "is no JSON"),
-        ("[]", "is no file of COCO's instances: it lacks images, annotations, categories"),
+        ("{", "is not valid JSON"),
+        ("[]", "is not a COCO instances file: it lacks images, annotations, categories"),
         (json.dumps(instances(categories=[])), "has no categories"),
         (json.dumps(instances(images=[{"file_name": "a"}])), "an entry lacks 'id'"),
         (
             json.dumps(instances(images=[{"id": 7, "file_name": "a b.jpg"}])),
-            "images without height and width, or of more than 89,478,485 pixels: 7",
+            "images without height and width, or with more than 89,478,485 pixels: 7",
         ),
         (
             json.dumps(instances(images=[{"id": 7, "height": 10**9, "width": 10**9}])),
-            "or of more than 89,478,485 pixels: 7",
+            "or with more than 89,478,485 pixels: 7",
         ),
         (
             json.dumps(instances(annotations=[{"id": 5, "image_id": 1, "category_id": 3}])),
-            "annotations of images or categories that it lacks: 5",
+            "annotations refer to images or categories that are missing: 5",
         ),
         (
             json.dumps(
@@ -140,7 +140,7 @@ def test_two_images_of_one_name_are_named(place):
         for number, name in enumerate(("empty.JPG", "b/empty.JPG"))
     ]
     write_json(place / "coco.json", instances(images=images, annotations=[]))
-    with pytest.raises(UserError, match="several images have one name: empty"):
+    with pytest.raises(UserError, match="several images have the same name: empty"):
         convert(place)
 
 

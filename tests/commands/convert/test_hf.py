@@ -52,9 +52,9 @@ def test_every_row_becomes_an_image_and_its_mask(source, tmp_path, capsys):
 
 def test_columns_may_be_given(source, tmp_path):
     folder = str(source(columns=("left", "right")))
-    with pytest.raises(UserError, match="no column is recognised as the image; give it with --image"):
+    with pytest.raises(UserError, match="no column is recognised as the image; name it with --image"):
         convert_hf(folder, tmp_path / "out", image=None, mask=None)
-    with pytest.raises(UserError, match="no column of pictures is called rigth; there are left, right"):
+    with pytest.raises(UserError, match="no image column is called rigth; image columns: left, right"):
         convert_hf(folder, tmp_path / "out", image="rigth", mask=None)
     convert_hf(folder, tmp_path / "out", image="left", mask="right")
     assert (tmp_path / "out/train/masks/2.png").is_file()

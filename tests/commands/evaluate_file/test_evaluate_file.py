@@ -180,14 +180,14 @@ def test_numbers_that_are_no_class_are_named_or_ignored(place):
     label[label == 255] = 11  # as CamVid publishes it
     Image.fromarray(label).save(masks / "0.png")
     words = (place / "runs/camvid/kd/resnet18-0", "--images", images, "--masks", masks)
-    assert "give --ignore 11" in typed(*words)
+    assert "use --ignore 11" in typed(*words)
     assert "mIoU" in typed(*words, "--ignore", 11)
 
 
 def test_mistakes_are_said_in_words(place):
     run = place / "runs/camvid/kd/resnet18-0"
     images, masks = place / "images", place / "masks"
-    assert "is not there: prepare it" in typed(run)
+    assert "does not exist: prepare it" in typed(run)
     assert "belong together" in typed(run, "--images", images)
     write_pictures(images, (48, 64), (48, 64))
     assert "there is no such folder" in typed(run, "--images", images, "--masks", masks)

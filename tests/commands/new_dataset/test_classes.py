@@ -176,7 +176,7 @@ def test_names_that_no_mask_has_are_kept_and_told(described, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda label: label * 0, "all masks hold the one value 0"),
+        (lambda label: label * 0, "all masks contain only the value 0"),
         (lambda label: np.arange(label.size).reshape(label.shape).astype(np.uint16), "16-bit"),
     ],
 )

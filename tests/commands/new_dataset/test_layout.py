@@ -163,12 +163,12 @@ def test_a_folder_that_is_not_there_is_named(project, tmp_path):
     ("files", "words"),
     [
         ((), "it is empty"),
-        (("a.npy", "b.npy", "c.json"), "found 2 × .npy, 1 × .json; save images and masks as pictures"),
+        (("a.npy", "b.npy", "c.json"), "found 2 × .npy, 1 × .json; save images and masks as image files"),
         (
             ("images/a.png", "masks/b.png"),
             "no images and masks of the same names; found images/{stem} (1 files)",
         ),
-        ((".hidden/a.png", "__MACOSX/b.png"), "holds no picture"),
+        ((".hidden/a.png", "__MACOSX/b.png"), "contains no images"),
     ],
 )
 def test_what_is_there_instead_is_said(described, tmp_path, files, words):

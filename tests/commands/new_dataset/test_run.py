@@ -76,7 +76,7 @@ def test_the_name_is_that_of_the_folder_in_plain_letters(project, tmp_path, fold
 
 
 def test_a_name_that_is_none_is_refused(project, tmp_path):
-    with pytest.raises(UserError, match=r"--name: '\.\./x' may hold letters"):
+    with pytest.raises(UserError, match=r"--name: '\.\./x' may contain only letters"):
         new_dataset(project, write(tmp_path / "own", PAIRS), name="../x", ask=False, force=False)
 
 

@@ -147,7 +147,7 @@ def test_somebody_elses_masks_are_never_taken_for_predictions(tmp_path, run_fold
     (tmp_path / "data/masks").mkdir(parents=True)
     (tmp_path / "data/masks/0.png").write_bytes(b"a label")
     message = typed(run_folder, images, "--out", tmp_path / "data", "--force", code=2)
-    assert "no predictions" in message
+    assert "not predictions" in message
     assert (tmp_path / "data/masks/0.png").read_bytes() == b"a label"
 
 

@@ -56,17 +56,17 @@ def _read(annotations: Path) -> Any:  # noqa: ANN401 - pycocotools has no types
         from pycocotools.coco import COCO
     except ImportError as error:
         raise UserError(
-            f"COCO's format is read by pycocotools, which is not installed: {_INSTALL}"
+            f"COCO annotations are read with pycocotools, which is not installed: {_INSTALL}"
         ) from error
     try:
         content = json.loads(annotations.read_bytes())
     except OSError as error:
         raise UserError(f"{annotations}: cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise UserError(f"{annotations}: is no JSON ({error})") from error
+        raise UserError(f"{annotations}: is not valid JSON ({error})") from error
     lacking = [key for key in ("images", "annotations", "categories") if not _is_list(content, key)]
     if lacking:
-        raise UserError(f"{annotations}: is no file of COCO's instances: it lacks {', '.join(lacking)}")
+        raise UserError(f"{annotations}: is not a COCO instances file: it lacks {', '.join(lacking)}")
     coco = COCO()
     coco.dataset = content
     try:
@@ -93,12 +93,13 @@ def _checked(coco: Any, annotations: Path) -> dict[int, str]:  # noqa: ANN401
     ]
     if bad:
         raise UserError(
-            f"{annotations}: annotations of images or categories that it lacks: {some(bad, len(bad))}"
+            f"{annotations}: annotations refer to images or categories that are missing: "
+            f"{some(bad, len(bad))}"
         )
     sizeless = [str(image) for image, entry in coco.imgs.items() if not _has_size(entry)]
     if sizeless:
         raise UserError(
-            f"{annotations}: images without height and width, or of more than {MAX_PIXELS:,} pixels: "
+            f"{annotations}: images without height and width, or with more than {MAX_PIXELS:,} pixels: "
             f"{some(sizeless, len(sizeless))}"
         )
     return names
@@ -133,7 +134,8 @@ def _files(entries: Sequence[Mapping[str, Any]], images: Path) -> dict[int, Path
     )
     if doubles:
         raise UserError(
-            f"several images have one name: {some(doubles, len(doubles))}; convert their folders one by one"
+            f"several images have the same name: {some(doubles, len(doubles))}; "
+            "convert their folders one by one"
         )
     return files
 

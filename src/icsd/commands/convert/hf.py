@@ -49,7 +49,7 @@ def _load(source: str) -> Mapping[str, Any]:
         import datasets
     except ImportError as error:
         raise UserError(
-            f"Hugging Face's data sets are read by `datasets`, which is not installed: {_INSTALL}"
+            f"Hugging Face datasets are read with `datasets`, which is not installed: {_INSTALL}"
         ) from error
     folder = Path(source).expanduser()
     try:
@@ -66,14 +66,12 @@ def _column(given: str | None, pictures: Sequence[str], known: Sequence[str], ki
     listed = ", ".join(pictures) or "none"
     if given is not None:
         if given not in pictures:
-            raise UserError(f"--{kind}: no column of pictures is called {given}; there are {listed}")
+            raise UserError(f"--{kind}: no image column is called {given}; image columns: {listed}")
         return given
     named = [name for word in known for name in pictures if word in name.casefold()]
     if named or len(pictures) == 1:
         return named[0] if named else pictures[0]
-    raise UserError(
-        f"no column is recognised as the {kind}; give it with --{kind}. Columns of pictures: {listed}"
-    )
+    raise UserError(f"no column is recognised as the {kind}; name it with --{kind}. Image columns: {listed}")
 
 
 def _write(rows: Any, folder: Path, image: str, mask: str, digits: int) -> None:  # noqa: ANN401

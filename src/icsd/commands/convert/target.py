@@ -32,15 +32,13 @@ def target_folder(out: Path, split: str | None, classes: Sequence[str] | None) -
     """
     target = out / split if split else out
     if target.exists() and any(target.iterdir()):
-        raise UserError(f"{target}: is there already; give another folder, or move that one away")
+        raise UserError(f"{target}: already exists; choose another folder, or move it away")
     if len(classes or ()) > MOST_CLASSES:
-        raise UserError(f"{len(classes or ())} classes, and masks of one byte have room for {MOST_CLASSES}")
+        raise UserError(f"{len(classes or ())} classes; 8-bit masks hold at most {MOST_CLASSES}")
     content = "".join(f"{' '.join(name.split())}\n" for name in classes or ()).encode()
     names = out / CLASSES
     if content and names.exists() and names.read_bytes() != content:
-        raise UserError(
-            f"{names}: has other classes than this part of the dataset; convert into a folder of its own"
-        )
+        raise UserError(f"{names}: has other classes than this split; convert it to a folder of its own")
     with folder_written_whole(target) as folder:
         for kind in ("images", "masks"):
             (folder / kind).mkdir()

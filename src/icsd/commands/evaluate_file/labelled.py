@@ -40,8 +40,8 @@ def reported(root: Path, card: Card) -> Labelled:
     folder = root / data_folder(card.dataset)
     if not folder.is_dir():
         raise UserError(
-            f"{data_folder(card.dataset)}/ is not there: prepare it with `dvc repro preprocess` and "
-            f"dataset: {card.dataset} in params.yaml, or measure on a folder: --images DIR --masks DIR"
+            f"{data_folder(card.dataset)}/ does not exist: prepare it with `dvc repro preprocess` and "
+            f"dataset: {card.dataset} in params.yaml, or evaluate on a folder: --images DIR --masks DIR"
         )
     split = PreparedData(folder).split(REPORT)
     if split.classes != card.classes:
@@ -113,7 +113,7 @@ def _label(file: Path, card: Card, ignored: Sequence[int]) -> Pixels:
     strange = np.setdiff1d(numbers, [*range(len(card.classes)), IGNORE])
     if strange.size:
         raise UserError(
-            f"{file}: holds {', '.join(map(str, strange[:5].tolist()))}, and class ids end at "
-            f"{len(card.classes) - 1}; give --ignore {strange[0]} if its pixels are not to count"
+            f"{file}: contains {', '.join(map(str, strange[:5].tolist()))}, and the highest class id is "
+            f"{len(card.classes) - 1}; use --ignore {strange[0]} if these pixels are to be ignored"
         )
     return numbers

@@ -60,7 +60,7 @@ def evaluate_file(
         report, clips = _report(root, card.dataset), None
     confusion = confusion_of(runner, labelled.pairs, total=len(labelled.ids))
     if not confusion.any():
-        raise UserError(f"{labelled.name}: no pixel has a class, so there is nothing to measure")
+        raise UserError(f"{labelled.name}: no pixel has a class, so there is nothing to evaluate")
     weights, num_clips = weights_for(labelled.ids, resamples=report.resamples, seed=report.seed, clips=clips)
     blocks = num_clips or len(labelled.ids)
     value, span = score(confusion, weights, blocks)

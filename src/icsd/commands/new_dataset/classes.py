@@ -75,7 +75,7 @@ def values_of(masks: Mapping[Key, MaskPixels], named: Named) -> dict[Key, Mappin
     if any(pixels.numbers is None for pixels in masks.values()) or _shows_more(masks.values(), named):
         without = [key[1] for key, pixels in masks.items() if not pixels.colours]
         if without:
-            raise UserError(f"some masks hold colours, and these hold numbers: {some(without, len(without))}")
+            raise UserError(f"some masks contain colours, but these numbers: {some(without, len(without))}")
         return {key: dict[Value, int](pixels.colours.items()) for key, pixels in masks.items()}
     others = {value for pixels in masks.values() if not pixels.one_bit for value in pixels.numbers or ()}
     white = IGNORE if others <= {0, IGNORE} else 1
@@ -109,12 +109,10 @@ def meaning_of(values: Sequence[Mapping[Value, int]], named: Named) -> Meaning:
     ordered = _in_order([*found, *absent], names)
     if len(ordered) < 2:
         only = ", ".join(map(str, ordered)) or "nothing"
-        raise UserError(
-            f"all masks hold the one value {only}: there is nothing to tell apart. Are these masks?"
-        )
+        raise UserError(f"all masks contain only the value {only}, so there are no classes. Are these masks?")
     if len(ordered) > IGNORE:
         raise UserError(
-            f"masks hold {len(ordered):,} values, more than 255 classes: instance numbers, or photographs?"
+            f"masks hold {len(ordered):,} values, more than 255 classes: instance ids, or photographs?"
         )
     return _made(counted, ordered, names, ignored, notes, warnings)
 

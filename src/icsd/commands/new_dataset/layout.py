@@ -62,10 +62,10 @@ def layout_of(root: Path, questions: Questions, *, looks_like_mask: Callable[[Pa
         UserError: No folder, no pictures, or none that belong together; says what is there.
     """
     if not root.is_dir():
-        raise UserError(f"{root}: there is no such folder; give the folder that holds images and masks")
+        raise UserError(f"{root}: there is no such folder; name the folder that contains images and masks")
     pictures = pictures_below(root)
     if not pictures:
-        raise UserError(f"{root}: holds no picture (png, jpg, bmp, tif, webp); {_instead(root)}")
+        raise UserError(f"{root}: contains no images (png, jpg, bmp, tif, webp); {_instead(root)}")
     groups: list[Group] = []
     for by_affix in (False, True):
         groups = grouped(pictures, by_affix=by_affix)
@@ -131,4 +131,4 @@ def _instead(root: Path) -> str:
         return "it is empty"
     listed = sorted(counts, key=lambda name: -counts[name])
     named = some((f"{counts[name]:,} × {name}" for name in listed), len(listed))
-    return f"found {named}; save images and masks as pictures, masks as PNG"
+    return f"found {named}; save images and masks as image files, masks as PNG"

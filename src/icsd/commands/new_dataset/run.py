@@ -71,12 +71,12 @@ def _chosen_name(root: Path, folder: Path, name: str | None, *, force: bool) -> 
     chosen = name if name is not None else re.sub(r"[^A-Za-z0-9_-]+", "_", plain).strip("_").lower() or "mine"
     if not _NAME.match(chosen):
         raise UserError(
-            f"--name: {chosen!r} may hold letters, digits, _ - and . only, 80 at most, and not begin with ."
+            f"--name: {chosen!r} may contain only letters, digits, _ - and ., at most 80, not starting with ."
         )
     if (root / preset_name(chosen)).exists() and not force:
         raise UserError(
-            f"{preset_name(chosen)} exists, and nothing was written: give another name (--name), or --force "
-            "to replace it"
+            f"{preset_name(chosen)} exists, and nothing was written: choose another name (--name), or use "
+            "--force to replace it"
         )
     return chosen
 
@@ -157,7 +157,7 @@ def _examine(dataset: Folder, folder: Path, splits: Splits, name: str) -> None:
         listed = "\n".join(f"  - {error}" for error in findings.errors)
         raise UserError(
             f"{preset_name(name)} is written, but the data cannot be used yet:\n{listed}\n"
-            "Mend the files and run this again with --force, or change the preset"
+            "Fix the files and run this again with --force, or change the preset"
         )
     click.echo("doctor: no errors")
 

@@ -163,7 +163,7 @@ def _of_fractions(layout: Layout, pairs: Sequence[Key], values: Mapping[Key, Col
     if not all(drawn.values()):
         raise UserError(
             f"{len(pairs)} images with masks are too few to be split for training, validation and report; "
-            "give some more, or folders train, val and test"
+            "add more, or folders train, val and test"
         )
     names = ("train", "val", "test")
     why = f"no folders and no lists split the images: 70 / 15 / 15 % by seed {best} and name"

@@ -97,7 +97,7 @@ def _colours(image: Image.Image, path: Path) -> dict[Colour, int]:
     codes = np.asarray(image.convert("RGB")).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     found, counts = np.unique(codes, return_counts=True)
     if len(found) > MOST_COLOURS:
-        raise UserError(f"label {path.name} holds {len(found):,} colours: it is a photograph, or was resized")
+        raise UserError(f"label {path.name} has {len(found):,} colours: it is a photograph, or was resized")
     pairs = zip(found.tolist(), counts.tolist(), strict=True)
     return {(code >> 16, code >> 8 & 255, code & 255): count for code, count in pairs}
 

@@ -59,16 +59,16 @@ class Outputs:
         taken = [kind for kind in kinds if kind.is_dir() and any(kind.iterdir())]
         if not (self.folder / NOTE).exists() and taken:
             raise UserError(
-                f"{taken[0]}: holds files that are no predictions, as {NOTE} is not beside it; give another "
-                "folder in --out"
+                f"{taken[0]}: contains files that are not predictions ({NOTE} is missing); choose "
+                "another folder for --out"
             )
         former = _former(self.folder / NOTE, force=force)
         if former == note:
             return
         if taken and not force:
             raise UserError(
-                f"{self.folder}: holds predictions of another model or other tiles ({NOTE}); give another "
-                "folder, or --force to replace all of them"
+                f"{self.folder}: contains predictions of another model or with other tiles ({NOTE}); "
+                "choose another folder, or use --force to replace all of them"
             )
         for kind in taken:  # or what is left of them would pass for this model's
             shutil.rmtree(kind)
