@@ -1,1 +1,1 @@
-"""Pure arithmetic that everything else stands on: no files, no parameters, no networks."""
+"""Pure arithmetic that the rest of the package builds on: no files, no parameters, no networks."""

@@ -1,8 +1,8 @@
-"""Whether a network's confusion is that of a teacher: better than chance, and its classes in their order.
+"""Checks that a network is fit to teach: its mIoU beats chance and its classes are in the right order.
 
-Confusion counts are per image, [N, C, C] (rows: truth, columns: prediction). Whether a difference is clear is
-decided by its size and by a 95 % interval of a bootstrap over images, as images are what another sample would
-change: it must not reach below zero. It may begin there: a few images drawn again may lack what differs.
+Confusion counts are per image, [N, C, C] (rows: truth, columns: prediction). A difference is clear if it is
+at least ``CLEAR`` and its 95 % bootstrap interval over images does not reach below zero. The interval may
+start at zero, since a resample of few images may contain none of those that differ.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from icsd.core.metrics import mean_iou
 Counts = NDArray[np.integer]
 RESAMPLES = 1000
 CLEAR = 0.05
-"""The least difference in mIoU, a fraction, that is called clear: less may be an accident of a few images."""
+"""Smallest clear difference in mIoU, as a fraction; a smaller one may come from a few images."""
 TWICE = 2.0
-"""Classes that were swapped overlap at least so many times better in their own order."""
+"""Factor by which swapped classes must overlap better with the truth in the best order than as given."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Order:
     """The order of classes in which predictions fit the truth best.
 
     Attributes:
-        column: For each class of the truth, the predicted class that overlaps with it best, each taken once.
-        miou: In this order.
-        swapped: Whether it is clearly better than the order as it is.
+        column: For each true class, the predicted class that is assigned to it; each is used once.
+        miou: The mIoU in this order.
+        swapped: Whether this order is clearly better than the given one.
     """
 
     column: tuple[int, ...]
@@ -37,19 +37,19 @@ class Order:
 
 
 def chance(total: Counts) -> float:
-    """The mIoU of the better of two that have learned nothing: the one value to beat.
+    """The chance level of mIoU: that of the better of two predictors that have learned nothing.
 
     The first predicts the most frequent class everywhere. The second predicts as many pixels of each class
-    as the network does, at random places; it is the better one where classes are equally frequent.
+    as the network does, at random positions; it is better than the first if classes are equally frequent.
 
     Args:
-        total: [C, C], the network's confusion counts, summed over images.
+        total: Confusion counts of the network, summed over images, [C, C].
     """
     return max(mean_iou(_constant(total)), _miou_at_random(total))
 
 
 def beats_chance(counts: Counts) -> bool:
-    """Whether a network is better than ``chance``: by ``CLEAR``, on other images, too."""
+    """Whether a network is clearly better than ``chance``."""
 
     def gap(total: Counts) -> float:
         return mean_iou(total) - chance(total)
@@ -58,7 +58,7 @@ def beats_chance(counts: Counts) -> bool:
 
 
 def clearly_better(counts: Counts, other: Counts) -> bool:
-    """Whether ``other``, on the same images, is better in its best order than ``counts`` in its own best."""
+    """Whether ``other`` is clearly better than ``counts`` on the same images, each in its best order."""
     ours, theirs = best_order(counts), best_order(other)
 
     def gap(total: Counts, other: Counts) -> float:
@@ -68,11 +68,11 @@ def clearly_better(counts: Counts, other: Counts) -> bool:
 
 
 def best_order(counts: Counts) -> Order:
-    """The order of classes with the highest mIoU, by an optimal assignment (Kuhn, 1955), and what it says.
+    """The order of classes with the highest mIoU, by an optimal assignment (Kuhn, 1955).
 
-    It says that classes are swapped where those that move overlap ``TWICE`` as well as in the order as it is,
-    by ``CLEAR`` on average, and the gain in mIoU is established by a 95 % interval over images; and
-    only of a network that beats chance in the new order. Any other has a best order, too, by accident.
+    The classes count as swapped if those that move overlap ``TWICE`` as well as in the given order and by
+    ``CLEAR`` more on average, and the 95 % interval over images of the gain in mIoU does not reach below 0.
+    The network must also beat chance in the new order: the best order of any other network is an accident.
     """
     from scipy.optimize import linear_sum_assignment  # most stages order nothing, and it takes 0.2 s
 
@@ -96,12 +96,12 @@ def best_order(counts: Counts) -> Order:
 
 
 def low_end(statistic: Callable[..., float], *counts: Counts, seed: int = 0) -> float:
-    """The lower end of the 95 % percentile interval of a statistic of totals; NaN counts as 0.
+    """The lower end of the 95 % bootstrap percentile interval of a statistic; NaN counts as 0.
 
     Args:
-        statistic: Of the totals [C, C] of every one of ``counts``.
-        counts: Of the same images, which are resampled together.
-        seed: Of the resamples.
+        statistic: Takes, for each of ``counts``, the total [C, C] over the resampled images.
+        counts: Counts [N, C, C] on the same images, which are resampled together.
+        seed: Seed of the resampling.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     number = len(counts[0])
@@ -122,7 +122,7 @@ def _constant(total: Counts) -> Counts:
 
 
 def _miou_at_random(total: Counts) -> float:
-    """The mIoU of as many pixels of each class as predicted, at random places."""
+    """The expected mIoU if as many pixels of each class as predicted were at random positions."""
     present = total.sum(1) > 0
     truth, predicted = total.sum(1)[present], total.sum(0)[present]
     hits = truth * predicted / max(int(total.sum()), 1)
@@ -130,7 +130,7 @@ def _miou_at_random(total: Counts) -> float:
 
 
 def _overlap(total: Counts) -> NDArray[np.float64]:
-    """IoU of every true class with every predicted one, [C, C]; 0 where there are no pixels of either."""
+    """IoU of every true class with every predicted one, [C, C]; 0 if neither has pixels."""
     union = total.sum(1)[:, None] + total.sum(0)[None, :] - total
     overlap: NDArray[np.float64] = np.divide(total, union, out=np.zeros(total.shape), where=union > 0)
     return overlap

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 CHUNK = {"cpu": 1 << 16, "cuda": 1 << 24}
-"""Numbers in a chunk: on a CPU, what its cache holds, and short sums; on a GPU, few launches."""
+"""Values per chunk. On a CPU a chunk fits the cache and keeps sums short; on a GPU it limits launches."""
 
 BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
@@ -17,20 +17,20 @@ BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 class ChunkedSimilarity(torch.autograd.Function):
     """[B, C, N] scores -> [B, C, C] of KL(p_i || p_j), where p_c is the softmax of scores / τ over N.
 
-    With d = (scores − their maximum) / (τ ln 2) and e = 2^d, all that is summed over positions is Σ e_i and
-    Σ e_i d_j; the rest is arithmetic on C × C numbers, in float64. The gradient needs one more pass, which
-    works e out anew. Neither keeps anything of the size of the scores but the scores themselves, so that the
-    one such tensor that is made is the gradient. (Powers of 2, as torch's are four times as fast as its
-    powers of e on some CPUs.)
+    With d = (scores − their maximum) / (τ ln 2) and e = 2^d, only Σ e_i and Σ e_i d_j are summed over
+    positions; the rest is arithmetic on [C, C] values in float64. The backward pass recomputes e in one more
+    pass over the scores. The scores themselves are the only tensor of their size that is saved, and the
+    gradient is the only one that is allocated. Powers are of 2, as torch's exp2 is four times as fast as its
+    exp on some CPUs.
 
-    With L = log(N p), X_ij = Σ p_i L_j and G the gradient of the matrix X_ii − X_ij, let
-    A = diag(row sums of G) − G. The gradient of the scores of class k at a position is then, over τ,
-    p_k ((A L)_k − Σ_j A_kj X_kj − Σ_i A_ik) + (Aᵀ p)_k.
+    With L = log(N p), X_ij = Σ p_i L_j and G the gradient with respect to the matrix X_ii − X_ij, let
+    A = diag(row sums of G) − G. The gradient with respect to the scores of class k at a position is
+    (p_k ((A L)_k − Σ_j A_kj X_kj − Σ_i A_ik) + (Aᵀ p)_k) / τ.
     """
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, valid: Tensor | None, temperature: float) -> Tensor:  # noqa: ANN401
-        """The matrices; ``valid``: [B, N], the positions that count, or None for all."""
+        """The matrices [B, C, C]. ``valid`` [B, N] masks the positions that count; None counts all."""
         batch, classes, positions = scores.shape
         peak = _peaks(scores, valid)
         total = scores.new_zeros(batch, classes, 1, dtype=torch.float64)
@@ -49,7 +49,7 @@ class ChunkedSimilarity(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
-        """The gradient of the scores."""
+        """The gradient with respect to the scores."""
         scores, valid, peak, total, log_mean, cross = ctx.saved_tensors
         g = grad.double()
         a = torch.diag_embed(g.sum(2)) - g
@@ -82,9 +82,9 @@ def _peaks(scores: Tensor, valid: Tensor | None) -> Tensor:
 def _pieces(
     scores: Tensor, valid: Tensor | None, peak: Tensor, temperature: float
 ) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
-    """Images, positions, d and e of every chunk, both 0 where a position is ignored.
+    """Images, positions, d and e of every chunk; d and e are 0 at ignored positions.
 
-    A chunk's numbers last until the next one is asked for.
+    Chunks share their buffers: d and e are overwritten when the next chunk is requested.
     """
     buffers: list[Tensor] = []
     for images, places in _chunks(scores):
@@ -101,9 +101,9 @@ def _pieces(
 
 
 def _erase(values: Tensor, valid: Tensor) -> Tensor:
-    """0 at what is ignored, NaN and infinity among it, in place; ``values`` in full precision.
+    """Set ignored values to 0 in place, including NaN and infinity; ``values`` is float32 or float64.
 
-    By their bits, since torch's ``masked_fill_`` does not use a CPU's vector units.
+    Masks their bits, because torch's ``masked_fill_`` does not use a CPU's vector units.
     """
     bits = BITS[values.dtype]
     values.view(bits).bitwise_and_(valid.to(bits).neg_())
@@ -111,7 +111,7 @@ def _erase(values: Tensor, valid: Tensor) -> Tensor:
 
 
 def _chunks(scores: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Images and positions of the chunks: whole images, several where they are small, or parts of one."""
+    """Images and positions of the chunks: one or more whole images, or part of a large one."""
     batch, classes, positions = scores.shape
     size = CHUNK.get(scores.device.type, CHUNK["cpu"])
     images = max(1, size // (classes * positions))

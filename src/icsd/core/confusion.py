@@ -1,4 +1,4 @@
-"""Counting which class was taken for which, on the device the tensors are on."""
+"""Confusion counts, computed on the tensors' own device."""
 
 from jaxtyping import Int, Integer
 from torch import Tensor
@@ -13,10 +13,10 @@ def confusion_counts(
 
     Args:
         prediction: Class ids, of any shape.
-        labels: Class ids, or 255 where nothing is counted.
+        labels: Class ids; 255 is ignored.
         num_classes: C.
     """
-    # Ignored pixels have a row of their own, the first: to leave them out would copy all the others.
+    # Ignored pixels are counted in an extra first row: filtering them out would copy all the others.
     rows = labels.int().add_(1).masked_fill_(labels == IGNORE, 0)
     pairs = rows.mul_(num_classes).add_(prediction.int())
     counts = pairs.flatten().bincount(minlength=(num_classes + 1) * num_classes)

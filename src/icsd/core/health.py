@@ -1,15 +1,15 @@
-"""When a loss term's share of the gradients is worth a warning, in training and in the report alike."""
+"""Shares of the gradient at which a loss term deserves a warning, in training and in the report."""
 
 NEGLIGIBLE_SHARE = 0.01
-"""A distillation term with less than this does nothing, and its loss curve does not show it."""
+"""A distillation term below this share has no effect, which its loss curve does not reveal."""
 DOMINANT_SHARE = 0.9
-"""A term with more than this hardly lets the others count."""
+"""A term above this share leaves the others almost no effect."""
 
 
 def in_percent(share: float) -> str:
-    """A share of 1 as people read it: whole percents, two digits below 1 %, and never an exponent.
+    """A fraction as a readable percentage: whole percents, or two significant digits below 1 %.
 
-    Below 1 % it matters how small a share is.
+    Small shares get more digits because their size matters. There is never an exponent.
     """
     percent = 100 * share
     if percent == 0 or percent >= 0.995:

@@ -1,14 +1,14 @@
-"""What images and label maps are, and what the numbers in a label map mean."""
+"""The types of images and label maps, and the special values in label maps."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 IGNORE = 255
-"""Label of pixels that belong to no class: no loss and no metric counts them."""
+"""Label of pixels that belong to no class. They count in no loss and no metric."""
 
 UNLABELLED = -1
-"""Label of pixels whose class the student is not told, in int64 maps: no loss of labels counts them, but a
-method that compares student and teacher does, where it leaves out ``IGNORE``."""
+"""Label, in int64 maps, of pixels whose class is hidden from the student. Losses against labels skip them;
+distillation methods count them, even those that skip ``IGNORE``."""
 
 Pixels = NDArray[np.uint8]
 """An image [H, W, 3] or a label map [H, W]."""

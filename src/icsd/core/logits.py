@@ -1,4 +1,4 @@
-"""Logits against labels: upsampling, the positions that carry a class, and cross-entropy."""
+"""Logits compared with labels: upsampling, the positions that have a class, and cross-entropy."""
 
 import torch
 from jaxtyping import Bool, Integer
@@ -10,29 +10,28 @@ from icsd.core.pieces import divisor
 from icsd.core.tiled_cross_entropy import tiled_cross_entropy
 
 _MANY_CLASSES = 22
-"""From so many on, cross-entropy goes tile by tile. No preset has as many: its numbers stay as they are."""
+"""Number of classes from which cross-entropy is tiled. No preset has as many, so none changes its results."""
 
 
 def upsample(logits: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
-    """Logits [B, C, h, w] at [H, W], bilinear with aligned corners as in the published networks."""
+    """Upsample logits [B, C, h, w] bilinearly with aligned corners, as in the published networks."""
     return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=True)
 
 
 def resized(maps: Tensor, like: Tensor) -> Tensor:
-    """Maps [B, C, h, w] on the grid of others, bilinear with aligned corners; as they are where they fit."""
+    """Resize maps [B, C, h, w] to the size of ``like``, bilinearly with aligned corners, if they differ."""
     return maps if maps.shape[-2:] == like.shape[-2:] else upsample(maps, like.shape[-2:])
 
 
 def told(labels: Integer[Tensor, "B H W"]) -> Integer[Tensor, "B H W"]:
-    """The labels that a student learns from: pixels without one are ignored."""
+    """The labels that a student learns from: unlabelled pixels become ignored ones."""
     return labels.where(labels != UNLABELLED, IGNORE)
 
 
 def valid_positions(labels: Integer[Tensor, "B H W"], size: tuple[int, int]) -> Bool[Tensor, "B h w"]:
-    """Where a map of ``size`` lies on a pixel that has a class, known or not.
+    """Mask of the positions of a map of ``size`` whose nearest label is not ignored; hidden labels count.
 
-    Nearest neighbour on the grid that bilinear upsampling with ``align_corners=True`` uses: corners lie on
-    corners.
+    Nearest neighbour on the grid of bilinear upsampling with ``align_corners=True``: corners coincide.
     """
     rows, columns = (
         (2 * torch.arange(n, device=labels.device) * (N - 1) + max(n - 1, 1)) // (2 * max(n - 1, 1))
@@ -42,19 +41,19 @@ def valid_positions(labels: Integer[Tensor, "B H W"], size: tuple[int, int]) -> 
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Mean over the pixels that have a label and are not ignored, at the labels' resolution, in float32.
+    """Mean cross-entropy over the labelled pixels, at the labels' resolution, in float32.
 
-    Zero where there is none (torch's own mean would be NaN).
+    Zero if no pixel is labelled (torch's own mean would be NaN).
 
     Args:
         logits: [B, C, h, w].
         labels: [B, H, W], int64.
-        class_weights: [C], float32, above 0 for every labelled class: a pixel counts as much as its class, in
-            the sum and in what it is divided by, as in torch's weighted mean.
+        class_weights: [C], float32, above 0 for every labelled class. As in torch's weighted mean, a pixel
+            has its class's weight in both the sum and the divisor.
     """
     labels = told(labels)
     with torch.autocast(logits.device.type, enabled=False):
-        if logits.shape[1] >= _MANY_CLASSES and not torch.compiler.is_compiling():  # it fuses by itself
+        if logits.shape[1] >= _MANY_CLASSES and not torch.compiler.is_compiling():  # which fuses by itself
             total = tiled_cross_entropy(logits.float(), labels, class_weights)
         else:
             full = upsample(logits.float(), labels.shape[-2:])

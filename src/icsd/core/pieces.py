@@ -1,16 +1,16 @@
-"""A step's batch where it is divided: among processes, and into parts whose gradients are accumulated.
+"""Losses over a step's batch that is divided among processes and into parts with accumulated gradients.
 
-A forward pass then sees a piece of the batch. What the batch as a whole decides (how many pixels are
-labelled, which images are compared with each other, what is drawn at random) comes from here, so that the
-gradients of all pieces together are those of one forward pass over the batch. Where nothing is divided, every
-function here returns what it was given.
+Each forward pass then sees one piece of the batch. Quantities of the whole batch (the number of labelled
+pixels, which images are compared with each other, random draws) come from this module, so that the gradients
+of all pieces add up to those of one forward pass over the batch. If nothing is divided, every function here
+leaves its input unchanged.
 
-Pieces of several processes meet in every forward pass; accumulated parts run one after the other and share
-counts and random numbers, not their features.
+Processes exchange tensors in every forward pass. Accumulated parts run one after the other and share counts
+and random numbers, but not features.
 
-Gradients: processes and parts are averaged afterwards. So a loss that every process computes alike, from
-tensors that all of them share and nothing else, passes ``world`` times its gradient to its own share, and
-nothing has to be sent in the backward pass.
+Gradients are averaged over processes and parts afterwards. A loss that every process computes identically,
+from gathered tensors alone, therefore passes ``world`` times its gradient to the process's own share, and
+the backward pass needs no communication.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,14 +25,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Piece:
-    """What one forward pass sees of the batch.
+    """The piece of the batch that one forward pass sees.
 
     Attributes:
-        rank: Of this process, which has one contiguous share of the batch.
-        world: Processes.
-        part: Which part of this process's share it is, from 0.
-        labels: [B, H, W] of all parts of the share.
-        generator: Draws the same numbers in every process; at the same state before every part of a step.
+        rank: Rank of this process, which has one contiguous share of the batch.
+        world: Number of processes.
+        part: Index of this part within the process's share, from 0.
+        labels: Labels [B, H, W] of every part of the share.
+        generator: Draws the same numbers in every process and in every part of a step.
     """
 
     rank: int
@@ -43,12 +43,12 @@ class Piece:
 
     @property
     def number(self) -> int:
-        """Pieces of the whole batch."""
+        """Number of pieces of the whole batch."""
         return self.world * len(self.labels)
 
     @property
     def place(self) -> int:
-        """Among them, in the order of the batch's images."""
+        """Index of this piece, in the order of the batch's images."""
         return self.rank * len(self.labels) + self.part
 
 
@@ -58,7 +58,7 @@ _current = _WHOLE
 
 @contextmanager
 def forward_of(piece: Piece) -> Iterator[None]:
-    """The block is the forward pass of a piece."""
+    """Run the ``with`` block as the forward pass of a piece."""
     global _current
     former, _current = _current, piece
     try:
@@ -68,15 +68,14 @@ def forward_of(piece: Piece) -> Iterator[None]:
 
 
 def divisor(count: Callable[[Tensor], Tensor], labels: Tensor) -> Tensor:
-    """What the sum over a piece is divided by, so that the mean over all pieces is the mean over the batch.
+    """The divisor of a sum over a piece that makes the mean over all pieces the mean over the batch.
 
     Args:
-        count: Labels [B, H, W] -> how much there is to average over in them, a scalar.
-        labels: Of the piece.
+        count: Maps labels [B, H, W] to the number of elements to average over, a scalar tensor.
+        labels: Labels of the piece.
 
     Returns:
-        The count in the labels, where nothing is divided; else that in the batch by the number of pieces.
-        1 where there is nothing to count.
+        The count in the whole batch (1 if it is 0), divided by the number of pieces.
     """
     if _current.number <= 1:
         total = count(labels)
@@ -88,8 +87,8 @@ def divisor(count: Callable[[Tensor], Tensor], labels: Tensor) -> Tensor:
 
 
 def gathered(tensor: Tensor) -> Tensor:
-    """[B, …] of all processes' pieces, one below the other: [world · B, …]."""
-    if tensor.dtype == torch.bool and _current.world > 1:  # which gloo does not send
+    """Concatenate the tensors [B, …] of all processes' pieces to [world · B, …]."""
+    if tensor.dtype == torch.bool and _current.world > 1:  # gloo does not send bool tensors
         return gathered(tensor.to(torch.uint8)).bool()
     return _Gathered.apply(tensor, _current) if _current.world > 1 else tensor
 
@@ -105,21 +104,21 @@ def averaged(tensor: Tensor) -> Tensor:
 
 
 def processes() -> int:
-    """How many processes share a forward pass."""
+    """Number of processes that share a forward pass."""
     return _current.world
 
 
 def common_generator() -> torch.Generator | None:
-    """For numbers that all processes draw alike; None stands for torch's own, where nothing is divided."""
+    """Generator of draws shared by all processes; None (torch's own generator) if nothing is divided."""
     return _current.generator
 
 
 def own_part(draw: Callable[[int], Tensor], images: int) -> Tensor:
-    """What a piece has of random numbers [batch, …] for the whole batch.
+    """This piece's slice of random numbers [batch, …] drawn for the whole batch.
 
     Args:
-        draw: Draws for as many images, with ``common_generator``.
-        images: Of the piece.
+        draw: Draws for the given number of images, with ``common_generator``.
+        images: Number of images in the piece.
     """
     number = max(_current.number, 1)
     return draw(number * images).narrow(0, _current.place * images, images)

@@ -1,4 +1,4 @@
-"""The class of every pixel, without logits of all classes at the labels' size."""
+"""The class of every pixel, without storing the upsampled logits of all classes."""
 
 import torch
 from torch import Tensor
@@ -6,23 +6,23 @@ from torch import Tensor
 from icsd.core.logits import upsample
 
 _CACHED = 1 << 18
-"""Values that are upsampled together on a CPU, 1 MB: what stays in a core's cache."""
+"""Values that are upsampled together on a CPU: 1 MB, which fits a core's cache."""
 _RESIDENT = 1 << 28
-"""The same on a GPU, 1 GB, where every call costs and memory is fast."""
+"""The same on a GPU: 1 GB, because each call has a cost and memory is fast."""
 
 
 def predicted_classes(logits: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
-    """The class with the largest logit, at ``size``; of equals, the first.
+    """The class with the largest logit, at ``size``; the first one in a tie.
 
-    The same as ``upsample(logits, size).argmax(1)``, several times as fast: what does not fit
-    the cache is upsampled one class after the other.
+    The same as ``upsample(logits, size).argmax(1)``, but several times as fast: logits that do not fit the
+    cache are upsampled one class at a time.
 
     Args:
         logits: [B, C, h, w].
-        size: H and W.
+        size: (H, W).
 
     Returns:
-        int64 [B, H, W].
+        Class ids, int64 [B, H, W].
     """
     values = logits.shape[:2].numel() * size[0] * size[1]
     if values <= (_RESIDENT if logits.is_cuda else _CACHED):

@@ -1,4 +1,4 @@
-"""Stateless randomness: every draw is seeded from its coordinates, so there is nothing to save."""
+"""Stateless randomness: every draw is seeded from its coordinates, so no generator state is saved."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Inter-class similarity matrices: what the ICSD loss compares, and what evaluation measures."""
+"""Inter-class similarity matrices, which the ICSD loss compares and evaluation measures."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +16,10 @@ def ics_matrix(
     """The inter-class similarity matrix of every image, in nats.
 
     Entry [i, j] is KL(p_i || p_j), where p_c is the softmax of class map c over the valid positions of its
-    image (arXiv 2308.04243). The diagonal is exactly 0; an image without a valid position has the matrix 0.
+    image (arXiv 2308.04243). The diagonal is exactly 0; the matrix of an image without a valid position is 0.
 
-    It is worked out in chunks of positions (``ChunkedSimilarity``), which can be differentiated once. Under
-    ``torch.compile`` it is ``plain_ics_matrix``, whose operations the compiler joins by itself.
+    Computed in chunks of positions (``ChunkedSimilarity``), which can be differentiated once. Under
+    ``torch.compile`` this is ``plain_ics_matrix``, whose operations the compiler fuses.
     """
     if torch.compiler.is_compiling():
         return plain_ics_matrix(logits, temperature=temperature, valid=valid)
@@ -32,11 +32,11 @@ def ics_matrix(
 def plain_ics_matrix(
     logits: Float[Tensor, "B C h w"], *, temperature: float = 1.0, valid: Bool[Tensor, "B h w"] | None = None
 ) -> Float[Tensor, "B C C"]:
-    """``ics_matrix`` by torch's own operations, which can be differentiated any number of times.
+    """``ics_matrix`` in plain torch operations, which can be differentiated any number of times.
 
-    With P = p and L = log(N p) for N positions it is Σ P_i L_i − Σ P_i L_j: one matrix product for all pairs.
-    log N cancels; L is near 0 where a map is near uniform, while log p is near −log N and would round away
-    the digits that tell two such maps apart.
+    With L = log(N p) for N positions, entry [i, j] is Σ p_i L_i − Σ p_i L_j: one matrix product for all
+    pairs. log N cancels. For a nearly uniform map L is near 0, whereas log p is near −log N, and rounding
+    would lose the digits in which two such maps differ.
     """
     with full_precision(logits) as (scores,):
         scores = scores.flatten(2) / temperature
@@ -57,9 +57,9 @@ def plain_ics_matrix(
 
 @contextmanager
 def full_precision(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The tensors in float32 (float64 stays), and mixed precision switched off while the block runs.
+    """Disable autocast in the ``with`` block and give the tensors in float32 (float64 stays).
 
-    Differences of logarithms cancel: 8 bits of mantissa leave nothing of them.
+    Differences of logarithms cancel, and the 8 bits of bfloat16's mantissa would leave nothing of them.
     """
     with torch.autocast(tensors[0].device.type, enabled=False):
         yield tuple(t.to(torch.promote_types(t.dtype, torch.float32)) for t in tensors)

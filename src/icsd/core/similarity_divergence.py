@@ -1,7 +1,7 @@
 """KL divergence of two networks' similarities, and its gradient, a chunk of rows at a time.
 
-The gradient is worked out with the loss, while the similarities, the largest tensors by far, are at hand, and
-nothing of their size is kept. Powers are of 2, as in ``ChunkedSimilarity``.
+The similarities are by far the largest tensors and are not saved for the backward pass: the gradient is
+computed together with the loss. Powers are of 2, as in ``ChunkedSimilarity``.
 """
 
 import math
@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 CHUNK = {"cpu": 1 << 18, "cuda": 1 << 24}
-"""Similarities of one network in a chunk, about: on a CPU, what its cache holds; on a GPU, few launches."""
+"""Similarities of one network per chunk, about. On a CPU they fit the cache; on a GPU they limit launches."""
 
 
 class KeyDivergence(torch.autograd.Function):
     """Σ_r w_r KL(softmax(K T_r / τ) || softmax(K S_r / τ)) for rows S and T [R, D].
 
-    K [A, D] are the keys that are known.
-    The gradient of S_r is w_r (softmax(K S_r / τ) − softmax(K T_r / τ)) K / τ.
+    K [A, D] are the known keys.
+    The gradient with respect to S_r is w_r (softmax(K S_r / τ) − softmax(K T_r / τ)) K / τ.
     """
 
     @staticmethod
@@ -33,8 +33,8 @@ class KeyDivergence(torch.autograd.Function):
         weights: Tensor,
         temperature: float,
     ) -> Tensor:
-        """The loss; ``known`` [A] says which keys count (0 where none does), ``weights`` [R] are w."""
-        # Finite instead of −inf: their probabilities are 0 all the same, and gradients stay numbers.
+        """The loss. ``known`` [A] masks the keys that count (if none does, it is 0); ``weights`` [R] is w."""
+        # Finite instead of −inf: the probabilities are still 0, and gradients stay finite.
         bias = keys.new_zeros(len(keys)).masked_fill_(~known, torch.finfo(keys.dtype).min)
         divergences, gradients = [], []
         for part in _chunks(student, len(keys)):
@@ -43,7 +43,7 @@ class KeyDivergence(torch.autograd.Function):
             divergences.append(divergence)
             if ctx.needs_input_grad[0]:
                 gradients.append(product(difference, keys))
-        counts = weights != 0  # a row without a weight may hold anything
+        counts = weights != 0  # a row with weight 0 may hold any values, even NaN
         if gradients:
             gradient = torch.cat(gradients).mul_(weights[:, None] / temperature)
             ctx.save_for_backward(gradient.masked_fill_(~counts[:, None], 0))
@@ -60,7 +60,8 @@ class KeyDivergence(torch.autograd.Function):
 class PairDivergence(torch.autograd.Function):
     """Σ KL(softmax(T_r T_gᵀ / τ) || softmax(S_r S_gᵀ / τ)) over all rows r and all groups g of rows.
 
-    With D the sum over groups of the differences of the softmaxes, the gradient of S is (D + Dᵀ) S / τ.
+    With D [R, R] the differences of the softmaxes (student − teacher), the gradient with respect to S is
+    (D + Dᵀ) S / τ.
     """
 
     @staticmethod
@@ -93,10 +94,10 @@ class PairDivergence(torch.autograd.Function):
 
 
 def product(rows: Tensor, columns: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The matrix product of rows and columns, plus a bias for each column: [R, D] and [D, A] to [R, A].
+    """The matrix product of rows [R, D] and columns [D, A], plus a bias per column.
 
-    On a CPU by oneDNN, which has every processor's vector units, where the library behind torch's ``mm`` may
-    have the half of them: twice as fast there.
+    On a CPU it uses oneDNN, which supports the vector units of every processor. The library behind torch's
+    ``mm`` may use half their width and then takes twice as long.
     """
     if not torch.compiler.is_compiling() and _suits_onednn(rows):
         result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, columns.T, bias, "none", [], "")
@@ -110,7 +111,7 @@ def _suits_onednn(rows: Tensor) -> bool:
 
 
 def _chunks(rows: Tensor, similarities: int) -> Iterator[slice]:
-    """Equal chunks of rows that have so many similarities each."""
+    """Equal chunks of rows, where each row has the given number of similarities."""
     size = CHUNK.get(rows.device.type, CHUNK["cpu"])
     length = math.ceil(len(rows) / max(1, round(len(rows) * similarities / size)))
     return (slice(start, start + length) for start in range(0, len(rows), length))

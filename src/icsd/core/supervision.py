@@ -1,6 +1,6 @@
-"""What the labels ask of a network besides plain cross-entropy: weights of the classes, Dice, Lovász-Softmax.
+"""Supervision beyond plain cross-entropy: class weights, Dice and Lovász-Softmax.
 
-All of it is off in the presets. Both losses are means over the classes that the batch's labels show: a class
+All of it is off in the presets. Both losses are means over the classes present in the batch's labels. A class
 that is only predicted counts through the classes whose pixels it takes.
 """
 
@@ -21,21 +21,21 @@ from icsd.core.pieces import gathered, summed
 def class_weights(
     kind: Literal["median", "inverse_log"], pixels: NDArray[np.int64], around: NDArray[np.int64]
 ) -> Float[Tensor, " C"]:
-    """The factor of every class in cross-entropy, from how often it is labelled.
+    """Class weights for cross-entropy, from how often each class is labelled.
 
     ``median``: the median frequency divided by the class's own, where a frequency is the class's share of the
-    images that show it (Eigen and Fergus, arXiv 1411.4734). ``inverse_log``: 1 / log(1.02 + p) with
-    p the class's share of all pixels (Paszke et al., ENet, arXiv 1606.02147). A class without a pixel has
-    weight 0 by the first, which has no frequency for it, and takes no part in the median; no label asks for
-    its weight.
+    labelled pixels in images that show it (Eigen and Fergus, arXiv 1411.4734). ``inverse_log``:
+    1 / log(1.02 + p) with p the class's share of all labelled pixels (Paszke et al., ENet, arXiv 1606.02147).
+    Under ``median`` a class without pixels has no frequency: it gets weight 0, which no pixel uses, and is
+    left out of the median.
 
     Args:
         kind: Which formula.
-        pixels: [C], labelled with the class.
-        around: [C], labelled at all, in the images that show the class.
+        pixels: [C], pixels labelled with the class.
+        around: [C], all labelled pixels of the images that show the class.
 
     Returns:
-        Float32.
+        Weights [C], float32.
     """
     if kind == "inverse_log":
         weights = 1 / np.log(1.02 + pixels / max(int(pixels.sum()), 1))
@@ -49,10 +49,10 @@ def class_weights(
 
 
 def dice_loss(logits: Float[Tensor, "B C h w"], labels: Integer[Tensor, "B H W"]) -> Float[Tensor, ""]:
-    """Soft Dice with squared denominators: 1 − 2 Σ p g / (Σ p² + Σ g²), a mean over present classes.
+    """Soft Dice loss with squared denominators: mean of 1 − 2 Σ p g / (Σ p² + Σ g²) over present classes.
 
     Milletari et al. (V-Net, 3DV 2016, arXiv 1606.04797). The sums run over the labelled pixels of the whole
-    batch, at the labels' resolution, in float32; 0 where every pixel is ignored.
+    batch, at the labels' resolution, in at least float32; 0 if every pixel is ignored.
     """
     with torch.autocast(logits.device.type, enabled=False):
         probabilities, truth = _labelled(logits, labels)
@@ -64,10 +64,10 @@ def dice_loss(logits: Float[Tensor, "B C h w"], labels: Integer[Tensor, "B H W"]
 
 
 def lovasz_loss(logits: Float[Tensor, "B C h w"], labels: Integer[Tensor, "B H W"]) -> Float[Tensor, ""]:
-    """Lovász-Softmax: the convex extension of 1 − IoU, a mean over present classes.
+    """Lovász-Softmax loss: the convex extension of 1 − IoU, averaged over present classes.
 
-    Berman et al. (CVPR 2018, arXiv 1705.08790), with its algorithm 1. Of the labelled pixels of the whole
-    batch, at the labels' resolution, in float32; 0 where every pixel is ignored.
+    Algorithm 1 of Berman et al. (CVPR 2018, arXiv 1705.08790), over the labelled pixels of the whole batch,
+    at the labels' resolution, in at least float32; 0 if every pixel is ignored.
     """
     with torch.autocast(logits.device.type, enabled=False):
         probabilities, truth = _labelled(gathered(logits), gathered(labels))
@@ -77,7 +77,7 @@ def lovasz_loss(logits: Float[Tensor, "B C h w"], labels: Integer[Tensor, "B H W
 
 
 def _lovasz_of_class(probability: Float[Tensor, " N"], truth: Float[Tensor, " N"]) -> Float[Tensor, ""]:
-    """Errors, the largest first, times how much the Jaccard loss grows with each of them."""
+    """Errors, sorted in descending order, times the increase of the Jaccard loss at each of them."""
     errors, order = (truth - probability).abs().sort(descending=True)
     sorted_truth = truth[order]
     count = truth.sum()
@@ -98,4 +98,4 @@ def _labelled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 AUXILIARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"dice": dice_loss, "lovasz": lovasz_loss}
-"""The losses that ``auxiliary_loss`` may name, which are also the names of their terms."""
+"""The values of ``auxiliary_loss``, which are also the names of the loss terms."""

@@ -1,8 +1,8 @@
-"""Cross-entropy of upsampled logits, tile by tile: logits at the labels' size are never in memory as a whole.
+"""Cross-entropy of upsampled logits, tile by tile, so that the upsampled logits are never all in memory.
 
 With 150 classes, upsampling, softmax and their gradients move gigabytes for a batch of crops, and an epoch
-takes three times as long as with 2. A tile stays in the cache, and its gradient is computed while it is
-there: softmax minus one-hot, brought down to the logits' size by the transpose of upsampling.
+takes three times as long as with 2. A tile fits the cache, and its gradient is computed while it is there:
+softmax minus one-hot, reduced to the logits' size by the transpose of upsampling.
 """
 
 from typing import Any, NamedTuple
@@ -14,9 +14,9 @@ from torch.autograd.function import once_differentiable
 from icsd.core.labels import IGNORE
 
 _CPU_VALUES = 1 << 17
-"""Values of a tile, 0.5 MB: what a core's cache holds."""
+"""Values per tile: 0.5 MB, which fits a core's cache."""
 _CPU_COLUMNS = 96
-"""Columns of a tile. Upsampling is a product with a matrix, whose zeros grow with this."""
+"""Columns per tile. Upsampling multiplies by a matrix, and more columns mean more zeros in it."""
 _GPU_VALUES = 1 << 25
 
 
@@ -24,26 +24,26 @@ class _Axis(NamedTuple):
     """Upsampling along one axis, with aligned corners.
 
     Attributes:
-        weights: [N, n], what each of n values contributes to each of N.
-        lower: Of each of N, the first of n that contributes; the next one is the last.
+        weights: [N, n], the weight of each input position in each output position.
+        lower: The first of the (at most two) input positions that contribute to each output position.
     """
 
     weights: Tensor
     lower: list[int]
 
     def part(self, begin: int, end: int) -> tuple[Tensor, slice]:
-        """Weights of some of N, and the values that contribute to them."""
+        """Weights of output positions ``begin`` to ``end``, and the input positions that contribute."""
         used = slice(self.lower[begin], min(self.weights.shape[1], self.lower[end - 1] + 2))
         return self.weights[begin:end, used], used
 
 
 def tiled_cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Sum over the pixels that are not ignored, as of ``cross_entropy`` over upsampled logits.
+    """Sum over the pixels that are not ignored of the cross-entropy of upsampled logits.
 
     Args:
         logits: [B, C, h, w], float32 or float64.
         labels: [B, H, W], int64.
-        class_weights: [C], or None for equal ones.
+        class_weights: [C], or None for equal weights.
     """
     total: Tensor = _TiledCrossEntropy.apply(logits, labels, class_weights)
     return total
@@ -88,7 +88,7 @@ class _TiledCrossEntropy(torch.autograd.Function):
 
 
 def _replace_by_gradient(values: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
-    """The sum over pixels; ``values`` [C, N], which were logits, become its gradient."""
+    """The summed cross-entropy; overwrites the logits ``values`` [C, N] with its gradient."""
     valid = labels != IGNORE
     labels = labels.where(valid, 0)
     counts = valid.to(values.dtype) if class_weights is None else class_weights[labels] * valid

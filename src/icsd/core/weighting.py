@@ -13,17 +13,17 @@ from typing import Literal
 Scope = Literal["paper", "teacher", "distillation"]
 _NO_TERMS: Mapping[str, float] = MappingProxyType({})
 Value = int | float
-"""Of a number of a decay; whole numbers stay ints."""
+"""Value of a decay's parameter; integers stay ints."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number that a decay reads from ``alw``: its default, meaning and limits.
+    """A decay's parameter in the block ``alw``: its default, meaning and limits.
 
     Attributes:
-        above: It must be larger than this.
-        least: It must be at least this.
-        most: It must be at most this.
+        above: Exclusive lower limit.
+        least: Inclusive lower limit.
+        most: Inclusive upper limit.
     """
 
     default: Value
@@ -35,10 +35,10 @@ class Number:
 
 @dataclass(frozen=True)
 class Decay:
-    """A shape of the teacher's weight 1 − α over a run.
+    """The shape in which the teacher's weight 1 − α falls over a run.
 
     Attributes:
-        alpha: ``alpha(epoch, epochs, **numbers)`` is α of an epoch counted from 0.
+        alpha: ``alpha(epoch, epochs, **numbers)`` is α in an epoch counted from 0.
         numbers: The keys of ``alw`` that it reads.
     """
 
@@ -47,37 +47,37 @@ class Decay:
 
 
 def _linear(epoch: int, epochs: int) -> float:
-    """Teacher's weight 1 − t with t = epoch / epochs, as published."""
+    """The teacher's weight is 1 − t with t = epoch / epochs, as published."""
     return epoch / epochs
 
 
 def _cosine(epoch: int, epochs: int) -> float:
-    """Half a cosine wave from 1 to 0."""
+    """The teacher's weight falls from 1 to 0 along half a cosine wave."""
     return (1 - math.cos(math.pi * (epoch / epochs))) / 2
 
 
 def _exponential(epoch: int, epochs: int, *, rate: float) -> float:
-    """exp(−rate t), shifted and scaled to go from 1 to 0."""
+    """The teacher's weight is exp(−rate t), shifted and scaled to fall from 1 to 0."""
     return math.expm1(-rate * (epoch / epochs)) / math.expm1(-rate)
 
 
 def _polynomial(epoch: int, epochs: int, *, power: float) -> float:
-    """(1 − t)^power."""
+    """The teacher's weight is (1 − t)^power."""
     return 1.0 - math.pow(1 - epoch / epochs, power)
 
 
 def _step(epoch: int, epochs: int, *, steps: int) -> float:
-    """A staircase from 1 to 0 with ``steps`` equal drops, its steps + 1 treads equally long."""
+    """The teacher's weight falls from 1 to 0 in ``steps`` equal drops, between steps + 1 equal periods."""
     return min(epoch * (steps + 1) // epochs, steps) / steps
 
 
 def _constant(epoch: int, epochs: int, *, constant: float) -> float:
-    """``constant`` in every epoch."""
+    """The teacher's weight is ``constant`` in every epoch."""
     return 1 - constant
 
 
 def _none(epoch: int, epochs: int) -> float:
-    """1; ``term_weights`` then leaves every term at its λ."""
+    """The teacher's weight is 1; ``term_weights`` then leaves every term at its λ."""
     return 0.0
 
 
@@ -90,22 +90,22 @@ DECAYS = {
     "constant": Decay(_constant, {"constant": Number(0.5, "the teacher's weight", least=0, most=1)}),
     "none": Decay(_none),
 }
-"""Every decay that ``alw.decay`` may name; the schema of ``alw`` and what is recorded and shown follow it."""
+"""The values of ``alw.decay``. The schema of ``alw`` and what is recorded and shown are derived from this."""
 
 NUMBERS = {name: number for decay in DECAYS.values() for name, number in decay.numbers.items()}
 """The keys of ``alw`` besides ``decay`` and ``scope``."""
 
 
 class Alw:
-    """How the teacher's weight 1 − α decays, and what it acts on.
+    """How the teacher's weight 1 − α decays, and which terms it applies to.
 
     Args:
         decay: A name in ``DECAYS``.
         scope: ``paper``: only the term ``kd`` decays, cross-entropy and every other term grow. ``teacher``:
             every distillation term decays, cross-entropy grows. ``distillation``: every distillation term
-            decays, and the labels count in full from the first epoch, which tells the decay of the teacher
-            from the loss of the labels' weight.
-        numbers: Those of ``NUMBERS`` that differ from their defaults.
+            decays, and cross-entropy has its full weight from the first epoch, which separates the effect of
+            the teacher's decay from that of the labels' reduced weight.
+        numbers: Values of ``NUMBERS`` that differ from their defaults.
     """
 
     def __init__(self, *, decay: str = "linear", scope: Scope = "paper", **numbers: Value) -> None:
@@ -121,18 +121,18 @@ class Alw:
         return {name: self.numbers[name] for name in DECAYS[self.decay].numbers}
 
     def as_dict(self) -> dict[str, str | Value]:
-        """What it acts by: decay, scope, and the numbers that its decay reads."""
+        """The settings in effect: decay, scope, and the numbers that the decay reads."""
         return {"decay": self.decay, "scope": self.scope, **self.numbers_of_decay}
 
 
 def alpha(epoch: int, *, epochs: int, decay: str, **numbers: Value) -> float:
-    """α of an epoch counted from 0: 1 minus the teacher's weight.
+    """α in an epoch: 1 minus the teacher's weight.
 
     Args:
-        epoch: 0 .. epochs − 1.
-        epochs: Of the whole run.
+        epoch: Epoch, from 0.
+        epochs: Number of epochs of the run.
         decay: A name in ``DECAYS``.
-        numbers: Of the decay; defaults for those that are not given.
+        numbers: The decay's parameters that differ from their defaults.
     """
     shape = DECAYS[decay]
     defaults = {name: number.default for name, number in shape.numbers.items()}
@@ -148,15 +148,15 @@ def term_weights(
     alw: Alw | None,
     label_terms: Mapping[str, float] = _NO_TERMS,
 ) -> dict[str, float]:
-    """The factor of cross-entropy (``ce``) and of every term in an epoch counted from 0.
+    """The weights of cross-entropy (``ce``) and of every term in an epoch.
 
     Args:
-        epoch: 0 .. epochs − 1.
-        epochs: Of the whole run.
+        epoch: Epoch, from 0.
+        epochs: Number of epochs of the run.
         terms: The method's terms.
         weights: λ of every term.
-        alw: None, or decay ``none``: every term at its λ and cross-entropy at 1, throughout.
-        label_terms: λ of terms that, as cross-entropy, compare with the labels; they grow with it.
+        alw: The schedule; with None or decay ``none``, cross-entropy has weight 1 and every term its λ.
+        label_terms: λ of the other terms that compare with the labels; they grow with cross-entropy.
     """
     factors = {"ce": 1.0, **label_terms, **{term: weights[term] for term in terms}}
     if alw is None or alw.decay == "none":

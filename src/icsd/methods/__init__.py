@@ -1,4 +1,4 @@
-"""Distillation methods, one per file. A new one: its file, its line in ``METHODS``, its params.yaml block."""
+"""Distillation methods, one per file. To add one: its file, a line in ``METHODS``, a block in params.yaml."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -62,7 +62,7 @@ __all__ = [
 
 
 def parse_block(name: str, block: Mapping[str, Any]) -> CheckedBlock:
-    """The block ``methods.<name>`` of params.yaml, checked.
+    """Check the block ``methods.<name>`` of params.yaml.
 
     Raises:
         UserError: No such method, or a key, choice or weight that the method does not have.
@@ -71,9 +71,9 @@ def parse_block(name: str, block: Mapping[str, Any]) -> CheckedBlock:
 
 
 def class_of(name: str, block: Mapping[str, Any]) -> str:
-    """The name in ``METHODS`` of a block's method: its key ``method``, else the block's own name.
+    """The name in ``METHODS`` of a block's method: its key ``method``, or else the block's name.
 
-    So one method can stand in a grid in several forms, each with a name of its own.
+    This lets a grid have several variants of a method, each under its own name.
 
     Raises:
         UserError: There is no such method.
@@ -98,7 +98,7 @@ def build_method(
     teacher_channels: dict[str, int],
     num_classes: int,
 ) -> Method | None:
-    """The method of that name from its block, with whatever else its constructor asks for; None for ``none``.
+    """Build a method from its block, passing the values its constructor asks for; None for ``none``.
 
     Raises:
         UserError: See ``parse_block``.
@@ -118,7 +118,7 @@ def build_method(
 
 
 def taps_of(name: str, block: Mapping[str, Any], *, known: Sequence[str]) -> tuple[str, ...]:
-    """Those of the ``known`` taps that the method of a block reads of both networks; none for ``none``.
+    """The taps, among ``known``, that a block's method reads from both networks; empty for ``none``.
 
     Raises:
         UserError: See ``parse_block``.

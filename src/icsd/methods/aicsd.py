@@ -1,6 +1,6 @@
 """Adaptive inter-class similarity distillation: ICSD and pixel-wise KD together (arXiv 2308.04243).
 
-"Adaptive" is the weighting of the terms over the epochs, which is not here: see ``icsd.core.weighting``.
+"Adaptive" refers to the weighting of the terms over the epochs, which is in ``icsd.core.weighting``.
 """
 
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ class AICSD(Method):
     Published weights (for ``released``, 21 classes and a batch of 6): 57000 and 10 · 6 / 21 = 2.86.
 
     Args:
-        variant: See ``ICSD``; it concerns the term ``icsd`` alone.
+        variant: See ``ICSD``; applies to the term ``icsd`` only.
         temperature: τ of both terms, as in the paper.
-        ignored: Of both terms.
-        resolution: Of both terms.
-        rows: See ``ICSD``.
+        ignored: See ``ICSD``; applies to both terms.
+        resolution: See ``ICSD``; applies to both terms.
+        rows: See ``ICSD``; applies to the term ``icsd`` only.
     """
 
     taps: tuple[str, ...] = ("logits",)

@@ -24,17 +24,17 @@ class AttentionTransfer(Method):
     With A = mean over channels of F², flattened over all h·w positions of an image and divided by its L2
     norm: ``at = mean over images and positions of (A_student − A_teacher)²``. No labels, no adapter.
 
-    Reading: the mean, as in CIRKD and RepDistiller; the paper takes the norm of the difference instead. A
-    unit vector's entries shrink as positions are added, so this mean falls with 1/(h·w), and a weight
-    belongs to a size of map: CIRKD's 10000 was used (alongside KD at 1) on the feature before the classifier
-    at 64x128 positions, 10000 · h·w / 8192 is as strong on a map of h·w.
+    Reading: the mean is that of CIRKD and RepDistiller; the paper takes the norm of the difference. A
+    unit vector's entries shrink as positions are added, so this mean falls with 1/(h·w), and a weight is
+    specific to a map size. CIRKD's 10000 was used (alongside KD at 1) on the feature map before the
+    classifier, with 64x128 positions; on a map of h·w positions, 10000 · h·w / 8192 is equivalent.
 
-    This is also the most likely meaning of the baseline "AD" in the AICSD paper, which does not spell it
-    out: attention is the only such loss in its authors' code, on the decoder's map before its ReLU (tap
-    ``decoder`` here) and at times on the ASPP's, and their former paper had it with weight 100. Class
-    attention maps and affinity distillation (He et al., CVPR 2019) are the alternatives. Two things differ
-    in their code: it normalises every column of the map by itself, which makes the loss larger by about
-    the map's width, and it divides cross-entropy by the batch size (6), which makes 100 count as 600.
+    This is also the most likely meaning of the baseline "AD" in the AICSD paper, which does not define it:
+    attention is the only such loss in its authors' code, on the decoder's map before its ReLU (tap
+    ``decoder`` here) and at times on the ASPP's, and their previous paper used it with weight 100. Class
+    attention maps and affinity distillation (He et al., CVPR 2019) are the alternatives. Their code differs
+    in two ways: it normalises each column of the map separately, which makes the loss larger by about the
+    map's width, and it divides cross-entropy by the batch size (6), so that 100 acts like 600.
 
     Args:
         tap: The feature map: the backbone's last (before its ReLU), the ASPP's output (after its ReLU),
@@ -57,5 +57,5 @@ class AttentionTransfer(Method):
 
 
 def attention(feature: Float[Tensor, "B C h w"]) -> Float[Tensor, "B N"]:
-    """Where a feature map is active: mean square over channels, as a unit vector over all positions."""
+    """Attention map: the mean square over channels, normalised to a unit vector over all positions."""
     return F.normalize(feature.square().mean(dim=1).flatten(1), dim=1)

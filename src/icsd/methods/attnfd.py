@@ -1,8 +1,8 @@
 """Attention-guided feature distillation.
 
 Mansourian, Jalali, Ahmadi, Kasaei: Attention-guided Feature Distillation for Semantic Segmentation, arXiv
-2403.05451. Feature maps are compared after convolutional block attention modules (CBAM; Woo, Park, Lee,
-Kweon, ECCV 2018, arXiv 1807.06521) have weighted their channels and positions.
+2403.05451. Feature maps are compared after a convolutional block attention module (CBAM; Woo, Park, Lee,
+Kweon, ECCV 2018, arXiv 1807.06521) has weighted their channels and positions.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,33 +21,33 @@ from icsd.methods.lad import DIMENSIONS, angular_distance
 from icsd.methods.overhaul import connector
 
 TeacherAttention = Literal["frozen", "pooled"]
-REDUCTION = 16  # of the channels inside the channel attention, as in CBAM
+REDUCTION = 16  # channel reduction inside the channel attention, as in CBAM
 
 
 class AttnFD(Method):
-    """The student's attention-weighted feature maps point where the teacher's point.
+    """The student's attention-weighted feature maps match the direction of the teacher's.
 
     ``attnfd`` = Σ over ``stage4``, ``aspp`` and ``decoder``, each after its ReLU, of the mean over images of
-    ||A_S/||A_S|| − A_T/||A_T||||², where A_S = connector(CBAM(S)), A_T = CBAM(T), the norms are an image's,
+    ||A_S/||A_S|| − A_T/||A_T||||², where A_S = connector(CBAM(S)), A_T = CBAM(T), norms are taken per image,
     and the connector is a 1x1 convolution and batch normalisation.
 
-    The teacher's attention: the paper has it trained with the teacher and then frozen. In the released code
-    nothing ever trains it: it keeps the random weights it is built with. Asked about it, the authors name a
-    third way, attention from pooled values without weights. A teacher trained without attention leaves the
-    last two; ``frozen`` is the released one. Its batch normalisation uses the batch's statistics, as there.
+    The teacher's attention: in the paper it is trained with the teacher and then frozen. In the released code
+    it is never trained and keeps its random initial weights. When asked about it, the authors suggested a
+    third option, attention from pooled values without weights. Only the last two work with a teacher that was
+    trained without attention; ``frozen`` is the released one. Its batch normalisation uses the batch's
+    statistics, as in that code.
 
-    In the released code the norms are of the whole batch's tensor, the connectors learn in the first epoch
-    alone, and the linear layers of the student's attention not at all. Here every image has its own norm, and
-    everything on the student's side learns. The last stage of a MobileNetV2, which has no ReLU of its own,
-    gets one here.
+    In the released code the norms are those of the whole batch, the connectors train in the first epoch only,
+    and the linear layers of the student's attention never train. Here norms are per image, and everything on
+    the student's side trains. The last stage of a MobileNetV2 has no ReLU of its own and gets one here.
 
-    Published weight: 2. As in ``LAD``, that code divides this sum and its cross-entropy by B: 2 here too.
+    Published weight: 2. As with ``LAD``, that code divides this sum and its cross-entropy by B: 2 here too.
 
     Args:
         student_channels: Width of every tap of the student.
-        teacher_channels: Likewise of the teacher.
+        teacher_channels: Width of every tap of the teacher.
         teacher_attention: ``frozen``: a CBAM with random weights that never change. ``pooled``: CBAM's pooled
-            values themselves, without its layers.
+            values alone, without its layers.
     """
 
     taps: tuple[str, ...] = ("stage4", "aspp", "decoder")
@@ -82,11 +82,11 @@ class AttnFD(Method):
 
 
 class CBAM(nn.Module):
-    """A convolutional block attention module: a map, its channels weighted and then its positions.
+    """A convolutional block attention module: weights the channels of a map, then its positions.
 
-    A channel's weight comes from its mean and its maximum over positions, through one perceptron for both; a
-    position's from its mean and its maximum over channels, through a 7x7 convolution and (as in its authors'
-    code, not in its paper) batch normalisation.
+    A channel's weight comes from its mean and maximum over positions, through a shared perceptron; a
+    position's weight from its mean and maximum over channels, through a 7x7 convolution and (as in the CBAM
+    authors' code, not in their paper) batch normalisation.
 
     Args:
         channels: Width of the map.
@@ -104,7 +104,7 @@ class CBAM(nn.Module):
 
 
 class PooledCBAM(nn.Module):
-    """CBAM without parameters: the sums of mean and maximum are the weights, before their sigmoid."""
+    """CBAM without parameters: a weight is the sigmoid of the sum of mean and maximum."""
 
     def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
         """The weighted map."""
@@ -117,12 +117,12 @@ def attend(
     channel: Callable[[Tensor], Tensor],
     spatial: Callable[[Tensor], Tensor],
 ) -> Float[Tensor, "B C h w"]:
-    """The map times its channels' weights, and that times its positions' weights.
+    """Multiply a map by its channels' weights, and the result by its positions' weights.
 
     Args:
         features: The map.
-        channel: [2 B, C], the means and the maxima over positions, to [2 B, C]; both halves are added.
-        spatial: [B, 2, h, w], the maximum and the mean over channels, to [B, 1, h, w].
+        channel: Maps means and maxima over positions, [2B, C], to [2B, C]; the two halves are added.
+        spatial: Maps the maximum and mean over channels, [B, 2, h, w], to [B, 1, h, w].
     """
     means, maxima = channel(torch.cat(_MeanAndMaximum.apply(features, (2, 3)))[:, :, 0, 0]).chunk(2)
     weighted = features * (means + maxima).sigmoid()[:, :, None, None]
@@ -131,7 +131,7 @@ def attend(
 
 
 class _MeanAndMaximum(torch.autograd.Function):
-    """Both over dimensions that stay; the gradient of the maximum goes to equal values in equal parts."""
+    """Mean and maximum with ``keepdim``; tied maxima share the gradient equally."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, dimensions: tuple[int, ...]) -> tuple[Tensor, Tensor]:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""What a distillation method is, and the few functions that all of them need."""
+"""The interface of a distillation method, and a few functions shared by the methods."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -18,22 +18,23 @@ Resolution = Literal["logits", "input"]
 
 
 class Method(nn.Module):
-    """A distillation method: an interface, nothing more.
+    """The interface of a distillation method.
 
-    A method owns what it trains alongside the student (adapters), never a network. Its constructor takes the
-    options of its block in params.yaml as annotated keyword-only arguments with defaults, and may ask by
+    A method owns the adapters that it trains alongside the student, never a network. Its constructor takes
+    the options of its block in params.yaml as annotated keyword-only arguments with defaults, and may ask by
     name for ``student_channels``, ``teacher_channels`` (the width of every tap) and ``num_classes``.
 
     Attributes:
-        taps: What it reads of both networks; an instance may read others than its class says.
-        terms: The names of the loss terms it returns; likewise.
-        draws: Whether its loss depends on more than the batch: on random numbers (of torch's own generator,
-            which the loop seeds anew in every epoch) or on former batches (buffers, kept in checkpoints).
-        across_images: Whether its loss depends on which images are in a forward pass together: in several
-            processes it then takes ``icsd.core.pieces`` to see all of them.
-        published: Weights of its terms as published, converted to this project's normalisation (a term
-            ``kd`` where the published recipe adds pixel-wise KD); empty where none is known.
-        left_out: The part of the published method that is not here; empty where it is whole.
+        taps: The taps it reads from both networks; an instance may override those of its class.
+        terms: The names of the loss terms it returns; an instance may override these, too.
+        draws: Whether its loss depends on more than the batch: on random numbers (from torch's global
+            generator, which the loop reseeds every epoch) or on earlier batches (buffers, saved in
+            checkpoints).
+        across_images: Whether its loss depends on which images share a forward pass. With several processes
+            it then uses ``icsd.core.pieces`` to see the images of all of them.
+        published: The published weights of its terms, converted to this project's normalisation (with a term
+            ``kd`` if the published recipe adds pixel-wise KD); empty if none is known.
+        left_out: The part of the published method that is not implemented; empty if there is none.
     """
 
     taps: tuple[str, ...]
@@ -44,14 +45,14 @@ class Method(nn.Module):
     left_out: ClassVar[str] = ""
 
     def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
-        """Every term, unweighted, as a float32 scalar; gradients reach the student only."""
+        """Compute every term, unweighted, as a float32 scalar; gradients reach only the student."""
         raise NotImplementedError
 
 
 def at_resolution(
     logits: Float[Tensor, "B C h w"], labels: Integer[Tensor, "B H W"], resolution: Resolution
 ) -> Float[Tensor, "B C _ _"]:
-    """The logits as they are, or upsampled bilinearly to the size of the labels."""
+    """The logits unchanged, or upsampled bilinearly to the size of the labels."""
     if resolution == "logits":
         return logits
     return upsample(logits, labels.shape[-2:])
@@ -60,14 +61,14 @@ def at_resolution(
 def counted(
     logits: Float[Tensor, "B C h w"], labels: Integer[Tensor, "B H W"], ignored: Ignored
 ) -> Bool[Tensor, "B h w"] | None:
-    """The positions of ``logits`` that count; None stands for all."""
+    """Mask of the positions of ``logits`` that count; None if all do."""
     return valid_positions(labels, (logits.shape[-2], logits.shape[-1])) if ignored == "exclude" else None
 
 
 def number_counted(
     logits: Float[Tensor, "B C h w"], labels: Integer[Tensor, "B H W"], ignored: Ignored
 ) -> Tensor | None:
-    """How many positions count, as ``icsd.core.pieces.divisor`` has it; None where all do."""
+    """The divisor (``icsd.core.pieces.divisor``) of a sum over the positions that count; None if all do."""
     if ignored == "include":
         return None
     size = (logits.shape[-2], logits.shape[-1])

@@ -12,7 +12,7 @@ from icsd.methods.base import Method
 from icsd.params.block import LARGEST, Weight
 from icsd.params.messages import explained
 
-GIVEN = ("student_channels", "teacher_channels", "num_classes")  # by the builder, never by the YAML
+GIVEN = ("student_channels", "teacher_channels", "num_classes")  # supplied by the builder, never by the YAML
 _OPEN_ENDED = (
     inspect.Parameter.VAR_POSITIONAL,
     inspect.Parameter.VAR_KEYWORD,
@@ -22,7 +22,7 @@ _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=Fal
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedBlock:
-    """A checked block: is weighting adaptive, the weight of every term, the constructor's options."""
+    """A checked block: whether weighting is adaptive, the terms' weights, and the constructor's options."""
 
     alw: bool
     weights: dict[str, float]
@@ -30,14 +30,14 @@ class CheckedBlock:
 
 
 def check_block(path: str, block: Mapping[str, Any], *, method: type[Method] | None) -> CheckedBlock:
-    """The block at ``path``, strictly as ``method``'s constructor and terms ask for it.
+    """Check the block at ``path`` strictly against the constructor and terms of ``method``.
 
     Raises:
         UserError: One line per mistake, with the full path of the key and what is allowed there.
     """
     schema = _schema(method)
     try:
-        # `method` names the class, which the caller has looked up; a schedule of its own: icsd.params.
+        # The caller has looked up `method`; icsd.params checks a block's own schedule (an `alw` mapping).
         own = {key: value for key, value in block.items() if key != "method"}
         if isinstance(own.get("alw"), Mapping):
             own["alw"] = True

@@ -25,43 +25,42 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class CIRKD(Method):
-    """The student's similarities across images follow the teacher's: in the batch, and to what came before.
+    """The student's cross-image similarities match the teacher's, within the batch and to earlier images.
 
     All features are L2-normalised over channels, and every similarity is divided by τ.
 
-    - ``cirkd_batch``: for every ordered pair of images of the batch (an image with itself included) and every
-      position of the first, the softmax of its similarities to all positions of the second;
+    - ``cirkd_batch``: for every ordered pair of images of the batch (including an image with itself) and
+      every position of the first, the softmax of its similarities to all positions of the second;
       KL(teacher || student), mean over pairs and positions. All positions count, as published.
     - ``cirkd_pixel``: for every labelled position, the softmax of its similarities to anchors: teacher
-      features of single pixels of former images, as many of every class, drawn anew in every forward. The
-      student's features come to the teacher's width through a projector: 1x1 convolution, BN, ReLU, 1x1
+      features of single pixels of earlier images, equally many per class, drawn again in every forward pass.
+      A projector maps the student's features to the teacher's width: 1x1 convolution, BN, ReLU, 1x1
       convolution. KL(teacher || student), mean over labelled positions.
-    - ``cirkd_region``: the same with anchors that stand for regions: the mean feature of a class in an image.
+    - ``cirkd_region``: the same with regions as anchors: the mean feature of a class in an image.
 
-    The anchors live in one ring per class, in buffers, so that an interrupted run goes on exactly. Training
-    forwards fill them, before they draw, with the batch's own teacher features: one region per image and
-    class, and up to ``pixels_stored`` random pixels of it. They are kept in half precision:
-    C · (``pixel_queue`` + ``region_queue``) · channels · 2 bytes, 237 MB for 21 classes and 256 channels, in
-    checkpoints too.
+    Each class has one ring buffer per kind of anchor, saved in checkpoints, so that a resumed run continues
+    exactly. In training, a forward pass first adds the batch's own teacher features (one region per image and
+    class, and up to ``pixels_stored`` random pixels of it) and then draws. Anchors are stored in float16:
+    C · (``pixel_queue`` + ``region_queue``) · channels · 2 bytes, 237 MB for 21 classes and 256 channels.
 
-    Readings, where the paper is silent or its code (github.com/winycg/CIRKD) does something else:
+    Readings where the paper is silent or its code (github.com/winycg/CIRKD) differs:
 
-    - The queues start empty, and only what was filled is drawn; the code starts from random unit vectors, so
-      that its first anchors are noise. With no anchor at all, the two terms are 0.
-    - The code enqueues, for a class with n pixels, some of the image's first n positions, whatever their
+    - The rings start empty, and only filled entries are drawn; the code starts from random unit vectors, so
+      its first anchors are noise. With no anchor at all, the two terms are 0.
+    - For a class with n pixels, the code enqueues some of the image's first n positions, whatever their
       class; here they are pixels of the class, as the paper says.
-    - As in the code, the features of all processes are gathered: for the pairs of images and for the rings,
-      which are the same in every process. Where a batch is split to fit into memory, a part is compared with
+    - As in the code, features are gathered from all processes, for the pairs of images and for the rings,
+      which are the same in every process. If a batch is split to fit into memory, a part is compared with
       the images of the same part in all processes.
     - Their tap, "after ASPP", is the input of DeepLabV3's classifier, at stride 8. A DeepLabV3+ has a decoder
       in between, whose map at stride 4 has 16 times as many positions as ``aspp``.
 
-    The code's normalisations are these: weights carry over. For VOC it sets 0.01 instead of 0.1 for the two
-    terms with anchors.
+    The code normalises in the same way, so its weights carry over. For VOC it uses 0.01 instead of 0.1 for
+    the two terms with anchors.
 
     Args:
-        student_channels: The width of every tap of the student.
-        teacher_channels: Likewise of the teacher.
+        student_channels: Width of every tap of the student.
+        teacher_channels: Width of every tap of the teacher.
         num_classes: C.
         tap: The map whose features are compared.
         temperature: τ.
@@ -69,9 +68,9 @@ class CIRKD(Method):
             of batch size x positions; 1 for none, as published.
         pixel_queue: Length of a class's ring of pixels.
         region_queue: Length of a class's ring of regions.
-        pixels_stored: Pixels at most that an image leaves in the ring of a class.
-        pixels_sampled: Anchors of ``cirkd_pixel``, over all classes; every class gives an equal share.
-        regions_sampled: Anchors of ``cirkd_region``, likewise.
+        pixels_stored: Maximum number of pixels that an image adds to the ring of a class.
+        pixels_sampled: Number of anchors of ``cirkd_pixel``, divided equally among the classes.
+        regions_sampled: Number of anchors of ``cirkd_region``, divided equally among the classes.
     """
 
     taps: tuple[str, ...] = ("aspp",)
@@ -108,7 +107,7 @@ class CIRKD(Method):
         self.temperature = temperature
         self.pool = pool
         self.pixels_stored = pixels_stored
-        # The code's shares: at least one anchor for every class.
+        # As in the authors' code: at least one anchor per class.
         self.pixel_share = pixels_sampled // num_classes + 1
         self.region_share = regions_sampled // num_classes + 1
         width = teacher_channels[tap]
@@ -166,7 +165,7 @@ class CIRKD(Method):
 def batch_divergence(
     student: Float[Tensor, "B K h w"], teacher: Float[Tensor, "B L h w"], *, temperature: float
 ) -> Float[Tensor, ""]:
-    """Mean KL(teacher || student) of a position's similarities to an image, over positions and images."""
+    """KL(teacher || student) of a position's similarities to an image, mean over positions and images."""
     ours, theirs = (
         F.normalize(x, dim=1).flatten(2).transpose(1, 2).flatten(0, 1) for x in (student, teacher)
     )
@@ -176,7 +175,7 @@ def batch_divergence(
 
 
 def pooled(features: Float[Tensor, "B K h w"], side: int) -> Float[Tensor, "B K _ _"]:
-    """Means over squares of so many positions a side."""
+    """Average over squares of side x side positions."""
     return features if side == 1 else F.avg_pool2d(features, side, ceil_mode=True)
 
 
@@ -190,9 +189,9 @@ def anchor_divergence(
     number: Tensor,
     temperature: float,
 ) -> Float[Tensor, ""]:
-    """Mean over valid positions, ``number``, of KL(teacher || student) of the similarities to known anchors.
+    """KL(teacher || student) of the similarities to known anchors, averaged over valid positions.
 
-    0 where no position is valid, or no anchor known.
+    The sum is divided by ``number``. The result is 0 if no position is valid or no anchor is known.
     """
     ours, theirs = (features.transpose(1, 2).flatten(0, 1) for features in (student, teacher))
     weights = valid.flatten().to(student.dtype) / number
@@ -207,11 +206,11 @@ def append(
     entries: Float[Tensor, "C K D"],
     fresh: Bool[Tensor, "C K"],
 ) -> None:
-    """Write every class's fresh entries behind its newest ones, in place, over its oldest.
+    """Append every class's fresh entries to its ring in place, overwriting the oldest.
 
-    ``seen`` counts what a class was ever given. Of more entries than a ring holds, the first ones are taken.
-    No shape depends on the data, so that no device has to be waited for: the places after the fresh entries
-    are written too, with what they hold.
+    ``seen`` counts all entries a class has ever been given. If more are fresh than a ring holds, the first
+    ones are taken. No shape depends on the data, so the host never waits for the device: slots after the
+    fresh entries are rewritten with the values they already hold.
     """
     order = fresh.int().argsort(dim=1, descending=True, stable=True)[:, : rings.shape[1]]
     taken = fresh.gather(1, order)
@@ -225,32 +224,32 @@ def append(
 def draw(
     rings: Float[Tensor, "C N D"], seen: Int64[Tensor, "C"], share: int
 ) -> tuple[Float[Tensor, "A D"], Bool[Tensor, "A"]]:
-    """Up to ``share`` distinct entries of every class, at random; and which of them are filled ones."""
+    """Up to ``share`` distinct random entries of every class, and a mask of those that are filled."""
     length = rings.shape[1]
     known, slots = subsets(seen.clamp(max=length), min(share, length))
     return rows_of(rings, slots).flatten(0, 1), known.flatten()
 
 
 def rows_of(tables: Float[Tensor, "C N D"], indices: Int64[Tensor, "C K"]) -> Float[Tensor, "C K D"]:
-    """Rows of every table: whole ones are copied several times as fast as torch's indexing does."""
+    """Rows of every table, by ``index_select``, which is several times as fast as torch's indexing."""
     return tables.flatten(0, 1).index_select(0, places(tables, indices)).view(*indices.shape, -1)
 
 
 def places(tables: Float[Tensor, "C N D"], indices: Int64[Tensor, "C K"]) -> Int64[Tensor, "C*K"]:
-    """Where those rows are when all tables are one below the other."""
+    """Indices of those rows in the concatenation of all tables."""
     first = tables.shape[1] * torch.arange(len(tables), device=tables.device)
     return (indices + first[:, None]).flatten()
 
 
 def subsets(sizes: Int64[Tensor, "C"], num: int) -> tuple[Bool[Tensor, "C K"], Int64[Tensor, "C K"]]:
-    """For every n of ``sizes``, k = min(n, ``num``) distinct numbers below it: all sets alike probable.
+    """For every n in ``sizes``, a uniformly random set of k = min(n, ``num``) distinct integers below n.
 
-    The first of the pair says which these are: the first k, in ascending order; the rest are 0.
+    Returns a mask of the first k columns and the integers: the set in ascending order, then zeros.
 
-    What is drawn are ``num`` numbers, and not one for each of n: by Pólya's urn. It begins with one ball each
-    of m = n − k + 1 colours, and every ball that is drawn goes back with another of its colour. So all
-    multisets of k colours are alike probable, and c_0 <= c_1 <= ..., c_i + i are as many sets of numbers
-    below n.
+    Pólya's urn needs only ``num`` draws per class instead of n. It starts with one ball each of m = n − k + 1
+    colours, and every ball that is drawn is returned with another of its colour. All multisets of k colours
+    are then equally probable, and sorted colours c_0 <= c_1 <= ... map one-to-one to sets of k integers below
+    n by c_i + i.
     """
     place = torch.arange(num, device=sizes.device)
     k = sizes.clamp(max=num)[:, None]
@@ -259,7 +258,7 @@ def subsets(sizes: Int64[Tensor, "C"], num: int) -> tuple[Bool[Tensor, "C K"], I
     # Double precision, so that no ball is noticeably more probable than another.
     lots = torch.empty_like(held, dtype=torch.float64).uniform_(generator=common_generator())
     balls = (lots * held).long()
-    # A later ball is a copy of an earlier draw, which may be one too: to its first one in log2 (num) leaps.
+    # A later ball is a copy of an earlier draw, possibly a copy itself: pointer jumping finds the original.
     drawn = torch.where(balls < colours, place, balls - colours)
     for _ in range(num.bit_length()):
         drawn = drawn.gather(1, drawn)
@@ -271,9 +270,10 @@ def subsets(sizes: Int64[Tensor, "C"], num: int) -> tuple[Bool[Tensor, "C K"], I
 def lottery(
     candidates: Bool[Tensor, "B C P"], num: int
 ) -> tuple[Bool[Tensor, "B C K"], Int64[Tensor, "B C K"]]:
-    """``num`` distinct indices along the last dimension, at random among the candidates.
+    """``num`` distinct random indices of candidates along the last dimension.
 
-    The first of the pair says which are candidates: where there are fewer, the rest is filled up with others.
+    Returns a mask of the indices that are candidates, and the indices. If there are fewer than ``num``
+    candidates, the rest are other indices.
     """
     lots = torch.rand(candidates.shape, device=candidates.device, generator=common_generator())
     lots = lots.masked_fill(~candidates, -1)

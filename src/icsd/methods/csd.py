@@ -21,25 +21,25 @@ Pool = Annotated[int, Field(ge=1)]
 
 
 class CSD(Method):
-    """The student's inner products between class maps follow the teacher's.
+    """The student's inner products between class maps match the teacher's.
 
     The logits are averaged over 2x2 cells; p_c is the softmax of class map c, divided by τ, over the
     positions of an image; M = P Pᵀ (CxC); ``csd = mean over images and class pairs of
     (M_teacher − M_student)²``. It is ICSD with an inner product in place of the KL divergence. With ICSD's
-    temperature, ``pool: 1`` and ``ignored: exclude`` the distributions are the very same, and a comparison
-    of the two tells what the divergence adds.
+    temperature, ``pool: 1`` and ``ignored: exclude`` the distributions are identical, so comparing the two
+    shows what the divergence adds.
 
-    Reading: as CIRKD reimplements it, without normalised rows, with τ = 4. Its recipe is this at 10
-    alongside the pixel-wise half (residual attention) at 1000, without KD; here it stands alone. Inner
-    products of distributions over N positions are of the order of 1/N, and the loss of 1/N²: the weight is
-    tied to the number of positions. CIRKD's logits have stride 8, 16 after pooling: from logits of
+    Reading: CIRKD's reimplementation, without row normalisation and with τ = 4. It uses this with
+    weight 10 alongside the pixel-wise half (residual attention) at 1000, without KD; here it is alone. Inner
+    products of distributions over N positions are of the order of 1/N, and the loss of 1/N², so the weight
+    is tied to the number of positions. CIRKD's logits have stride 8, or 16 after pooling; for logits of
     stride 4, ``pool: 4`` gives as many positions.
 
     Args:
         temperature: τ, which divides the logits before the softmax.
-        pool: Side of the cells that are averaged first; cells at the border may be smaller; 1: none.
+        pool: Side of the cells that are averaged first, 1 for none; cells at the border may be smaller.
         ignored: ``include``, as published: all positions count. ``exclude``: a cell is the average of
-            its positions with a class, and a cell without any does not count.
+            its positions that have a class, and a cell without any does not count.
     """
 
     taps: tuple[str, ...] = ("logits",)
@@ -74,7 +74,7 @@ def category_similarity(
 ) -> Float[Tensor, "B C C"]:
     """Inner products of all pairs of class maps, each a softmax over the valid positions of its image.
 
-    0 for an image without a valid position.
+    The matrix of an image without a valid position is 0.
     """
     scores = logits.flatten(2) / temperature
     if valid is None:
@@ -90,7 +90,7 @@ def category_similarity(
 def pooled(
     logits: Float[Tensor, "B C h w"], side: int, valid: Bool[Tensor, "B h w"] | None = None
 ) -> Float[Tensor, "B C _ _"]:
-    """The average of the valid positions in every cell of side x side; 0 in a cell that has none."""
+    """The average of the valid positions in every cell of side x side; 0 if a cell has none."""
     if valid is None:
         return F.avg_pool2d(logits, side, ceil_mode=True)
     outside = ~valid[:, None]
@@ -100,5 +100,5 @@ def pooled(
 
 
 def any_in_cell(valid: Bool[Tensor, "B h w"], side: int) -> Bool[Tensor, "B _ _"]:
-    """Which cells of side x side hold a valid position."""
+    """Mask of the cells of side x side that contain a valid position."""
     return F.max_pool2d(valid.float(), side, ceil_mode=True) > 0

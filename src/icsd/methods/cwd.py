@@ -1,8 +1,8 @@
 """Channel-wise distillation.
 
 Shu, Liu, Gao, Yan, Shen: Channel-wise Knowledge Distillation for Dense Prediction, ICCV 2021, arXiv
-2011.13256. Every channel becomes a distribution over the positions of an image, and the student's follows
-the teacher's.
+2011.13256. Every channel becomes a distribution over the positions of an image, and the student's
+distributions follow the teacher's.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ Tap = Literal["logits", "stage4", "aspp", "decoder"]
 
 
 class CWD(Method):
-    """The student's channels are active at the positions where the teacher's are.
+    """The student's channels are active at the same positions as the teacher's.
 
     ``cwd`` = τ² / (B K) · Σ over images and the teacher's channels of
     KL(softmax_hw(T_c / τ) || softmax_hw(S_c / τ)).
@@ -29,22 +29,22 @@ class CWD(Method):
     On logits it is the closest relative of ICSD: the same softmax over positions, but each class is compared
     with the same class of the teacher, where ICSD compares the divergences of all pairs of classes.
 
-    On features a bias-free 1x1 convolution maps the student's channels to the teacher's where the widths
-    differ, and there is none where they agree: CIRKD's reading. The authors' code always has one, with
-    normalisation and ReLU behind it. (A bias would be a constant per channel, which the softmax cancels.)
-    Features are taken as tapped: ``stage4`` and ``decoder`` before their ReLU, ``aspp`` after it.
+    On features, a bias-free 1x1 convolution maps the student's channels to the teacher's if the widths
+    differ, as in CIRKD. The authors' code always has one, followed by normalisation and ReLU. (A bias would
+    add a constant per channel, which the softmax cancels.) Features are taken as tapped: ``stage4`` and
+    ``decoder`` before their ReLU, ``aspp`` after it.
 
     The published weights carry over: 3 for logits at τ = 4, alone (CIRKD adds pixel-wise KD at weight 1); for
-    features CIRKD has 50, alongside the term on logits. As in its code, K is the number of the student's own
+    features CIRKD uses 50, alongside the term on logits. As in its code, K is the number of the student's own
     channels at the tap, before the projection, while the sum is over the teacher's. The authors' code divides
-    by the teacher's: their 35 to 50 are 35 to 50 · K_S / K_T here.
+    by the teacher's number: their 35 to 50 are 35 to 50 · K_S / K_T here.
 
     Args:
         student_channels: Width of every tap of the student.
-        teacher_channels: Likewise of the teacher.
-        tap: What is compared.
-        temperature: τ; the loss carries τ², so that its gradient keeps its size.
-        ignored: Whether positions without a class count. They do as published; ``exclude`` takes them out of
+        teacher_channels: Width of every tap of the teacher.
+        tap: The map that is compared.
+        temperature: τ; the factor τ² keeps the size of the gradient.
+        ignored: Whether positions without a class count. They do as published; ``exclude`` removes them from
             the softmax, as in ICSD. An image without any valid position then counts as 0.
     """
 
@@ -84,9 +84,9 @@ def channel_kl(
     temperature: float,
     valid: Bool[Tensor, "B h w"] | None = None,
 ) -> Float[Tensor, ""]:
-    """τ² times the mean over images and channels of KL(p || q), p from the teacher's map, q the student's.
+    """τ² times the mean over images and channels of KL(p || q), p of the teacher's map, q of the student's.
 
-    Each is softmax(map/τ) over the valid positions of its image; where there is none, the divergence is 0.
+    Each is softmax(map / τ) over the valid positions of its image; if there are none, the divergence is 0.
     """
     outside = None if valid is None else ~valid.flatten(1)[:, None]
     log_s, log_t = (_log_softmax(maps.flatten(2) / temperature, outside) for maps in (student, teacher))
@@ -99,7 +99,7 @@ def _log_softmax(
 ) -> Float[Tensor, "B C n"]:
     if outside is None:
         return F.log_softmax(scores, dim=2)
-    # Finite instead of −inf, or an image with no valid position would get NaN gradients; equal values
-    # outside, which add nothing to a divergence.
+    # Finite instead of −inf, or an image with no valid position would get NaN gradients. Ignored positions
+    # get equal log-probabilities, which add nothing to the divergence.
     inside = scores.masked_fill(outside, torch.finfo(scores.dtype).min)
     return F.log_softmax(inside, dim=2).masked_fill(outside, 0)

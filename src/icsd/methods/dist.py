@@ -15,7 +15,7 @@ from icsd.core.pieces import averaged, processes, summed
 from icsd.core.similarity import full_precision
 from icsd.methods.base import Ignored, Method, Taps, Temperature, Terms, counted, number_counted
 
-EPSILON = 1e-8  # the least product of norms that a correlation divides by
+EPSILON = 1e-8  # smallest product of norms that a correlation is divided by
 
 
 class DIST(Method):
@@ -23,23 +23,23 @@ class DIST(Method):
 
     With y = softmax(logits / τ) over classes and ρ the Pearson correlation of student and teacher:
     ``dist_inter = τ² · mean over pixels of (1 − ρ over the classes of a pixel)`` and
-    ``dist_intra = τ² · mean over classes of (1 − ρ over the pixels of a class)``. Only the shape of the
-    teacher's distribution is asked for, not its scale.
+    ``dist_intra = τ² · mean over classes of (1 − ρ over all pixels, in the class's channel)``. The student
+    has to match the shape of the teacher's distribution, not its scale.
 
-    Reading: as the authors' segmentation code, which takes the pixels of the whole batch (of one part, where
-    a batch is split to fit into memory) as one population for ``dist_intra``, not each image by itself, and
-    has τ = 1; the factor τ² is from their later code with a temperature. There, weights 1 and 1 stand
-    alongside an auxiliary head's at 0.4, which this project does not have, and all pixels count.
+    Reading: this follows the authors' segmentation code. For ``dist_intra`` it treats the pixels of
+    the whole batch (of one part, if a batch is split to fit into memory) as one population rather than each
+    image separately, and it has τ = 1; the factor τ² is from their later code with a temperature. Its weights
+    are 1 and 1, alongside an auxiliary head at 0.4, which this project does not have, and all pixels count.
 
-    Correlation with a constant is undefined: it counts as 0, with a finite gradient. Where student and
-    teacher hardly vary (a class that neither sees) it fades to 0 too: the product of their norms divides it
-    down to 1e-8 and no further. The published code adds 1e-8 to that product instead, with which a student
-    equal to its teacher would not reach 0.
+    Correlation with a constant is undefined and counts as 0, with a finite gradient. If student and teacher
+    hardly vary (a class that neither sees), it also fades to 0, because the product of norms in its
+    denominator is at least 1e-8. The published code adds 1e-8 to that product instead, so that the loss of a
+    student equal to its teacher would not reach 0.
 
     Args:
         temperature: τ.
-        ignored: Whether pixels without a class count (they do as published). Both terms are 0 where no
-            pixel counts.
+        ignored: Whether pixels without a class count (they do as published). Both terms are 0 if no pixel
+            counts.
     """
 
     taps: tuple[str, ...] = ("logits",)
@@ -73,7 +73,7 @@ def inter_class(
     *,
     number: Tensor | None,
 ) -> Float[Tensor, ""]:
-    """The mean over valid pixels, ``number``, of 1 − correlation over classes; 0 where none is valid."""
+    """Sum over valid pixels of 1 − correlation over classes, divided by ``number``; 0 if none is valid."""
     s, t = (p - p.mean(dim=1, keepdim=True) for p in (student, teacher))
     distance = 1 - _cosine(s, t, dims=(1,))
     if valid is None or number is None:
@@ -84,7 +84,7 @@ def inter_class(
 def intra_class(
     student: Float[Tensor, "B C h w"], teacher: Float[Tensor, "B C h w"], valid: Bool[Tensor, "B h w"] | None
 ) -> Float[Tensor, ""]:
-    """The mean over classes of 1 − correlation over the batch's valid pixels; 0 where no pixel is valid."""
+    """The mean over classes of 1 − correlation over the batch's valid pixels; 0 if no pixel is valid."""
     pixels = (0, 2, 3)
     if valid is None:
         s, t = (p - _settled(averaged(p.mean(dim=pixels, keepdim=True))) for p in (student, teacher))
@@ -97,17 +97,17 @@ def intra_class(
 
 
 def _settled(mean: Tensor) -> Tensor:
-    """A mean as a constant where it is that of several processes: no gradient passes through it.
+    """Detach a mean that is taken over several processes.
 
-    The slopes of all pixels towards their mean add up to 0, but those of one process's pixels do not.
+    The gradients that all pixels send to their mean add up to 0, but those of one process's pixels do not.
     """
     return mean.detach() if processes() > 1 else mean
 
 
 def _cosine(a: Tensor, b: Tensor, *, dims: tuple[int, ...], of_all: bool = False) -> Tensor:
-    """Cosine over ``dims``; the root is taken of what is bounded from below, so that its slope is finite.
+    """Cosine over ``dims``. The square root's argument is clamped from below, so its gradient is finite.
 
-    With ``of_all`` the vectors go on in the pieces of the other processes.
+    With ``of_all`` the vectors extend over the pieces of all processes.
     """
     sums = [x.sum(dim=dims) for x in (a * b, a.square(), b.square())]
     product, ours, theirs = [summed(x) for x in sums] if of_all else sums

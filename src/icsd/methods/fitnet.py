@@ -18,21 +18,21 @@ Tap = Literal["stage1", "stage2", "stage3", "stage4", "aspp", "decoder"]
 
 
 class FitNet(Method):
-    """The student's feature map, through a regressor, equals the teacher's.
+    """The student's feature map, mapped by a regressor, equals the teacher's.
 
     ``fitnet`` = mean over images, channels and positions of (conv1x1(S) − T)².
 
-    The paper trains the student's lower half on this alone, before anything else, and halves the square.
-    Taken here is what segmentation papers compare with (CIRKD's code): one joint training, no factor, a
-    bias-free 1x1 regressor even where the widths agree, and the map behind the pyramid. Features are taken as
-    tapped: ``aspp`` after its ReLU, the others before it. All positions count.
+    The paper first trains the student's lower half on this loss alone, and halves the square. This class
+    implements the baseline of segmentation papers (CIRKD's code): one joint training, no factor, a bias-free
+    1x1 regressor even if the widths agree, and the map after the pyramid. Features are taken as tapped:
+    ``aspp`` after its ReLU, the others before it. All positions count.
 
     Published weight (CIRKD): 10, alongside pixel-wise KD at 1; both are means there as here.
 
     Args:
         student_channels: Width of every tap of the student.
-        teacher_channels: Likewise of the teacher.
-        tap: What is compared.
+        teacher_channels: Width of every tap of the teacher.
+        tap: The map that is compared.
     """
 
     taps: tuple[str, ...] = ("aspp",)
@@ -47,7 +47,7 @@ class FitNet(Method):
         self.regressor = nn.Conv2d(student_channels[tap], teacher_channels[tap], kernel_size=1, bias=False)
 
     def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
-        """``fitnet``: the mean squared difference; ``labels`` play no part."""
+        """``fitnet``: the mean squared difference; ``labels`` are not used."""
         (tap,) = self.taps
         with full_precision(student[tap], teacher[tap].detach()) as (s, t):
             return {"fitnet": F.mse_loss(self.regressor(s), t)}

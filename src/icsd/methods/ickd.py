@@ -23,22 +23,24 @@ class ICKD(Method):
     """The student's channels correlate with one another as the teacher's do.
 
     With F the C channels of an image as rows of positions, G = F Fᵀ (CxC), and every row of G divided by
-    its L2 norm (G'): ``ickd = (1/(C·B)) Σ (G'_teacher − G'_student)²``: summed over a row, averaged over
-    rows and images, as the authors' code has it. All positions count; no labels.
+    its L2 norm (G'): ``ickd = (1/(C·B)) Σ (G'_teacher − G'_student)²``, summed over a row and averaged over
+    rows and images, as in the authors' code. All positions count; labels are not used.
 
-    Two forms: on the logits, where a channel is a class, which is what the AICSD paper compares with (its
-    code adapts nothing); and on a feature map, the original, where the student's map passes a 1x1
-    convolution and batch normalisation to the teacher's width.
+    There are two forms. On the logits, a channel is a class; the AICSD paper compares with this form (its
+    code has no adapter). On a feature map, the original form, a 1x1 convolution and batch normalisation map
+    the student's features to the teacher's width.
 
     Published weights: none is known for segmentation, nor the one AICSD's tables used. For features, the
     authors' CIFAR-100 command has 2.5, with and without KD.
 
     Args:
-        tap: What is compared; ``logits`` without the adapter.
-        grid: The original's form for segmentation: a map is cut into grid x grid patches with a matrix each
-            (grid² · C² numbers per image), and the loss is the mean over them; the training code is not
-            published, so that mean is a reading. A height or width that ``grid`` does not divide gives
-            its first patches one position more; one smaller than ``grid`` has patches of one position.
+        student_channels: Width of every tap of the student.
+        teacher_channels: Width of every tap of the teacher.
+        tap: The map that is compared; ``logits`` has no adapter.
+        grid: The original's form for segmentation: a map is cut into grid x grid patches with one matrix each
+            (grid² · C² values per image), and the loss is the mean over them (a reading, as the
+            training code is not published). If ``grid`` does not divide a height or width, the first patches
+            are one position longer; if ``grid`` exceeds it, patches are one position long.
     """
 
     taps: tuple[str, ...] = ("logits",)
@@ -71,13 +73,13 @@ class ICKD(Method):
 
 
 def patch_correlation(feature: Float[Tensor, "B C h w"], grid: int) -> Float[Tensor, "B P C C"]:
-    """Inner products of all pairs of channels in every patch, every row of them a unit vector."""
+    """Inner products of all pairs of channels in every patch, with rows normalised to unit length."""
     products = [maps @ maps.transpose(2, 3) for maps in patches(feature, grid)]
     return F.normalize(torch.cat(products, dim=1), dim=3)
 
 
 def patches(feature: Float[Tensor, "B C h w"], grid: int) -> list[Float[Tensor, "B _ C _"]]:
-    """A map cut into up to grid x grid patches, those of one size together: [B, patches, C, positions]."""
+    """Cut a map into up to grid x grid patches, grouped by size: [B, patches, C, positions] each."""
     height, width = feature.shape[-2:]
     return [
         _cut(feature[:, :, rows, columns], down, across)
@@ -87,14 +89,14 @@ def patches(feature: Float[Tensor, "B C h w"], grid: int) -> list[Float[Tensor, 
 
 
 def _cut(feature: Float[Tensor, "B C h w"], down: int, across: int) -> Float[Tensor, "B P C N"]:
-    """A map cut into down x across patches of one size."""
+    """Cut a map into down x across patches of equal size."""
     batch, channels, height, width = feature.shape
     cells = feature.reshape(batch, channels, down, height // down, across, width // across)
     return cells.permute(0, 2, 4, 1, 3, 5).flatten(4).flatten(1, 2)
 
 
 def _bands(size: int, grid: int) -> list[tuple[slice, int]]:
-    """An axis as one band of longer pieces and one of shorter ones: where it lies, how many it holds."""
+    """Split an axis into a band of longer and a band of shorter pieces: (slice, number of pieces) each."""
     pieces = min(grid, size)
     shorter, num_longer = divmod(size, pieces)
     edge = num_longer * (shorter + 1)

@@ -35,17 +35,17 @@ class ICSD(Method):
     """The student's inter-class similarity matrices follow the teacher's.
 
     Args:
-        variant: ``paper``: the method as the paper defines it. ``released``: what the authors' published
-            code computes, number for number; its softmax runs over the height alone, and its divergence is
-            given probabilities where log-probabilities belong. The two live on different scales: a weight
-            for one means nothing for the other.
+        variant: ``paper``: the method as the paper defines it. ``released``: exactly what the authors'
+            published code computes; its softmax runs over the height only, and its divergence is given
+            probabilities where log-probabilities belong. The two have different scales, so a weight for one
+            does not apply to the other.
         temperature: τ, which divides the logits before the softmax.
         ignored: Whether positions without a class count.
-        resolution: At the logits' own size, or upsampled to the labels'.
-        rows: The matrices as they are, or every row divided by its L2 norm before the comparison.
+        resolution: Whether the logits keep their own size or are upsampled to the labels'.
+        rows: ``raw`` compares the matrices unchanged; ``l2`` first divides every row by its L2 norm.
 
-    The published 9500 belongs to ``released``: with a plain mean of cross-entropy it is 57000 at a batch of
-    6 (both losses are divided by the batch there). For ``paper`` no weight is published.
+    The published 9500 is for ``released``: with a plain mean of cross-entropy it becomes 57000 at a batch
+    size of 6 (that code divides both losses by the batch size). For ``paper`` no weight is published.
 
     ``released`` implies ``ignored: include``, ``resolution: input`` and ``rows: l2``, whatever is given.
     """
@@ -86,7 +86,7 @@ class ICSD(Method):
 
 
 def released_matrix(logits: Float[Tensor, "B C H W"], *, temperature: float = 1.0) -> Float[Tensor, "C C"]:
-    """The matrix that the authors' code computes, before it normalises the rows.
+    """The matrix of the authors' code, before its rows are normalised.
 
     There, p_c is a softmax over the height, separately for every column, and for i <= j the entries [i, j]
     and [j, i] are ``KLDivLoss("batchmean")(p_i, p_j)``: Σ p_j (log p_j − p_i), averaged over the batch.

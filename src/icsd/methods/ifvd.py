@@ -20,27 +20,27 @@ Tap = Literal["stage1", "stage2", "stage3", "stage4", "aspp", "decoder", "logits
 
 
 class IFVD(Method):
-    """How far every pixel's feature points away from the centre of its class follows the teacher.
+    """The similarity of a pixel's feature to the centre of its class matches the teacher's.
 
     Per image, the centre of a class is the mean feature of its pixels, by ground truth; a pixel's similarity
     is the cosine of its feature and its class's centre; the term is the mean over pixels of
     (similarity_student − similarity_teacher)².
 
     The paper's pixel-wise part is this project's term ``kd``. Its adversarial part is left out: a
-    discriminator with an optimiser of its own and alternating updates is another training procedure, not a
-    loss term. Results under this name are without it.
+    discriminator with its own optimiser and alternating updates is another training procedure, not a loss
+    term. Results under this name do not include it.
 
     Readings:
 
-    - Weights as in CIRKD's code base (github.com/winycg/CIRKD): 20, with 1 for KD, on the same normalisation.
-      The authors' 200 stands alongside 10 for a KD term that is also divided by the number of classes.
+    - Weights as in CIRKD's code base (github.com/winycg/CIRKD): 20, with 1 for KD, with the same
+      normalisation. The authors' 200 goes with 10 for a KD term that is also divided by C.
     - The tap is the output of the context module, in the authors' PSPNet (and CIRKD's DeepLabV3) also the
       classifier's input, at stride 8. A DeepLabV3+ has a decoder in between: ``aspp`` (stride 16) is its
       context module, ``decoder`` (stride 4, before the ReLU) its classifier's input.
-    - Ignored pixels belong to no centre and do not count. The authors compare each of them with itself, so
-      that it adds 0 to the sum and 1 to the number of pixels: their loss is this one, times the share of
-      labelled pixels.
-    - Labels come to the map's size by nearest neighbour, on the project's grid (corners on corners).
+    - Ignored pixels belong to no centre and do not count. The authors compare each of them with itself, which
+      adds 0 to the sum and 1 to the number of pixels: their loss is this one times the share of labelled
+      pixels.
+    - Labels are resized to the map by nearest neighbour, with aligned corners.
 
     Args:
         num_classes: C.
@@ -64,7 +64,7 @@ class IFVD(Method):
             size = (s.shape[-2], s.shape[-1])
             members = class_members(labels, size, num_classes=self.num_classes)
             number = divisor(lambda x: class_members(x, size, num_classes=self.num_classes).sum(), labels)
-            # Positions without a class add 0, and are not counted.
+            # Positions without a class add 0 and are not counted.
             difference = centre_similarities(s, members) - centre_similarities(t, members)
             return {"ifvd": difference.square().sum() / number}
 
@@ -74,16 +74,16 @@ def centre_similarities(
 ) -> Float[Tensor, "B P"]:
     """Cosine of each position's feature and the mean feature of its class in its image; 0 without a class."""
     flat, chosen = features.flatten(2), members.to(features.dtype)
-    sums = flat @ chosen.transpose(1, 2)  # they point where the means do
+    sums = flat @ chosen.transpose(1, 2)  # same direction as the means, which is all a cosine needs
     return F.cosine_similarity(flat, sums @ chosen, dim=1)
 
 
 def class_members(
     labels: Integer[Tensor, "B H W"], size: tuple[int, int], *, num_classes: int
 ) -> Bool[Tensor, "B C P"]:
-    """Which of the P = h · w positions of a map of ``size`` belong to which class; ignored ones to none.
+    """Mask of the P = h · w positions of a map of ``size`` that belong to each class.
 
-    On the same grid as ``valid_positions``.
+    Ignored positions belong to none. The grid is that of ``valid_positions``.
     """
     rows, columns = (
         (2 * torch.arange(n, device=labels.device) * (N - 1) + max(n - 1, 1)) // (2 * max(n - 1, 1))

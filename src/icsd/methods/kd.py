@@ -26,16 +26,15 @@ from icsd.methods.base import (
 
 
 class KD(Method):
-    """The student's class distribution at every pixel follows the teacher's.
+    """The student's class distribution at every pixel matches the teacher's.
 
-    The released AICSD code divides this by the number of classes as well: its weight w is w / C here.
-    Published weight (CIRKD's, whose normalisation is this one): 1.
+    The released AICSD code also divides this by the number of classes: its weight w is w / C here.
+    Published weight (from CIRKD, with the same normalisation): 1.
 
     Args:
-        temperature: τ, which softens both distributions; the loss carries τ², so that its gradient keeps
-            its size.
+        temperature: τ, which softens both distributions; the factor τ² keeps the size of the gradient.
         ignored: Whether pixels without a class count.
-        resolution: At the logits' own size, or upsampled to the labels' (as released).
+        resolution: Whether the logits keep their own size or are upsampled to the labels' (as released).
     """
 
     taps: tuple[str, ...] = ("logits",)
@@ -64,9 +63,9 @@ class KD(Method):
 
 
 class WithKD(Method):
-    """A method and pixel-wise KD alongside it: what a weight ``kd`` makes of a method that has no such term.
+    """A method combined with pixel-wise KD, built if a block weights ``kd`` and the method has no such term.
 
-    KD has its own defaults (temperature 1, at the logits' resolution), whatever the method's options.
+    KD keeps its own defaults (temperature 1, at the logits' resolution), whatever the method's options.
     """
 
     def __init__(self, method: Method) -> None:
@@ -91,7 +90,7 @@ def pixel_kl(
 ) -> Float[Tensor, ""]:
     """τ² times the mean over valid pixels of KL(softmax(teacher/τ) || softmax(student/τ)), in nats.
 
-    0 where no pixel is valid. ``number`` is what the sum is divided by, instead of the valid pixels.
+    0 if no pixel is valid. ``number`` replaces the number of valid pixels as the divisor.
     """
     log_student, log_teacher = (F.log_softmax(logits / temperature, dim=1) for logits in (student, teacher))
     divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1)

@@ -20,30 +20,29 @@ from icsd.methods.overhaul import connector
 
 Normalise = Literal["layer", "pixel", "channel"]
 DIMENSIONS: dict[Normalise, tuple[int, ...]] = {"layer": (1, 2, 3), "pixel": (1,), "channel": (2, 3)}
-TINY = 1e-12  # the least norm that something is divided by
+TINY = 1e-12  # smallest norm that a vector is divided by
 
 
 class LAD(Method):
-    """The student's feature maps point where the teacher's point.
+    """The student's feature maps match the direction of the teacher's.
 
-    ``lad`` = Σ over ``stage4``, ``aspp`` and ``decoder`` of the mean of ||S/||S|| − T/||T||||², the mean over
-    all the vectors that are normalised; S is the student's map through a 1x1 convolution and batch
-    normalisation.
+    ``lad`` = Σ over ``stage4``, ``aspp`` and ``decoder`` of the mean of ||S/||S|| − T/||T||||² over all
+    normalised vectors, where S is the student's map through a 1x1 convolution and batch normalisation.
 
-    No code of the authors is public. Taps, connectors and weight are those of the AICSD authors'
-    reimplementation, which takes the norm of the whole batch's tensor; here every image has its own, so that
-    no image's loss depends on its neighbours. Features are taken as tapped: ``stage4`` and ``decoder``
+    The authors' code is not public. Taps, connectors and weight are those of the AICSD authors'
+    reimplementation, which takes one norm over the whole batch; here every image has its own, so that no
+    image's loss depends on the others in the batch. Features are taken as tapped: ``stage4`` and ``decoder``
     before their ReLU as there, ``aspp`` after it. All positions count.
 
-    Published weight (that reimplementation): 10. It divides its sum over the batch, whose one norm already is
-    about sqrt(B) times an image's, by B, with a cross-entropy which it also divides by B: the same 10 here.
+    Published weight (that reimplementation): 10. Its one norm is about sqrt(B) times an image's, so its sum
+    over the batch is already a mean; it divides this and its cross-entropy by B, so the weight stays 10 here.
 
     Args:
         student_channels: Width of every tap of the student.
-        teacher_channels: Likewise of the teacher.
-        normalise: What is one vector. ``layer``: an image's whole map (the paper's LAD). ``pixel``: the
-            channels of a position (PAD). ``channel``: the positions of a channel (CAD). All lie between 0
-            and 4 per tap; weights for the last two are not published.
+        teacher_channels: Width of every tap of the teacher.
+        normalise: What forms one vector. ``layer``: an image's whole map (the paper's LAD). ``pixel``: the
+            channels of a position (PAD). ``channel``: the positions of a channel (CAD). Each is between 0
+            and 4 per tap; no weights are published for the last two.
     """
 
     taps: tuple[str, ...] = ("stage4", "aspp", "decoder")
@@ -64,7 +63,7 @@ class LAD(Method):
         )
 
     def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
-        """``lad``: the sum over the taps; ``labels`` play no part."""
+        """``lad``: the sum over the taps; ``labels`` are not used."""
         distances = []
         for tap in self.taps:
             with full_precision(student[tap], teacher[tap].detach()) as (s, t):
@@ -75,9 +74,9 @@ class LAD(Method):
 def angular_distance(
     student: Float[Tensor, "B C h w"], teacher: Float[Tensor, "B C h w"], *, dimensions: tuple[int, ...]
 ) -> Float[Tensor, ""]:
-    """The mean squared distance of the unit vectors that both maps hold along ``dimensions``.
+    """The mean squared distance between the maps' vectors along ``dimensions``, normalised to unit length.
 
-    It is 2 − 2 cos of their angle; a vector of zeros stays one.
+    It equals 2 − 2 cos of their angle. A zero vector stays zero.
     """
     distance: Tensor = _AngularDistance.apply(student, teacher, dimensions)
     return distance
@@ -92,7 +91,7 @@ class _AngularDistance(torch.autograd.Function):
         inverse, of_teacher = (1 / norm.clamp(min=TINY) for norm in norms)
         difference = (student * inverse).addcmul_(teacher, of_teacher, value=-1)
         distances: Tensor = torch.linalg.vector_norm(difference, dim=dimensions, keepdim=True).square_()
-        # u · d, where the lengths of u and v are 1, or 0 of a vector of zeros.
+        # u · d, where u and v have length 1, or 0 for a zero vector.
         along = (distances + (norms[0] * inverse).square_() - (norms[1] * of_teacher).square_()) / 2
         along.masked_fill_(norms[0] < TINY, 0)  # such a vector is divided by a constant
         ctx.save_for_backward(student, difference, inverse, along)

@@ -1,7 +1,7 @@
 """Masked generative distillation.
 
 Yang, Li, Shao, Shi, Yuan, Yuan: Masked Generative Distillation, ECCV 2022, arXiv 2205.01529. The student has
-to generate the teacher's whole feature map from a few positions of its own.
+to generate the teacher's whole feature map from a few of its own positions.
 """
 
 from collections.abc import Mapping
@@ -22,27 +22,27 @@ Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 
 class MGD(Method):
-    """From the positions of the student's last stage that a random mask leaves, the teacher's is generated.
+    """A generator predicts the teacher's last stage from randomly masked positions of the student's.
 
     ``mgd`` = 1/B · Σ over images, channels and positions of (G(M · align(relu(S))) − relu(T))², where M is 0
-    with probability ``mask_ratio``, drawn anew in every step for every position and shared by the channels,
-    and G is a 3x3 convolution, ReLU, 3x3 convolution at the teacher's width (75 million weights where that is
-    2048: they are trained, and no part of the student). ``align`` is a 1x1 convolution, with bias as
-    released, and absent where the widths agree.
+    with probability ``mask_ratio``, drawn again in every step for every position and shared by the channels,
+    and G is a 3x3 convolution, ReLU, 3x3 convolution at the teacher's width (75 million weights for 2048
+    channels, which are trained but are not part of the student). ``align`` is a 1x1 convolution with bias,
+    as released, and absent if the widths agree.
 
-    The tap is ``stage4`` after a ReLU on both sides, since the networks of the released code give their
-    stages after it. A MobileNetV2 has none there: the negative half of its map stays without a teacher.
+    The tap is ``stage4`` after a ReLU on both sides, since the networks of the released code return their
+    stages after it. A MobileNetV2 has no ReLU there, so the negative values of its map get no supervision.
 
-    The paper's λ for segmentation, 0.75, is the share of positions that is masked out: so in the released
+    The paper's λ for segmentation, 0.75, is the share of positions that is masked out, as in the released
     code.
 
-    Published weight: 2e-5 for this sum, with feature maps of 2048 channels at 64x64; it is no mean over
-    channels and positions, so at n times fewer of them the same strength takes n times the weight. The
-    released recipe has channel-wise distillation of the logits (``CWD``, weight 3) alongside it.
+    Published weight: 2e-5 for this sum, with feature maps of 2048 channels at 64x64. As it is not a mean over
+    channels and positions, n times fewer of them need n times the weight for the same strength. The released
+    recipe adds channel-wise distillation of the logits (``CWD``, weight 3).
 
     Args:
         student_channels: Width of every tap of the student.
-        teacher_channels: Likewise of the teacher.
+        teacher_channels: Width of every tap of the teacher.
         mask_ratio: Share of positions that is masked out.
     """
 
@@ -65,7 +65,7 @@ class MGD(Method):
         )
 
     def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
-        """``mgd``: the squared error of the generated map, summed, per image; ``labels`` play no part."""
+        """``mgd``: the summed squared error of the generated map per image; ``labels`` are not used."""
         with full_precision(student["stage4"], teacher["stage4"].detach()) as both:
             s, t = (F.relu(features) for features in both)
             generated = self.generator(self.align(s) * random_mask(t, ratio=self.mask_ratio))

@@ -1,7 +1,7 @@
 """The baseline: a student that learns from the labels alone.
 
-There is no method to run, so that its training step pays for no teacher. The name exists so that the
-baseline has a block, a row in every table and a source file like any method.
+There is no method, so a training step runs no teacher. The name exists so that the baseline has a block, a
+row in every table and a source file like any method.
 """
 
 from typing import Final

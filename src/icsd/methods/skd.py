@@ -20,31 +20,31 @@ Tap = Literal["stage1", "stage2", "stage3", "stage4", "aspp", "decoder", "logits
 
 
 class SKD(Method):
-    """The student's similarities between all pairs of regions of an image follow the teacher's.
+    """The student's similarities between all pairs of regions of an image match the teacher's.
 
     A map is max-pooled into N nodes, one per patch; A[i, j] is the cosine of the channel vectors of nodes i
     and j; the term is the mean over images of Σ (A_student − A_teacher)² / N².
 
-    The paper's other two parts: the pixel-wise one is this project's term ``kd``. The holistic one, a
-    discriminator that tells the networks' score maps apart, is left out: with an optimiser of its own and
-    alternating updates it is another training procedure, not a loss term, and users of the authors' code
-    report that it does not train stably (issue 22 there). Results under this name are without it.
+    Of the paper's other two parts, the pixel-wise one is this project's term ``kd``. The holistic one, a
+    discriminator between the networks' score maps, is left out: with its own optimiser and alternating
+    updates it is another training procedure, not a loss term, and users of the authors' code report that it
+    does not train stably (issue 22 there). Results under this name do not include it.
 
-    Readings, where the authors' code and CIRKD's (github.com/winycg/CIRKD) differ:
+    Readings where the authors' code and CIRKD's (github.com/winycg/CIRKD) differ:
 
-    - The patch is CIRKD's, 2 x 2, to which the weight 10 (with 1 for KD) belongs. The authors pool half of
-      the map's height and width into one node ("pool-scale 0.5": 16 on a 33 x 33 map, that is 9 nodes), with
+    - The patch is CIRKD's, 2 x 2, for which the weight is 10 (with 1 for KD). The authors pool half of the
+      map's height and width into one node ("pool-scale 0.5": 16 on a 33 x 33 map, which gives 9 nodes), with
       weight 0.5 in their script.
-    - Gradients pass through the norm of the vectors, as in CIRKD's; the authors' code holds it constant.
+    - Gradients pass through the norm of the vectors, as in CIRKD's; the authors' code treats it as constant.
 
-    Both tap the output of the context module, for PSPNet and DeepLabV3 alike the classifier's input. A
+    Both tap the output of the context module, which in PSPNet and DeepLabV3 is the classifier's input. A
     DeepLabV3+ has a decoder in between: ``aspp`` is its context module, and ``decoder``, at stride 4, has 16
-    times as many positions. All positions count, ignored ones too, as published. Both codes divide as this
-    one does: weights carry over.
+    times as many positions. All positions count, including ignored ones, as published. Both codes normalise
+    in the same way, so weights carry over.
 
     Args:
-        tap: The map to compare. N² similarities are kept for every image: at stride 4, take a bigger patch.
-        patch: Side of the square that one node stands for; patches at the far edges may be smaller.
+        tap: The map to compare. Each image has N² similarities, so use a larger patch at stride 4.
+        patch: Side of the square that one node represents; patches at the far edges may be smaller.
     """
 
     taps: tuple[str, ...] = ("aspp",)
@@ -65,9 +65,9 @@ class SKD(Method):
 
 
 def node_similarities(features: Float[Tensor, "B K h w"], patch: int) -> Float[Tensor, "B N N"]:
-    """The cosine of every pair of nodes, where a node is the maximum of a patch in every channel.
+    """The cosine of every pair of nodes, where a node is the channel-wise maximum of a patch.
 
-    A node of zeros has no direction: its similarities are 0.
+    The similarities of a zero node are 0.
     """
     nodes = F.normalize(F.max_pool2d(features, patch, ceil_mode=True), dim=1).flatten(2)
     return nodes.transpose(1, 2) @ nodes

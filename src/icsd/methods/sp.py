@@ -19,22 +19,22 @@ Tap = Literal["stage1", "stage2", "stage3", "stage4", "aspp", "decoder"]
 
 
 class SimilarityPreserving(Method):
-    """Images that are alike to the teacher are alike to the student.
+    """Images that are similar to the teacher are similar to the student.
 
-    With F the features of an image flattened to one row, Q = F Fᵀ (BxB), and every row of Q divided by its
-    L2 norm (Q'): ``sp = (1/B²) Σ (Q'_teacher − Q'_student)²``, the mean over pairs of images. Widths need
-    not agree, so there is no adapter; no labels.
+    With F [B, …] the flattened features of the images, Q = F Fᵀ [B, B], and every row of Q divided by its L2
+    norm (Q'): ``sp = (1/B²) Σ (Q'_teacher − Q'_student)²``, the mean over pairs of images. Widths need not
+    agree, so there is no adapter. Labels are not used.
 
-    The images are those of one forward pass, of all devices where several train, and of one part where a
-    batch is split to fit into memory. A batch of one has nothing to compare and gives 0. Rows have length
-    1 however long they are, so the loss falls roughly with 1/B: the published 3000 (RepDistiller,
-    CIFAR-100, no KD alongside it) belongs to B = 64, and 3000 · B / 64 is as strong here.
+    The images are those of one forward pass on all devices; if a batch is split to fit into memory, they are
+    those of one part. With a single image the loss is 0. Rows of Q' have unit length whatever B is, so the
+    loss falls roughly with 1/B: the published 3000 (RepDistiller, CIFAR-100, without KD) is for B = 64, and
+    3000 · B / 64 is equivalent here.
 
     The AICSD paper compares with this on the ASPP's map (in its code before a ReLU, here after); the
     weight is not known.
 
     Args:
-        tap: The feature map; of them, only ``aspp`` has passed its last ReLU.
+        tap: The feature map. Only ``aspp`` is tapped after its last ReLU.
     """
 
     taps: tuple[str, ...] = ("aspp",)
@@ -54,6 +54,6 @@ class SimilarityPreserving(Method):
 
 
 def image_similarity(feature: Float[Tensor, "B C h w"]) -> Float[Tensor, "B B"]:
-    """Inner products of all pairs of images, every row of them a unit vector."""
+    """Inner products of all pairs of images, with rows normalised to unit length."""
     rows = feature.flatten(1)
     return F.normalize(rows @ rows.T, dim=1)
