@@ -1,1 +1,1 @@
-"""What training and evaluation read: shards of prepared images, and batches of them."""
+"""Data that training and evaluation read: shards of prepared images, and batches of them."""

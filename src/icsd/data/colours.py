@@ -1,4 +1,4 @@
-"""Changes of an image's colours and sharpness, in place: memory, not arithmetic, is what takes the time."""
+"""Colour and sharpness changes of an image, in place because memory traffic dominates their time."""
 
 import math
 
@@ -10,14 +10,14 @@ from torch import Tensor
 from icsd.core.normalisation import Statistics
 
 _NEGLIGIBLE = 1 / 2048
-"""Share of a blur's weights that is left out: an eighth of a step of 8 bits at a hard edge."""
+"""Share of a blur's weights that is left out, an eighth of an 8-bit step at a hard edge."""
 
 
 def change_colours(values: Float[Tensor, "3 H W"], factors: list[float]) -> None:
-    """Factors of brightness, contrast and saturation; 1 changes nothing. Values stay within 0 and 255."""
+    """Scale brightness, contrast and saturation in place (1: no change). Values stay within [0, 255]."""
     brightness, contrast, saturation = factors
     values.mul_(brightness).clamp_(0, 255)
-    # The mean of whole numbers is exact, whatever the order (and so the number of threads) it is summed in.
+    # A sum of integers is exact in any order, so the mean does not depend on the number of threads.
     mean = _grey(values).round_().sum(dtype=torch.float64).item() / values[0].numel()
     values.mul_(contrast).add_(mean * (1 - contrast)).clamp_(0, 255)
     grey = _grey(values).mul_(1 - saturation)
@@ -25,14 +25,15 @@ def change_colours(values: Float[Tensor, "3 H W"], factors: list[float]) -> None
 
 
 def _grey(values: Tensor) -> Tensor:
-    """Luma of ITU-R BT.601, as everywhere in image processing."""
+    """Luma of ITU-R BT.601, the usual grey in image processing."""
     return (values[0] * 0.299).add_(values[1] * 0.587).add_(values[2] * 0.114)
 
 
 def gaussian_blur(values: Float[Tensor, "3 H W"], radius: float) -> Float[Tensor, "3 H W"]:
-    """Blur with standard deviation ``radius``, as sums of shifted images, one axis after the other.
+    """Blur with standard deviation ``radius`` pixels, as sums of shifted images, one axis after the other.
 
-    A convolution would do the same, but its rounding may depend on the number of threads; workers have one.
+    A convolution would do the same, but its rounding may depend on the number of threads, which differs
+    between loader workers (one) and the main process.
     """
     weights = _weights(radius)
     reach = len(weights) - 1
@@ -51,7 +52,7 @@ def gaussian_blur(values: Float[Tensor, "3 H W"], radius: float) -> Float[Tensor
 
 
 def _weights(radius: float) -> list[float]:
-    """Of a pixel and of its neighbours at growing distance; what is farther than the last is negligible."""
+    """Weights of a pixel and its neighbours at increasing distance, without negligible ones."""
     reach = math.ceil(3 * radius)
     far = [math.exp(-((offset / radius) ** 2) / 2) for offset in range(1, reach + 1)]
     total = 1 + 2 * sum(far)
@@ -61,7 +62,7 @@ def _weights(radius: float) -> list[float]:
 
 
 def normalise(values: Float[Tensor, "3 H W"], mean: Statistics, std: Statistics) -> None:
-    """Subtract the mean of each channel and divide by its spread; both are of values in [0, 1]."""
+    """Subtract each channel's mean and divide by its standard deviation; both are for values in [0, 1]."""
     values.sub_(_per_channel(mean)).div_(_per_channel(std))
 
 

@@ -1,4 +1,4 @@
-"""How often the classes are labelled in the images that train."""
+"""How often each class is labelled in the training images."""
 
 from collections.abc import Iterable
 
@@ -11,17 +11,17 @@ Counts = NDArray[np.int64]
 
 
 def class_pixels(labels: Iterable[Pixels], *, num_classes: int) -> tuple[Counts, Counts]:
-    """Counts of pixels by class.
+    """Count labelled pixels by class.
 
-    The manifest has counts of the whole split; these are of the images given, so that a network that learns
-    from a subset knows nothing of the other labels, and of images that differ in size.
+    The manifest counts the whole split. This counts only the given images, so that a network trained on a
+    subset uses no other labels.
 
     Args:
-        labels: [H, W], of every image.
+        labels: Label map [H, W] of every image; sizes may differ.
         num_classes: C.
 
     Returns:
-        Two arrays [C]: pixels labelled with the class, and pixels labelled at all in the images that show it.
+        Two arrays [C]: pixels labelled with the class, and all labelled pixels of the images that show it.
     """
     pixels, around = np.zeros((2, num_classes), dtype=np.int64)
     for label in labels:

@@ -1,7 +1,7 @@
-"""Batches as a pure function of (seed, epoch): no state to save, and the number of workers changes nothing.
+"""Batches as a pure function of (seed, epoch), with no state to save and whatever the number of workers.
 
-Worker processes are started once and kept. What travels to them is ``(epoch, index)``, so that the dataset in
-a worker needs to know nothing about the epoch, and a sample's augmentation depends on its coordinates alone.
+Worker processes are started once and kept. They receive ``(epoch, index)`` pairs, so the dataset in a worker
+has no epoch of its own, and a sample's augmentation depends on its coordinates alone.
 """
 
 import multiprocessing
@@ -23,15 +23,15 @@ from icsd.errors import UserError
 from icsd.machine import cores
 
 Images = Iterable[tuple[int, Tensor, Tensor]]
-"""Triples of index, image [1, 3, H, W] as the network sees it, labels [1, h, w] at their own size."""
+"""Triples of index, network input [1, 3, H, W] and labels [1, h, w] at their own size."""
 
 
 class BatchSizeError(UserError):
-    """There cannot be batches of this size: the message goes on after ``train.`` or ``teacher.``."""
+    """Batches of this size are impossible. The caller puts ``train.`` or ``teacher.`` before the message."""
 
 
 class Split(Protocol):
-    """Anything that gives (image uint8 [H, W, 3], label uint8 [H, W]) by index, and can be pickled."""
+    """Picklable sequence of (image uint8 [H, W, 3], label uint8 [H, W])."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> tuple[Pixels, Pixels]: ...
@@ -59,23 +59,23 @@ class TrainBatches:
     """Training batches of this process: ``batches.epoch(3)`` yields ``(images, labels)`` micro-batches.
 
     The global batches are those of ``epoch_batches``. Process ``rank`` of ``world`` takes one contiguous
-    part of each, in ``micro_batches`` contiguous pieces: accumulate over so many before a step. Nothing
-    about a sample depends on how a batch is divided.
+    part of each, as ``micro_batches`` contiguous pieces whose gradients are accumulated in a step. A sample
+    does not depend on how a batch is divided.
 
     Args:
-        split: the samples with labels.
-        unlabelled: samples that are seen without: ``UNLABELLED`` stands wherever an image has a pixel.
-        transform: called with (image, label, seed=...).
-        batch: size of the global batch.
-        micro_batches: pieces per process.
-        rank: of this process.
-        world: number of processes.
-        seed: of order and augmentation.
-        workers: loader processes, kept from epoch to epoch; 0 loads in this process.
-        pin_memory: only useful when the batches go to a CUDA device.
+        split: Samples with labels.
+        unlabelled: Samples used without their labels: every pixel of the image is ``UNLABELLED``.
+        transform: Called with (image, label, seed=...).
+        batch: Size of the global batch.
+        micro_batches: Pieces per process.
+        rank: Rank of this process.
+        world: Number of processes.
+        seed: Seed of order and augmentation.
+        workers: Loader processes, kept from epoch to epoch; 0 loads in this process.
+        pin_memory: Only useful if the batches go to a CUDA device.
 
     Raises:
-        BatchSizeError: fewer samples than a batch, or a batch that cannot be divided.
+        BatchSizeError: Fewer samples than a batch, or a batch that cannot be divided.
     """
 
     def __init__(
@@ -116,21 +116,21 @@ class TrainBatches:
             batch_sampler=self._sampler,
             pin_memory=pin_memory,
             **_workers(workers),
-            generator=torch.Generator(),  # the loader draws a seed per epoch; not from the global generator
+            generator=torch.Generator(),  # so that the loader's seeds do not use the global generator
         )
         self.steps_per_epoch = len(split) // with_labels
 
     def epoch(self, epoch: int) -> Iterator[tuple[Float[Tensor, "B 3 H W"], Int[Tensor, "B H W"]]]:
-        """The epoch's micro-batches, ``steps_per_epoch * micro_batches`` of them."""
+        """Yield the epoch's ``steps_per_epoch * micro_batches`` micro-batches."""
         self._sampler.epoch = epoch
         yield from _fetched(self._loader)
 
 
 class EvalBatches:
-    """Evaluation, one whole image at a time: yields ``(index, image [1, 3, h, w], label [1, H, W])``.
+    """Whole images for evaluation, one at a time: ``(index, image [1, 3, h, w], label [1, H, W])``.
 
-    The label keeps its own size. Process ``rank`` of ``world`` sees indices rank, rank + world, …: every
-    sample is seen by exactly one process, none twice.
+    The label keeps its own size. Process ``rank`` of ``world`` sees indices rank, rank + world, …, so that
+    exactly one process sees each sample.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class _TrainSamples(Dataset[tuple[Tensor, Tensor]]):
             return self._transform(image, label, seed=seed)
         image, label = self._unlabelled[index - len(self._split)]
         view, blank = self._transform(image, np.zeros_like(label), seed=seed)
-        return view, blank.where(blank == IGNORE, UNLABELLED)  # what is padded stays ignored
+        return view, blank.where(blank == IGNORE, UNLABELLED)  # padding stays ignored
 
 
 class _EvalSamples(Dataset[tuple[int, Tensor, Tensor]]):
@@ -188,7 +188,7 @@ class _EvalSamples(Dataset[tuple[int, Tensor, Tensor]]):
 
 
 def _fetched(loader: DataLoader[Any]) -> Iterator[Any]:
-    """The loader's batches; what ends a worker process is told in the words of params.yaml."""
+    """Yield the loader's batches; errors of a worker process become messages about params.yaml."""
     try:
         yield from loader
     except UserError as error:  # torch puts the worker's traceback into the message
@@ -203,7 +203,7 @@ def _fetched(loader: DataLoader[Any]) -> Iterator[Any]:
         ) from error
 
 
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - looked at, not written to
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - only its size is read
 _LOST_WORKER = ("DataLoader worker (pid", "shared memory", "No space left on device", "unable to open shared")
 
 
@@ -222,9 +222,9 @@ class _Workers(TypedDict):
 
 
 def _workers(wanted: int) -> _Workers:
-    """The loader's options for worker processes: no more of them than cores, which only slows down.
+    """The loader's options for worker processes: at most one per core, since more only slow loading down.
 
-    They are not forks of this process, whose threads (tracking, CUDA) would not survive that.
+    Workers are not forked from this process, because its threads (tracking, CUDA) do not survive a fork.
     """
     number = min(wanted, cores())
     return _Workers(

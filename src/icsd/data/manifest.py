@@ -1,7 +1,7 @@
-"""manifest.json: what the prepared data of a dataset hold, and its only reader.
+"""manifest.json, which describes a dataset's prepared data, and its only reader.
 
-Everything that training takes from the manifest is checked when it is read: its types, its own digest, and
-that the numbers of samples, shards and pixels belong together. So a damaged file is one message and no
+Everything that training uses is checked on reading: types, the manifest's own digest, and that the numbers of
+samples, shards and pixels are consistent. A damaged file therefore leads to an error message and never to a
 wrong slice of a shard.
 """
 
@@ -19,14 +19,14 @@ from icsd.records import Digest, FileName, Record, read_needed, write_record
 
 MANIFEST = "manifest.json"
 PREPARE_AGAIN = "run `dvc repro -f -s preprocess`"
-"""What helps against damage: without -f, DVC may bring its own copy of the damaged file back."""
+"""The fix for damaged files. Without -f, DVC may restore its own copy of the damaged file."""
 
 _Count = Annotated[int, Field(ge=0)]
 _Size = Annotated[int, Field(gt=0)]
 
 
 class Shard(Record):
-    """One pair of files; ``pixels`` are those of all its samples."""
+    """A pair of files; ``pixels`` counts the pixels of all its samples."""
 
     images: FileName
     labels: FileName
@@ -36,7 +36,7 @@ class Shard(Record):
 
 
 class SplitManifest(Record):
-    """What a split holds. Lists run over its samples; ``offsets`` count pixels from the shard's beginning."""
+    """Content of a split. Lists run over its samples; ``offsets`` are in pixels within the shard."""
 
     ids: tuple[str, ...]
     heights: tuple[_Size, ...]
@@ -70,7 +70,7 @@ class SplitManifest(Record):
 
 
 class Manifest(Record):
-    """Content of manifest.json; ``sha256`` is the digest of all the rest."""
+    """Content of manifest.json; ``sha256`` is the digest of everything else."""
 
     schema_version: Literal[2] = Field(alias="schema")
     dataset: str
@@ -86,7 +86,7 @@ class Manifest(Record):
         return self
 
     def digest(self) -> str:
-        """SHA-256 of everything but ``sha256``."""
+        """SHA-256 of everything except ``sha256``."""
         content = self.model_dump(mode="json", by_alias=True, exclude={"sha256"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -94,7 +94,7 @@ class Manifest(Record):
 def write_manifest(
     folder: Path, dataset: str, classes: Iterable[str], splits: Mapping[str, SplitManifest]
 ) -> Manifest:
-    """Writes manifest.json, which makes the shards a dataset."""
+    """Write manifest.json, which completes the dataset."""
     bare = Manifest(schema=2, dataset=dataset, classes=tuple(classes), splits=dict(splits))
     manifest = bare.model_copy(update={"sha256": bare.digest()})
     write_record(folder / MANIFEST, manifest)
@@ -105,7 +105,7 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a preprocessed dataset.
 
     Raises:
-        UserError: there is none, it cannot be read, is of another version or damaged; says what helps.
+        UserError: It is missing, unreadable, damaged or of another version; the message has the fix.
     """
     path = folder / MANIFEST
     missing = "the dataset is not prepared: run `dvc repro preprocess`"

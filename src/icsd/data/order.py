@@ -1,4 +1,4 @@
-"""Which samples are seen when: a pure function of seed and epoch."""
+"""The order of samples: a pure function of seed and epoch."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ from torch.utils.data import Sampler
 from icsd.core.seeds import seed_at
 
 Coordinates = tuple[int, int]
-"""Of a sample: the epoch in which it is seen (of an unlabelled one the turn), and its index."""
+"""Coordinates of a sample: the epoch in which it is seen (the pass, if it is unlabelled) and its index."""
 
 
 def epoch_order(num_samples: int, *, seed: int, epoch: int) -> list[int]:
-    """The order in which an epoch visits the samples: a permutation that depends on seed and epoch alone."""
+    """The order in which an epoch visits the samples: a permutation given by seed and epoch alone."""
     rng = np.random.Generator(np.random.PCG64(seed_at(seed, "order", epoch)))
     order: list[int] = rng.permutation(num_samples).tolist()
     return order
@@ -21,18 +21,18 @@ def epoch_order(num_samples: int, *, seed: int, epoch: int) -> list[int]:
 def epoch_batches(
     num_samples: int, num_unlabelled: int, *, batch: int, seed: int, epoch: int
 ) -> Iterator[list[Coordinates]]:
-    """The global batches of an epoch, which sees every labelled sample once; the incomplete last is dropped.
+    """Yield the global batches of an epoch over the labelled samples; an incomplete last batch is dropped.
 
-    Without unlabelled samples, batch b is ``order[b * batch : (b + 1) * batch]``. With them, they are half
-    of every batch (the smaller one), in turn with the labelled ones. They have an order of their own that
-    goes on from epoch to epoch: each is seen once before any is seen twice.
+    Without unlabelled samples, batch b is ``order[b * batch : (b + 1) * batch]``. Otherwise half of every
+    batch (rounded down) is unlabelled, alternating with labelled samples. Unlabelled samples have their own
+    order, which continues from epoch to epoch: each is seen once before any is seen twice.
 
     Args:
-        num_samples: With labels.
-        num_unlabelled: Without; their indices follow.
+        num_samples: Number of labelled samples.
+        num_unlabelled: Number of unlabelled samples, whose indices follow those of the labelled ones.
         batch: Size of a batch.
-        seed: Of the orders.
-        epoch: From 0.
+        seed: Seed of the orders.
+        epoch: Epoch, from 0.
     """
     others = batch // 2 if num_unlabelled else 0
     own = batch - others
@@ -52,7 +52,7 @@ def epoch_batches(
 
 
 class EpochSampler(Sampler[list[Coordinates]]):
-    """Coordinates of samples, one list per micro-batch of this process."""
+    """Yields the coordinates of samples, one list per micro-batch of this process."""
 
     def __init__(
         self,

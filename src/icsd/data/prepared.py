@@ -1,4 +1,4 @@
-"""The prepared data of a dataset, opened once: its splits, their sizes, and the digest of all of it."""
+"""The prepared data of a dataset, opened once: its splits, their sizes, and one digest for all of it."""
 
 from functools import cached_property
 from pathlib import Path
@@ -8,14 +8,14 @@ from icsd.data.shards import ShardedSplit
 from icsd.files import sha256_of
 
 TRAIN, VALIDATION, REPORT = "train", "validation", "report"
-"""The roles of the splits: what trains, what selects and tunes, and what is reported."""
+"""Roles of the splits: for training, for selection and tuning, and for the report."""
 
 
 class PreparedData:
-    """What the stage ``preprocess`` wrote.
+    """Output of the stage ``preprocess``.
 
     Args:
-        folder: With the shards and their manifest.
+        folder: Folder with the shards and their manifest.
 
     Raises:
         UserError: The folder holds no prepared data, or data of another version.
@@ -27,12 +27,12 @@ class PreparedData:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the manifest, which holds the digest of every shard: it stands for all of the data."""
+        """SHA-256 of the manifest, which has every shard's digest and so identifies all of the data."""
         return sha256_of(self.folder / MANIFEST)
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The roles that there are images for."""
+        """The roles for which there are images."""
         return tuple(self._manifest.splits)
 
     @property
@@ -43,23 +43,23 @@ class PreparedData:
 
     @property
     def has_validation(self) -> bool:
-        """Whether there are images that neither train nor are reported."""
+        """Whether there are validation images, used for neither training nor the report."""
         return VALIDATION in self._manifest.splits
 
     def num_images(self, split: str) -> int:
-        """The images of a split; 0 for one that does not exist."""
+        """Number of images of a split; 0 if it does not exist."""
         return len(self._manifest.splits[split].ids) if split in self._manifest.splits else 0
 
     def split(self, name: str) -> ShardedSplit:
-        """A split's images and labels, after all of them have been read once and compared with their digests.
+        """A split's images and labels, after verifying the digest of every shard.
 
         Raises:
-            UserError: There is no such split, or a shard is not as the manifest says.
+            UserError: There is no such split, or a shard differs from the manifest.
         """
         split = self.sized_split(name)
         split.verify()
         return split
 
     def sized_split(self, name: str) -> ShardedSplit:
-        """As ``split``, but only the shards' sizes are compared with the manifest."""
+        """Like ``split``, but only the shards' sizes are compared with the manifest."""
         return ShardedSplit(self.folder, name, manifest=self._manifest)

@@ -1,4 +1,4 @@
-"""Images and labels at another size, whole or only the window that is wanted."""
+"""Resizing of images and labels, as a whole or only within a window."""
 
 import math
 from typing import NamedTuple
@@ -14,11 +14,11 @@ from torch import Tensor
 from icsd.core.labels import Pixels
 
 _ALONE_COSTS = 3
-"""What a pixel of a window costs where it is resized alone, in pixels of the whole image."""
+"""Cost per pixel of resizing only a window, relative to resizing the whole image."""
 
 
 class Window(NamedTuple):
-    """A part of the resized image, in its pixels."""
+    """A part of the resized image, in pixels of the resized image."""
 
     row: int
     column: int
@@ -27,33 +27,33 @@ class Window(NamedTuple):
 
 
 def scaled_size(side_lengths: tuple[int, int], factor: float) -> tuple[int, int]:
-    """Height and width times a factor, at least 1; halves go up, so that exported models compute the same."""
+    """Height and width times a factor, at least 1; halves round up, as in exported models."""
     height, width = (max(1, int(side * factor + 0.5)) for side in side_lengths)
     return height, width
 
 
 def resized_image(image: Pixels, size: tuple[int, int], window: Window) -> UInt8[Tensor, "3 h w"]:
-    """A window of the image [H, W, 3] at ``size``: bilinear, averaging where it shrinks.
+    """A window of the image [H, W, 3] resized to ``size``, bilinearly with antialiasing.
 
-    Torch resizes faster than Pillow, but only whole images. Where the window is small against them, Pillow
-    resizes the pixels under it alone, with the same weights: the two differ by rounding, at most.
+    Torch resizes faster than Pillow, but only whole images. If the window is small, Pillow resizes only the
+    pixels under it, with the same weights: the two differ at most by rounding.
 
     Returns:
-        Channels first, but stored as pixels, like the image itself.
+        The window, channels first, but with the image's memory layout (channels last).
     """
     if image.shape[:2] == size:
         return _cropped(_channels_first(image), window)
     if _ALONE_COSTS * window.height * window.width < size[0] * size[1]:
         return _channels_first(_window_alone(image, size, window))
-    # With a batch of one, a view of stored pixels is what torch calls channels_last: nothing is copied.
+    # As a batch of one, the image is in torch's channels_last format, so nothing is copied.
     whole = F.interpolate(_channels_first(image)[None], list(size), mode="bilinear", antialias=True)[0]
     return _cropped(whole, window)
 
 
 def resized_label(label: Pixels, size: tuple[int, int], window: Window, *, mirrored: bool) -> Pixels:
-    """A window of the label [H, W] at ``size``: the value nearest to each pixel's centre.
+    """A window of the label [H, W] resized to ``size`` by nearest neighbour, sampled at pixel centres.
 
-    Bilinear resizing samples at centres, too: image and label stay aligned.
+    Bilinear resizing also samples at centres, so image and label stay aligned.
     """
     rows = _nearest(label.shape[0], size[0], window.row, window.height)
     columns = _nearest(label.shape[1], size[1], window.column, window.width)
@@ -76,13 +76,13 @@ def _window_alone(image: Pixels, size: tuple[int, int], window: Window) -> Pixel
 
 
 class _Source(NamedTuple):
-    """What one side of a window is computed from.
+    """The pixels of the image that one side of a window is computed from.
 
     Attributes:
-        begin: First pixel of the image that counts.
-        end: The one after the last.
-        low: Where the window begins, as a fraction of pixels from ``begin``.
-        high: Where it ends.
+        begin: First pixel that is used.
+        end: One past the last pixel that is used.
+        low: Start of the window, in (fractional) pixels from ``begin``.
+        high: End of the window, in (fractional) pixels from ``begin``.
     """
 
     begin: int
@@ -94,9 +94,9 @@ class _Source(NamedTuple):
 def _source(old: int, new: int, begin: int, length: int) -> _Source:
     shrink = old / new
     low, high = begin * shrink, (begin + length) * shrink
-    reach = math.ceil(max(shrink, 1.0))  # of the triangle that averages
+    reach = math.ceil(max(shrink, 1.0))  # half-width of the triangle filter
     first, end = max(0, math.floor(low) - reach), min(old, math.ceil(high) + reach)
-    # The last window ends where the image ends, whatever the product was rounded to.
+    # The product may be rounded up beyond the end of the image.
     return _Source(first, end, low - first, min(high, old) - first)
 
 

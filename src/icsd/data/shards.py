@@ -1,8 +1,8 @@
 """Decoded images and labels in a few large flat files, read through memory maps.
 
-A split is ``<split>-<number>.images`` (uint8 RGB, row by row) and ``<split>-<number>.labels`` (uint8 train
-ids). Sizes may vary; where a sample begins is counted in pixels, which serves both files. ``manifest.json``
-is written last: a folder without one is unfinished.
+A split consists of ``<split>-<number>.images`` (uint8 RGB, row by row) and ``<split>-<number>.labels`` (uint8
+train ids). Sizes may vary; a sample's offset is counted in pixels, which is valid for both files.
+``manifest.json`` is written last: a folder without one is incomplete.
 """
 
 import hashlib
@@ -53,9 +53,9 @@ def write_shards(
     num_classes: int,
     shard_bytes: int = 1 << 30,
 ) -> SplitManifest:
-    """Streams (id, image, label) records to shards of about ``shard_bytes`` and returns the split's manifest.
+    """Stream (id, image, label) records to shards of about ``shard_bytes`` and return the split's manifest.
 
-    Only one record is in memory at a time. Counts of label values are taken on the way.
+    Only one record is in memory at a time. Label values are counted along the way.
     """
     ids: list[str] = []
     heights: list[int] = []
@@ -110,15 +110,15 @@ def write_shards(
 class ShardedSplit:
     """One split of a preprocessed dataset; ``split[i]`` gives (image [H, W, 3], label [H, W]), both uint8.
 
-    Files are mapped on first use, in whichever process that is: an instance can be sent to loader workers.
+    Files are mapped on first use in each process, so an instance can be sent to loader workers.
 
     Args:
-        folder: what ``preprocess`` wrote.
-        split: a key of the manifest's splits ("train", "validation", "report").
-        manifest: of the folder, where it has been read already.
+        folder: Output of ``preprocess``.
+        split: A key of the manifest's splits ("train", "validation", "report").
+        manifest: The folder's manifest, if it has already been read.
 
     Raises:
-        UserError: no such split, or a shard whose size is not what the manifest says.
+        UserError: No such split, or a shard whose size differs from the manifest.
     """
 
     def __init__(self, folder: Path, split: str, *, manifest: Manifest | None = None) -> None:
@@ -160,7 +160,7 @@ class ShardedSplit:
         return image, np.array(labels[begin:end]).reshape(height, width)
 
     def verify(self) -> None:
-        """Reads everything once and raises UserError naming the first shard whose content has changed."""
+        """Read everything once; raise a UserError that names the first shard whose content has changed."""
         for shard in self._manifest.shards:
             for name, expected in (
                 (shard.images, shard.images_sha256),

@@ -1,4 +1,4 @@
-"""Training on fewer images than there are."""
+"""Training on a subset of the images."""
 
 from typing import Literal
 
@@ -8,14 +8,14 @@ from icsd.core.seeds import seed_at
 
 
 def chosen_images(num_images: int, subset: int | Literal["all"]) -> list[int]:
-    """The indices of the images that train, in order.
+    """The indices of the training images, in ascending order.
 
-    The choice depends on nothing but the number of images, so that all networks, whatever their seed and
-    method, see the same ones, and a larger subset holds the smaller ones.
+    The choice depends only on the number of images. All networks therefore see the same images, whatever
+    their seed and method, and a larger subset contains every smaller one.
 
     Args:
-        num_images: Of the training split.
-        subset: How many at most: all of them where there are fewer.
+        num_images: Number of images of the training split.
+        subset: Maximum number of images.
     """
     if subset == "all" or subset >= num_images:
         return list(range(num_images))
@@ -23,12 +23,12 @@ def chosen_images(num_images: int, subset: int | Literal["all"]) -> list[int]:
 
 
 def other_images(num_images: int, subset: int | Literal["all"], number: int | Literal["all"]) -> list[int]:
-    """The indices of images outside the subset, in order; chosen likewise.
+    """The indices of images outside the subset, in ascending order, chosen in the same way.
 
     Args:
-        num_images: Of the training split.
+        num_images: Number of images of the training split.
         subset: As for ``chosen_images``.
-        number: How many at most.
+        number: Maximum number of images.
     """
     if subset == "all":
         return []

@@ -1,4 +1,4 @@
-"""Images and labels -> tensors. Every draw comes from the sample's own seed; no global generator is used."""
+"""Images and labels to tensors. Random draws use the sample's own seed, never a global generator."""
 
 import numpy as np
 import torch
@@ -28,24 +28,24 @@ def augment(
 ) -> tuple[Float[Tensor, "3 H W"], Int[Tensor, "H W"]]:
     """A random view of one training sample; the same seed gives the same bytes.
 
-    As in the DeepLab code that AICSD trains with: random scale, crop, flip and blur. Unlike there, padding is
-    the mean colour (0 after normalisation) and is labelled ignored, not background.
+    Random scale, crop, flip and blur, as in the DeepLab code that AICSD trains with. Unlike there, padding is
+    the mean colour (0 after normalisation) and is labelled as ignored, not as background.
 
     Args:
         image: uint8 [h, w, 3].
         label: uint8 [h, w], train ids or 255.
-        seed: of all draws; one per epoch and sample.
-        crop: height and width of the result.
-        scale: range of the random size factor.
-        input_scale: size factor of every image of the dataset (training and evaluation alike).
-        flip: probability of mirroring left and right.
-        blur: probability of a Gaussian blur with a radius from U[0, 1].
-        colour: largest relative change of brightness, contrast and saturation; 0 for none.
-        mean: per channel, of pixel values in [0, 1].
-        std: per channel.
+        seed: Seed of all draws; one per epoch and sample.
+        crop: Height and width of the result.
+        scale: Range of the random size factor.
+        input_scale: Size factor of every image of the dataset (in training and evaluation).
+        flip: Probability of a horizontal flip.
+        blur: Probability of a Gaussian blur with a radius from U[0, 1].
+        colour: Largest relative change of brightness, contrast and saturation; 0 for none.
+        mean: Mean per channel, for pixel values in [0, 1].
+        std: Standard deviation per channel, for pixel values in [0, 1].
     """
     rng = np.random.Generator(np.random.PCG64(seed))
-    # All draws first, in one order: switching one option off does not change what the others do.
+    # All draws come first, in a fixed order, so that switching one option off does not change the others.
     factor, top, left, mirror, blurred, radius, *colours = rng.random(9).tolist()
     factor = (scale[0] + (scale[1] - scale[0]) * factor) * input_scale
     size = scaled_size(label.shape, factor)
@@ -67,7 +67,7 @@ def prepare(
     mean: Statistics = IMAGENET_MEAN,
     std: Statistics = IMAGENET_STD,
 ) -> Float[Tensor, "3 H W"]:
-    """The whole image for evaluation. The label is not touched: numbers are taken at its own resolution."""
+    """The whole image for evaluation. Labels are not resized: metrics are computed at their resolution."""
     size = scaled_size(image.shape[:2], input_scale)
     values = _floats(resized_image(image, size, Window(0, 0, *size)), mirrored=False)
     normalise(values, mean, std)
@@ -75,19 +75,19 @@ def prepare(
 
 
 def _window(size: tuple[int, int], crop: tuple[int, int], top: float, left: float) -> Window:
-    """At most ``crop`` large; ``top`` and ``left`` in [0, 1) choose among the possible places."""
+    """A window of at most ``crop``; ``top`` and ``left`` in [0, 1) choose among the possible positions."""
     height, width = (min(side, wanted) for side, wanted in zip(size, crop, strict=True))
     return Window(int(top * (size[0] - height + 1)), int(left * (size[1] - width + 1)), height, width)
 
 
 def _floats(pixels: Tensor, *, mirrored: bool) -> Tensor:
-    """Float32, channel by channel: what works on it need not know how the pixels were stored."""
+    """Pixels as a contiguous float32 tensor [3, H, W], whatever their memory layout was."""
     values = torch.empty(pixels.shape)
     return values.copy_(pixels.flip(-1) if mirrored else pixels)
 
 
 def _padded(values: Tensor, ids: Pixels, crop: tuple[int, int], *, mirrored: bool) -> tuple[Tensor, Tensor]:
-    """Both at the crop's size: padded at the bottom and at the right, before they are mirrored."""
+    """Pad image and labels to the crop's size, at the bottom and right of the image before mirroring."""
     labels = torch.from_numpy(ids)
     below, beside = (wanted - side for side, wanted in zip(labels.shape, crop, strict=True))
     if not (below or beside):

@@ -1,1 +1,1 @@
-"""Training: one forward pass (the distiller), one loop, one optimiser and its schedule, checkpoints."""
+"""Training: the forward pass (the distiller), the loop, the optimiser with its schedule, and checkpoints."""

@@ -1,6 +1,6 @@
-"""The state of an interrupted run: the last two are kept, and none is believed that is not as it was written.
+"""Checkpoints of an interrupted run. The last two are kept, and each is verified before it is used.
 
-A file is one line with the layout and the SHA-256 of all that follows, and then what ``torch.save`` writes,
+A file is one line with the layout and the SHA-256 of the rest, followed by the output of ``torch.save``,
 which is read without executing code.
 """
 
@@ -22,9 +22,9 @@ _HEAD = len(_LAYOUT) + 64 + 1
 
 
 def save_state(state: State, path: Path) -> None:
-    """Make ``state`` the newest at ``path``, and the one that was there the former.
+    """Write ``state`` to ``path`` and keep the previous one as the former state.
 
-    A process that is killed leaves the two states before this one.
+    If the process is killed meanwhile, the two previous states remain.
     """
     buffer = io.BytesIO()
     buffer.seek(_HEAD)
@@ -36,7 +36,7 @@ def save_state(state: State, path: Path) -> None:
 
 
 def former(path: Path) -> Path:
-    """Where the state before the newest is."""
+    """The path of the state before the newest."""
     return path.with_stem(f"{path.stem}-former")
 
 
@@ -47,18 +47,18 @@ def remove_states(path: Path) -> None:
 
 
 def resume(path: Path, use: Callable[[State], Result]) -> tuple[Result | None, list[str]]:
-    """Hand the newest good state to ``use``; one that is damaged or refused is removed.
+    """Pass the newest valid state to ``use``; remove states that are damaged or rejected.
 
     Args:
-        path: Of the newest state.
-        use: Takes a state, on the CPU; it raises ValueError, before it changes anything, if the state is not
-            of this run.
+        path: Path of the newest state.
+        use: Takes a state, on the CPU. If the state is not of this run, it raises ValueError before it
+            changes anything.
 
     Returns:
-        What ``use`` returned, None where there is no good state; and a phrase about each bad one.
+        The result of ``use`` (None if there is no valid state), and a phrase about each invalid one.
 
     Raises:
-        OSError: A file cannot be read, though it may be good.
+        OSError: A file cannot be read but may be valid.
     """
     problems: list[str] = []
     for file in (path, former(path)):
@@ -68,12 +68,12 @@ def resume(path: Path, use: Callable[[State], Result]) -> tuple[Result | None, l
             continue
         except ValueError as error:
             problems.append(f"{file.name} {error}")
-            file.unlink(missing_ok=True)  # or it would be the former one soon
+            file.unlink(missing_ok=True)  # or the next save would keep it as the former state
     return None, problems
 
 
 def _read(path: Path) -> State:
-    """Raises ValueError with what is wrong, as the end of a sentence about the file."""
+    """Read and verify a state; a ValueError's message is the end of a sentence about the file."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -89,7 +89,7 @@ def _read(path: Path) -> State:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except MemoryError:
         raise
-    except Exception as error:  # whatever it is, the run goes on without this state
+    except Exception as error:  # whatever the reason, the run continues without this state
         raise ValueError(f"is no state ({type(error).__name__})") from error
     if not isinstance(state, dict):
         raise ValueError("is no state")

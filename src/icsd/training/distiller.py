@@ -1,4 +1,4 @@
-"""Student and method in one module, with the teacher next to it."""
+"""Student and method in one module, with the teacher kept outside the module tree."""
 
 from typing import TYPE_CHECKING
 
@@ -16,16 +16,16 @@ class Distiller(nn.Module):
     """Everything trainable in one ``forward``, so that DDP sees all of it.
 
     The teacher is kept outside the module tree: it is never trained, wrapped, switched to training mode or
-    saved, and runs without autograd. Without a method it does not run at all. Its maps come to the
-    size of the student's where the two networks have maps of different sizes.
+    saved, and runs without autograd. Without a method it does not run at all. If the two networks' maps
+    differ in size, the teacher's are resized to the student's.
 
     Args:
-        student: Network whose ``forward`` returns taps, ``logits`` among them.
+        student: Network whose ``forward`` returns taps, including ``logits``.
         teacher: The frozen network, or None to train the student alone.
         method: Compares the taps of both; None to train the student alone.
-        stand_in: A faster form of the teacher, which runs in its place; None for none.
-        class_weights: [C], of cross-entropy; None for equal ones.
-        auxiliary: The loss in ``AUXILIARY`` that compares with the labels beside cross-entropy, if any.
+        stand_in: A faster form of the teacher that runs in its place, or None.
+        class_weights: Weights of cross-entropy, [C]; None for equal weights.
+        auxiliary: Name in ``AUXILIARY`` of a second loss against the labels; None for cross-entropy alone.
     """
 
     class_weights: Tensor | None
@@ -47,7 +47,7 @@ class Distiller(nn.Module):
         self.method = method
         self.label_terms = ("ce",) if auxiliary is None else ("ce", auxiliary)
         self.register_buffer("class_weights", class_weights, persistent=False)  # moves with the student
-        # Tuples, so that they are no submodules.
+        # Tuples, so that they are not registered as submodules.
         self._teacher: tuple[nn.Module, ...] = ()
         self._teaching: tuple[nn.Module, ...] = ()
         if teacher is not None:
@@ -56,12 +56,12 @@ class Distiller(nn.Module):
 
     @property
     def teacher(self) -> nn.Module | None:
-        """The frozen network, which is not in the module tree."""
+        """The frozen network, which is outside the module tree."""
         return self._teacher[0] if self._teacher else None
 
     @property
     def teaching(self) -> nn.Module | None:
-        """What runs for the teacher: its stand-in, or the teacher itself."""
+        """The network that runs as the teacher: its stand-in, or the teacher itself."""
         return self._teaching[0] if self._teaching else None
 
     @property
@@ -71,7 +71,7 @@ class Distiller(nn.Module):
 
     @property
     def method_terms(self) -> tuple[str, ...]:
-        """Those of the method; none without one."""
+        """Names of the method's terms; empty without a method."""
         return self.method.terms if self.method is not None else ()
 
     def forward(
@@ -82,8 +82,8 @@ class Distiller(nn.Module):
         Args:
             images: [B, 3, H, W].
             labels: int64 [B, H, W].
-            teacher_logits: What the teacher gives for these images, where that is known and the method
-                reads nothing else of it; the teacher then does not run.
+            teacher_logits: The teacher's logits of these images, if they are known and the method reads no
+                other tap; the teacher then does not run.
         """
         taps = self.student(images)
         terms = {"ce": cross_entropy(taps["logits"], labels, self.class_weights)}
@@ -92,13 +92,13 @@ class Distiller(nn.Module):
             taught = self.teach(images) if teacher_logits is None else {"logits": teacher_logits}
             with torch.autocast(images.device.type, enabled=False):
                 ours = {name: taps[name].float() for name in self.method.taps}
-                # The one place where maps of different sizes meet: the student's size counts.
+                # The only place where maps of different sizes meet: the student's size is used.
                 theirs = {name: resized(taught[name].float(), ours[name]) for name in ours}
                 terms |= self.method(ours, theirs, labels)
         return terms
 
     @torch.no_grad()  # not inference_mode: methods may multiply by the teacher's tensors
     def teach(self, images: Tensor) -> dict[str, Tensor]:
-        """The teacher's taps of a batch of images [B, 3, H, W], in the precision that is in force."""
+        """The teacher's taps of images [B, 3, H, W], in the current autocast precision."""
         taps: dict[str, Tensor] = self._teaching[0](images)
         return taps

@@ -1,7 +1,7 @@
-"""The logits that a teacher gives in one epoch, as a file: a record per batch, each with its own digest.
+"""A file of a teacher's logits in one epoch: a record per batch, each with its own digest.
 
-The digest covers the logits and a sample of the batch's images. So a record is used only for the views that
-it was written for, whatever the name of its file says, and damage shows at the batch that it concerns.
+The digest covers the logits and a sample of the batch's images. A record is therefore used only for the views
+it was written for, whatever its file is called, and damage is detected at the batch it affects.
 """
 
 import hashlib
@@ -21,38 +21,39 @@ _MAGIC = b"icsd teacher logits 2 "
 _HEAD = 512
 _DIGEST = 32
 _SAMPLED = 61
-"""Every so many values of the images count in the digest: a prime, so that all rows and columns do."""
+"""Stride at which image values enter the digest; prime, so that all rows and columns are covered."""
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def file_bytes(logits: Tensor, batches: int) -> int:
-    """Size of the file of an epoch with so many batches, all as large as ``logits`` [B, C, h, w]."""
+    """Size of an epoch's file in bytes, for ``batches`` batches as large as ``logits`` [B, C, h, w]."""
     return _HEAD + batches * (_DIGEST + logits.numel() * logits.element_size())
 
 
 def can_hold(logits: Tensor) -> bool:
-    """Whether logits come back from a file exactly as they are, the order of their values included."""
+    """Whether a file preserves the logits exactly, including their memory layout."""
     return logits.dtype in _DTYPES.values() and (
         logits.is_contiguous() or logits.is_contiguous(memory_format=torch.channels_last)
     )
 
 
 class LogitsWriter:
-    """Writes the file of an epoch beside its place, and puts it there at the end; see ``claim``."""
+    """Writes an epoch's file next to its final path and moves it there when it is complete; see ``claim``."""
 
     def __init__(self, path: Path, batches: int) -> None:
         self._batches = batches
         self._described: dict[str, Any] | None = None
         self._stack = ExitStack()
         self._file = self._stack.enter_context(file_written_whole(path))
-        self._file.write(bytes(_HEAD))  # until the file is whole, it is none
+        self._file.write(bytes(_HEAD))  # an incomplete file has no valid header
 
     def write(self, images: Tensor, logits: Tensor) -> None:
-        """The next batch: images as the loader gives them, and the teacher's logits [B, C, h, w].
+        """Write the next batch: images as the loader gives them, and the teacher's logits [B, C, h, w].
 
         Raises:
             OSError: They cannot be written.
-            ValueError: They are not as ``can_hold`` asks, or unlike those of the batch before.
+            ValueError: ``can_hold`` is false for them, or their shape, dtype or layout differs from the
+                previous batch's.
         """
         last = not logits.is_contiguous()
         described = {"shape": list(logits.shape), "dtype": str(logits.dtype)[6:], "channels_last": last}
@@ -65,7 +66,7 @@ class LogitsWriter:
         self._file.write(content)
 
     def publish(self, taught: Spent) -> None:
-        """Put the file in its place; ``taught`` is what the teacher took for all of its batches.
+        """Move the file to its final path; ``taught`` is the time the teacher took for all batches.
 
         Raises:
             OSError: It cannot be written.
@@ -81,19 +82,19 @@ class LogitsWriter:
             raise
 
     def abandon(self) -> None:
-        """Remove what was written."""
+        """Discard what was written."""
         error = _AbandonedError()
         self._stack.__exit__(type(error), error, None)
 
 
 class _AbandonedError(Exception):
-    """Ends a file that does not take its place."""
+    """Makes the file's context manager discard the file."""
 
 
 def claim(path: Path, batches: int) -> LogitsWriter | None:
-    """A writer of the file; None where another process is writing it.
+    """A writer of the file; None if another process is writing it.
 
-    Two that ask at the same moment may both write: each file is whole, and their bytes are the same.
+    Two processes that ask at the same moment may both write: each file is complete, with the same logits.
 
     Raises:
         OSError: It cannot be written.
@@ -105,11 +106,11 @@ class LogitsReader:
     """Reads the file of an epoch, batch by batch.
 
     Args:
-        path: Of the file.
-        batches: That the epoch has.
+        path: Path of the file.
+        batches: Number of batches of the epoch.
 
     Raises:
-        OSError: It is not there, or cannot be read.
+        OSError: It does not exist or cannot be read.
         ValueError: It is damaged, or of an epoch with another number of batches.
     """
 
@@ -120,7 +121,7 @@ class LogitsReader:
             self._shape = torch.Size(head["shape"])
             self._dtype = _DTYPES[head["dtype"]]
             self._channels_last = bool(head["channels_last"])
-            self.taught = Spent(float(head["seconds"]), float(head["processor"]))  # what the teacher took
+            self.taught = Spent(float(head["seconds"]), float(head["processor"]))  # time the teacher took
             self._bytes = self._shape.numel() * self._dtype.itemsize
             size = path.stat().st_size
             if head["batches"] != batches or size != _HEAD + batches * (_DIGEST + self._bytes):
@@ -134,7 +135,7 @@ class LogitsReader:
 
         Raises:
             OSError: They cannot be read.
-            ValueError: They are damaged, or those of other images.
+            ValueError: They are damaged or belong to other images.
         """
         digest, content = self._file.read(_DIGEST), bytearray(self._bytes)
         self._file.readinto(content)

@@ -1,4 +1,4 @@
-"""The training loop. The epoch is the one unit of time: weighting, validation, logging, checkpoints."""
+"""The training loop. Weighting, validation, logging and checkpoints all go by epochs."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ from icsd.training.optim import lr_at, set_lr
 from icsd.training.spent import Spent, now
 
 Batches = Iterable[tuple[Tensor, ...]]
-"""What the module takes of each micro-batch: images, labels, and perhaps the teacher's logits."""
+"""The module's inputs for each micro-batch: images, labels, and optionally the teacher's logits."""
 Row = dict[str, float]
 Validate = Callable[[], Mapping[str, float]]
-"""Gives mIoU and accuracies, as fractions, on images that are not reported."""
+"""Returns mIoU and accuracies, as fractions, on images that are not reported."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class Schedule:
     Attributes:
         epochs: Epochs of the whole run.
         steps: Optimiser steps of one epoch.
-        micro_batches: Forward passes whose gradients make one step.
-        lr: Learning rate that falls to 0 with ``poly_power``.
+        micro_batches: Forward passes whose gradients are accumulated in one step.
+        lr: Initial learning rate, which decays to 0 with ``poly_power``.
         poly_power: See ``icsd.training.optim.lr_at``.
-        warmup: Steps over which the rate rises at first.
+        warmup: Number of warm-up steps.
         clip_norm: Largest norm of a step's gradient; 0 for no clipping.
         validate_every: Epochs between validations; the last epoch is always validated.
-        select: ``last`` epoch's weights, or those of the ``best_val`` validation mIoU.
-        seed: Of the run: dropout of epoch e is seeded by (seed, e, 0), and by (seed, e, rank) where a network
-            draws it in a way of its own.
+        select: Keep the weights of the ``last`` epoch or of the ``best_val`` validation mIoU.
+        seed: Seed of the run. Dropout in epoch e is seeded by (seed, e, 0), or by (seed, e, rank) if a
+            network has its own kind of dropout.
     """
 
     epochs: int
@@ -57,19 +57,19 @@ class Schedule:
 
 @dataclass
 class Progress:
-    """How far a run has come: what it needs to resume, besides model, optimiser and monitor.
+    """The progress of a run: what resuming needs in addition to model, optimiser and monitor.
 
     Attributes:
-        epoch: Finished epochs.
+        epoch: Number of finished epochs.
         history: A row per finished epoch, as in history.csv.
-        seconds: Time spent in the loop.
+        seconds: Wall-clock time spent in the loop, in seconds.
         resumed: How often training was resumed.
-        cached_epochs: Epochs whose logits of the teacher were read from files.
-        seconds_saved: That these files saved, or cost where they were written.
-        processor_seconds: The processor's time in the loop.
-        processor_saved: What these files saved of it.
+        cached_epochs: Number of epochs in which the teacher's logits were read from files.
+        seconds_saved: Wall-clock seconds that these files saved; writing them counts as negative.
+        processor_seconds: CPU time spent in the loop, in seconds.
+        processor_saved: CPU seconds that these files saved, likewise.
         best_epoch: Epoch of ``best_weights``.
-        best_weights: The student's, on the CPU; None unless the best validated epoch is selected.
+        best_weights: The student's weights, on the CPU; None unless the best validated epoch is selected.
     """
 
     epoch: int = 0
@@ -84,7 +84,7 @@ class Progress:
     best_weights: dict[str, Tensor] | None = None
 
     def add(self, spent: Spent) -> None:
-        """Count what the loop took since it was last asked."""
+        """Add time spent in the loop."""
         self.seconds += spent.seconds
         self.processor_seconds += spent.processor
 
@@ -103,7 +103,7 @@ def fit(
     monitor: Monitor,
     on_epoch: Callable[[Progress], None],
 ) -> Progress:
-    """Train from the epoch that ``progress`` has reached to the last.
+    """Train from the epoch that ``progress`` has reached to the last one.
 
     Args:
         fabric: Devices and precision.
@@ -111,15 +111,15 @@ def fit(
         optimizer: Its optimiser, wrapped.
         progress: Changed in place and returned.
         student: The network inside ``module``, whose weights are the result.
-        schedule: Epochs, rates, selection.
-        batches: Epoch (from 0) -> its micro-batches.
-        weights: Epoch (from 0) -> weight of each term.
+        schedule: Epochs, learning rate, selection.
+        batches: Maps an epoch (from 0) to its micro-batches.
+        weights: Maps an epoch (from 0) to the weight of each term.
         validate: Scores the student; None without validation images.
-        monitor: Watches the student and may add columns to the history.
-        on_epoch: Called after each epoch, on every rank: log first, then write the checkpoint.
+        monitor: Observes the student and may add columns to the history.
+        on_epoch: Called after each epoch on every rank, to log and then write the checkpoint.
 
     Raises:
-        FloatingPointError: A loss is not finite; ``progress`` then ends with the epoch before.
+        FloatingPointError: A loss is not finite; ``progress`` then ends with the previous epoch.
     """
     if progress.epoch == 0:
         monitor.after_epoch(0)
@@ -152,7 +152,7 @@ def fit(
 
 
 def is_validated(finished: int, schedule: Schedule) -> bool:
-    """Whether validation follows epoch number ``finished`` (from 1)."""
+    """Whether epoch number ``finished`` (from 1) is followed by validation."""
     return finished % schedule.validate_every == 0 or finished == schedule.epochs
 
 
@@ -169,7 +169,7 @@ def train_epoch(
     """One pass over the data.
 
     Returns:
-        Means over the epoch and all ranks: of the weighted ``total``, and of each unweighted term.
+        Means over the epoch and all ranks of the weighted ``total`` and of each unweighted term.
     """
     module.train()
     sums: dict[str, Tensor] = {}
@@ -180,7 +180,7 @@ def train_epoch(
         desc=f"epoch {epoch + 1}/{schedule.epochs}",
         unit="step",
         leave=False,
-        disable=None if fabric.is_global_zero else True,  # None: silent where there is no terminal
+        disable=None if fabric.is_global_zero else True,  # None: silent without a terminal
     )
     for step, share in enumerate(_shares(batches, parts)):
         labels = tuple(fabric.to_device(batch[1]) for batch in share)
@@ -200,7 +200,7 @@ def train_epoch(
                 sums[name] = sums.get(name, torch.zeros_like(value, dtype=torch.float64)) + value.detach()
         _step(fabric, module, optimizer, epoch * schedule.steps + step, schedule)
         bar.update()
-        if not bar.disable and bar.n % 10 == 0:  # reading a loss waits for the device
+        if not bar.disable and bar.n % 10 == 0:  # not every step, as reading a loss waits for the device
             done = (step + 1) * parts
             bar.set_postfix({name: f"{value.item() / done:.3f}" for name, value in sums.items()})
     bar.close()
@@ -212,21 +212,21 @@ def train_epoch(
 
 
 def _shares(batches: Batches, parts: int) -> Iterator[list[tuple[Tensor, ...]]]:
-    """What this process has of every step's batch, in parts: what counts in all is known before the first."""
+    """This process's share of every step's batch, in parts: all labels are known before the first forward."""
     waiting = iter(batches)
     while share := list(islice(waiting, parts)):
         yield share
 
 
 def _common_generator(fabric: Fabric, epoch: int, schedule: Schedule) -> torch.Generator | None:
-    """Draws what one forward pass over the whole batch would; None where there is only one."""
+    """Generator of the draws of one forward pass over the whole batch; None if the batch is not divided."""
     if fabric.world_size * schedule.micro_batches == 1:
         return None
     return torch.Generator(fabric.device).manual_seed(seed_at(schedule.seed, "dropout", epoch, 0))
 
 
 def _share_buffers(fabric: Fabric, module: nn.Module) -> None:
-    """Give the first process's buffers to all: what BatchNorm has followed differs, if not synchronised."""
+    """Broadcast the first rank's buffers: running statistics differ if BatchNorm is not synchronised."""
     if fabric.world_size > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)

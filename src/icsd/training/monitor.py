@@ -1,7 +1,7 @@
-"""What the loop knows of monitoring: one interface, and the monitor that does nothing.
+"""The loop's interface to monitoring, and a monitor that does nothing.
 
-A monitor looks at a student while it learns. It may add columns to history.csv, and must change neither a
-weight nor the state of a random generator: with any monitor, the trained weights are bit-identical.
+A monitor observes a student during training. It may add columns to history.csv, but must change neither a
+weight nor the state of a random generator: the trained weights are bit-identical with any monitor.
 """
 
 from collections.abc import Mapping
@@ -21,26 +21,26 @@ class Monitor(Protocol):
     def before_backward(
         self, fabric: Fabric, step: int, terms: Mapping[str, Tensor], weights: Mapping[str, float]
     ) -> None:
-        """Before the first backward pass of a step of the epoch (from 0), whose graph must stay usable."""
+        """Called before a step's first backward pass, which needs the graph; ``step`` is from 0 per epoch."""
 
     def after_steps(self, fabric: Fabric) -> dict[str, float]:
-        """Columns from the steps of the epoch that has just been trained."""
+        """Columns computed from the steps of the epoch that was just trained."""
 
     def after_epoch(self, finished: int) -> dict[str, float]:
-        """Columns from the student after ``finished`` epochs; also called before the first, with 0."""
+        """Columns computed from the student after ``finished`` epochs; called with 0 before the first."""
 
     def arrays(self) -> dict[str, Array]:
-        """What was recorded besides the columns: the content of similarity.npz, or empty."""
+        """Other recorded arrays: the content of similarity.npz, or empty."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What it takes to resume after the last finished epoch."""
+        """State needed to resume after the last finished epoch."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from ``state_dict``; an empty state changes nothing."""
 
 
 class NoMonitor:
-    """Watches nothing."""
+    """A monitor that does nothing."""
 
     def before_backward(
         self, fabric: Fabric, step: int, terms: Mapping[str, Tensor], weights: Mapping[str, float]

@@ -1,4 +1,4 @@
-"""What a piece of work took: time on the clock, and time of the processor."""
+"""Time spent on a piece of work: wall-clock time and CPU time."""
 
 import time
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Spent:
-    """A time, or the length of one.
+    """A point in time, or a duration.
 
     Attributes:
-        seconds: On the clock, so with whatever else the machine did meanwhile.
-        processor: Seconds of all cores together, of this process and its threads alone.
+        seconds: Wall-clock time, which includes waiting for other work of the machine.
+        processor: CPU time in seconds of this process and its threads, summed over cores.
     """
 
     seconds: float = 0.0
@@ -27,5 +27,5 @@ class Spent:
 
 
 def now() -> Spent:
-    """The present, for the difference to a later one."""
+    """The current time; subtract an earlier one to get a duration."""
     return Spent(time.perf_counter(), time.process_time())

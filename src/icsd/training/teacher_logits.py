@@ -1,8 +1,8 @@
-"""One teacher for all: its logits of an epoch's views are written by the first run, and read by the others.
+"""Cache of the teacher's logits, shared by runs: the first run writes an epoch's file, the others read it.
 
-The views of an epoch depend on the seed and the epoch alone, so a frozen teacher says the same about them to
-every student. Where a file cannot be used or written, the teacher runs, and training goes on with the same
-numbers: nothing here decides what is computed, only who computes it.
+The views of an epoch depend only on the seed and the epoch, so a frozen teacher has the same logits for every
+student. If a file cannot be used or written, the teacher runs instead, and training continues with the same
+numbers: the cache changes where logits come from, never their values.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -16,29 +16,29 @@ from icsd.training.logits_file import LogitsReader, LogitsWriter, can_hold, clai
 from icsd.training.spent import Spent, now
 
 Views = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
-"""Epoch (from 0) -> its micro-batches of images and labels."""
+"""Maps an epoch (from 0) to its micro-batches of images and labels."""
 Room = Callable[[int], str | None]
-"""Takes the bytes of a file that is to be written; says why there is no room for it, or None."""
+"""Maps the size in bytes of a file to be written to the reason why there is no room for it, or to None."""
 
 TRIED = 2
-"""Batches that rounded logits are compared on before they are used."""
+"""Number of batches on which rounded logits are compared before they are used."""
 MOST_KL, LEAST_AGREEMENT = 1e-3, 0.995
-"""Of rounded logits: the largest mean divergence per position from the teacher's, in nats, and the smallest
-share of positions whose class stays as it is."""
+"""Limits for rounded logits: the largest mean KL divergence per position from the teacher's, in nats, and the
+smallest share of positions whose class does not change."""
 OTHER_RUN = (1e-2, 0.98)
-"""The same of logits that another run has computed on a GPU, whose sums are never quite the same twice."""
+"""The same limits for logits that another run computed on a GPU, where sums are not reproducible."""
 NOTICED = 1.0
-"""Seconds per epoch below which a slow disk is nobody's concern."""
+"""Seconds per epoch below which a slow disk does not matter."""
 
 
 @dataclass
 class Savings:
-    """What the files have done for the epochs since it was last asked.
+    """What the cache saved since the last query.
 
     Attributes:
-        epochs: Whose logits were all read.
-        time: That this saved: what the teacher took for them when they were written, less reading; below
-            0 where files were written.
+        epochs: Number of epochs whose logits were all read.
+        time: Time saved: the teacher's time when the files were written, minus the time of reading and
+            writing; negative if writing dominates.
     """
 
     epochs: int = 0
@@ -46,18 +46,18 @@ class Savings:
 
 
 class TeacherLogits:
-    """Batches of training images with the teacher's logits beside them.
+    """Batches of training images together with the teacher's logits.
 
     Args:
-        folder: Of the files, for all that determines the logits but the epoch.
+        folder: Folder of the files, specific to everything that determines the logits except the epoch.
         views: The batches of an epoch.
         steps: Batches per epoch.
-        teach: The teacher's logits [B, C, h, w] of images on the device.
-        device: Where the networks are.
-        part: Of the batches that this process sees; in the name of the files.
-        rounded: Whether logits are rounded to float16, from a file or not.
-        fills: Whether files that are missing are written.
-        room: Whether a file may be written.
+        teach: Computes the teacher's logits [B, C, h, w] of images on the device.
+        device: Device of the networks.
+        part: Suffix of the file names that identifies this process's part of the batches.
+        rounded: Whether logits are rounded to float16, whether or not they come from a file.
+        fills: Whether missing files are written.
+        room: Decides whether a file may be written.
         say: Prints a line.
     """
 
@@ -90,27 +90,27 @@ class TeacherLogits:
         self._savings = Savings()
 
     def file(self, epoch: int) -> Path:
-        """Where the logits of an epoch (from 0) are."""
+        """Path of the logits of an epoch (from 0)."""
         return self._folder / f"epoch-{epoch + 1:05d}{self._part}.logits"
 
     def savings(self) -> Savings:
-        """What was saved since the last call."""
+        """Savings since the last call."""
         savings, self._savings = self._savings, Savings()
         return savings
 
     def epoch(self, epoch: int) -> Generator[tuple[Tensor, Tensor, Tensor]]:
-        """Images and labels as the loader gives them, and the teacher's logits on the device."""
+        """Yield images and labels as the loader gives them, and the teacher's logits on the device."""
         views = self._views(epoch)
         reader = self._reader(epoch)
         if reader is not None:
             yield from self._read(reader, views, epoch)
         elif self._fills:
             yield from self._fill(views, epoch)
-        for images, labels in views:  # all that is left
+        for images, labels in views:  # the batches that are left
             yield images, labels, self._live(images)
 
     def round_or_refuse(self) -> None:
-        """Look at the first batches, and round nothing if the teacher says something else when rounded."""
+        """Check rounded logits on the first batches; turn rounding and files off if they differ too much."""
         for number, (images, _) in enumerate(self._views(0)):
             if number == TRIED or not self._rounded:
                 break
@@ -137,7 +137,7 @@ class TeacherLogits:
     def _read(
         self, reader: LogitsReader, views: Iterator[tuple[Tensor, Tensor]], epoch: int
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """The epoch as far as its file is good."""
+        """Yield the epoch's batches until its file turns out to be invalid."""
         took, taught = 0.0, reader.taught / self._steps
         try:
             for number, (images, labels) in enumerate(views, start=1):
@@ -163,10 +163,10 @@ class TeacherLogits:
             )
 
     def _try(self, images: Tensor, logits: Tensor) -> None:
-        """Compare the first batch of this process with what the teacher says here.
+        """Compare the first logits read by this process with those the teacher computes here.
 
         Raises:
-            ValueError: They differ; nothing is read or written from now on.
+            ValueError: They differ; no file is read or written from now on.
         """
         if self._tried:
             return
@@ -180,7 +180,7 @@ class TeacherLogits:
             raise ValueError("is not what the teacher says here; it runs from now on")
 
     def _drop(self, epoch: int, error: Exception) -> None:
-        """Say what is wrong with a file, and remove it: it is written again by the next who needs it."""
+        """Report what is wrong with a file and remove it; the next run that needs it writes it again."""
         path = self.file(epoch)
         self._say(f"warning: {path.parent.name}/{path.name} {error}; the teacher runs instead")
         try:
@@ -191,7 +191,7 @@ class TeacherLogits:
     def _fill(
         self, views: Iterator[tuple[Tensor, Tensor]], epoch: int
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """The whole epoch, written to its file as long as that can be done."""
+        """Yield the whole epoch, and write it to its file as long as that works."""
         writer: LogitsWriter | None = None
         teaching = writing = Spent()
         try:
@@ -252,7 +252,7 @@ class TeacherLogits:
             )
 
     def _stop(self, line: str) -> None:
-        """Write no file from now on."""
+        """Stop writing files."""
         self._fills = False
         self._say(line)
 
@@ -270,7 +270,7 @@ def _not_kept(error: Exception) -> str:
 def unfaithful(
     given: Tensor, live: Tensor, most_kl: float = MOST_KL, least_agreement: float = LEAST_AGREEMENT
 ) -> str | None:
-    """Why logits [B, C, h, w] do not stand for the teacher's; None if they do."""
+    """Why logits [B, C, h, w] cannot replace the teacher's; None if they can."""
     given, live = given.double(), live.double()
     if not given.isfinite().all():
         return "some are not finite"

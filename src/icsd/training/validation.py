@@ -1,4 +1,4 @@
-"""Validation between epochs: a network's summed confusion on images that are never reported."""
+"""Validation between epochs: confusion counts summed over images that are never reported."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from icsd.data.loaders import Images
 def validation_confusion(
     network: nn.Module, images: Images, *, num_classes: int, device: torch.device
 ) -> Tensor:
-    """Confusion counts [C, C] (rows: truth) summed over images; the network is left in training mode."""
+    """Confusion counts [C, C] (rows: truth) summed over images; leaves the network in training mode."""
     network.eval()
     total = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
     for _, image, labels in images:
