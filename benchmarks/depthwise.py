@@ -133,9 +133,9 @@ def main() -> None:
     print(
         section(
             "Depthwise convolutions on a CPU",
-            f"A batch of {BATCH}, one thread; single convolutions with channels last, networks in the layout "
-            "of their `runtime.mode`. Forward: without gradients. In float32, networks take our gradients "
-            "where there is dilation, and torch's elsewhere.",
+            f"Batches of {BATCH}, one thread; single convolutions with channels last, networks in the "
+            "layout of their `runtime.mode`. Forward: without gradients. In float32, networks use our "
+            "gradients for dilated convolutions only, and torch's elsewhere.",
             HEADER,
             rows,
         )

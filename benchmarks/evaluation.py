@@ -26,9 +26,10 @@ def main() -> None:
     print(
         section(
             "Evaluation of logits",
-            "From logits at a quarter of an image's size to its confusion counts, beside the network itself: "
-            "`predicted_classes` and `confusion_counts` against upsampling all classes, argmax, and numpy's "
-            "histogram of labelled pixels. The counts are the same. The floor is upsampling alone.",
+            "From logits at a quarter of the image size to the confusion counts of an image, excluding the "
+            "network: `predicted_classes` and `confusion_counts`, against upsampling all classes, argmax, "
+            "and a numpy histogram of labelled pixels. The counts are identical. The floor is the "
+            "upsampling alone.",
             ["image, classes", "ms", "all at once, ms", "ratio", "floor, ms", "MB", "all at once, MB"],
             rows,
         )

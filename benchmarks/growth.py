@@ -50,9 +50,9 @@ def main() -> None:
     print(
         section(
             "Growth with classes",
-            "Cross-entropy with its gradient, and a student's step with it (ResNet-18, width 0.25): logits "
-            "upsampled as a whole against tile by tile. Growth is against the step with the fewest classes; "
-            "what is used is the tiled form from 22 classes on.",
+            "Cross-entropy with its gradient, and a training step of a student with it (ResNet-18, width "
+            "0.25), with logits upsampled as a whole or tile by tile. Growth is relative to the step with "
+            "the fewest classes. Training uses the tiled form from 22 classes on.",
             [*header, "growth, whole", "growth, as used"],
             rows,
         )

@@ -125,10 +125,11 @@ def main() -> None:
     sizes = QUICK if parser.parse_args().quick else SIZES
     torch.set_num_threads(1)
     text = (
-        "Forward and backward: the released loop over class pairs, the paper's form by torch's "
-        "own operations, and in chunks as training uses it. The floor reads both networks' logits, reads the "
-        "student's once more and writes the gradient. Memory in tensors of the logits' size; the gradient's "
-        "error is relative to float64. Processor time of one thread."
+        "Forward and backward pass of the released loop over class pairs, of the paper's form in plain "
+        "torch operations, and of the chunked form that training uses. The floor reads the logits of both "
+        "networks, reads the student's once more, and writes the gradient. Memory is in tensors of the "
+        "size of the logits; the error of the gradient is relative to float64. Processor time of one "
+        "thread."
     )
     print(section("The ICSD loss", text, HEADER, [row for size in sizes for row in rows_of(*size)]), end="")
 

@@ -48,9 +48,9 @@ def main() -> None:
     print(
         section(
             "Loading training images",
-            "Views per second on one core: `augment` on shards against Pillow and torchvision's transforms "
-            "on PNG files, which decode first. The floor is to read the image and to write its crop as "
-            "float32.",
+            "Augmented images per second on one core: `augment` on shards, against Pillow and torchvision "
+            "transforms on PNG files, which have to be decoded first. The floor only reads the image and "
+            "writes its crop as float32.",
             ["images, augmentation", "shards, images/s", "files, images/s", "ratio", "floor, images/s"],
             rows,
         )

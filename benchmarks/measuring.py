@@ -92,7 +92,8 @@ def machine(device: torch.device | None = None) -> str:
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8") if path.exists() else ""
     model = re.search(r"^model name\s*:\s*(.+)$", lines, re.MULTILINE)
-    return f"{model[1] if model else platform.processor()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{model[1] if model else platform.processor()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _wait_for(device: torch.device) -> None:

@@ -40,9 +40,9 @@ BENCHMARKS: tuple[str, ...] = (
 PACKAGES = ("torch", "torchvision", "dvc", "mlflow")
 HEAD = """# Benchmarks
 
-Written by `python benchmarks/results.py`, section by section. Every table compares by turns in one run: its
-ratios hold, its absolute times belong to the machine that is named. What was tried on the way, failures too,
-is in [NOTES.md](NOTES.md).
+Measurements of speed, each section written by `python benchmarks/results.py`. The rows of a table were
+measured in turns in one run, so their ratios can be compared; absolute times belong to the machine named
+above the table. What was tried on the way, including failures, is in [NOTES.md](NOTES.md).
 """
 
 
@@ -88,7 +88,7 @@ def _where(name: str) -> str:
     system = f"{platform.system()}, Python {platform.python_version()}"
     return (
         f"`PYTHONPATH=src:. python benchmarks/{name}.py`, {today}, "
-        f"{machine()} of {os.cpu_count()}, {system}, {versions}."
+        f"{machine()}, {os.cpu_count()} cores, {system}, {versions}."
     )
 
 

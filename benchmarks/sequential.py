@@ -38,10 +38,10 @@ def main() -> None:
     cases = [("normal", deviation, methods) for methods in (1, 2, 4, 8) for deviation in (0.2, 1.0, 4.0)]
     cases += [(noise, 1.0, methods) for noise in list(NOISES)[1:] for methods in (1, 4)]
     text = (
-        f"A look after every seed from {FIRST} to {LAST}, {trials:,} questions a row. For false answers, "
-        "about any method, the true gain is the margin; for the seeds that are needed it is 3 standard "
-        "deviations above it, or 1. *Plain*: a t test at 5 % at every look. All methods have the noise of "
-        "the student alone in common."
+        f"One test after every seed from {FIRST} to {LAST}, {trials:,} simulated questions per row. For "
+        "false answers (about any method), the true gain equals the margin; for the number of seeds "
+        "needed, it is 3 standard deviations above the margin, or 1. *Plain*: a t test at 5 % after every "
+        "seed. All methods share the noise of the student alone."
     )
     header = [
         *("noise", "deviation", "methods", "false “worth it” %", "false “not worth it” %", "plain %"),

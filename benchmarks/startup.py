@@ -90,10 +90,10 @@ def main() -> None:
     print(
         section(
             "Start-up",
-            "CPU seconds (user and system) of a process that does a stage's imports and nothing else: in "
-            "Python's own way, and in the entry's, which leaves the compiler of torch unloaded, collects no "
-            "garbage while it imports, and ends without taking every object apart. Stages that record "
-            "include MLflow's client with its local store. The aim is 2.5 s.",
+            "CPU seconds (user and system) of a process that performs only the imports of a stage: the "
+            "usual way, and the way of this project's entry point, which does not load torch's compiler, "
+            "disables garbage collection during imports, and exits without destroying every object. Stages "
+            "that record include the MLflow client with its local store. The target is 2.5 s.",
             ("stage", "Python's way", "the entry's", "ratio", "packages, ms of the entry's imports"),
             rows,
         )

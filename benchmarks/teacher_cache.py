@@ -210,10 +210,10 @@ def main() -> None:
         "MB a step",
     ]
     text = (
-        "Epochs of AICSD under `runtime.teacher_cache`, as parts of the same epoch with a teacher that runs "
-        f"(*live*; batches of {BATCH}, one thread, loading and augmentation included). *float16*: read "
-        "rounded; the floor is the student alone. Processor time, which other work on the machine disturbs "
-        "less; the last speed-up is that of the clock."
+        "Epochs of AICSD with `runtime.teacher_cache`, as a fraction of the same epoch with a live teacher "
+        f"(*live*; batches of {BATCH}, one thread, loading and augmentation included). *float16*: read from "
+        "rounded logits; the floor is the student alone. Times are processor time, which depends less on "
+        "other load; the last speed-up is in wall-clock time."
     )
     print(section("The teacher's logits from a file", text, header, rows))
 
