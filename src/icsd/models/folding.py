@@ -1,4 +1,4 @@
-"""A network's BatchNorm folded into the convolutions before it, for one that teaches and is not trained."""
+"""Fold a frozen teacher's BatchNorms into the convolutions before them."""
 
 import copy
 import weakref
@@ -13,23 +13,23 @@ from icsd.models.deeplab import PooledBatchNorm
 from icsd.models.efficientnet_lite import SameConv2d
 
 TOLERANCE = 1e-4
-"""How far a map of the folded network may be from the network's own, in parts of its largest value."""
-_CONVOLUTIONS = (nn.Conv2d, SameConv2d)  # others may do with their weights what folding does not foresee
+"""Largest difference between a folded network's map and the original, relative to the largest value."""
+_CONVOLUTIONS = (nn.Conv2d, SameConv2d)  # other classes may use their weights in ways that break folding
 _PLAIN = (nn.BatchNorm2d, PooledBatchNorm)
-_ACTIVATED = "BatchNormAct2d"  # timm's, with an activation in it
+_ACTIVATED = "BatchNormAct2d"  # timm's, which includes an activation
 
 
 def folded(network: nn.Module, images: Tensor, *, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """A copy whose convolutions do what the BatchNorm behind them did; the network stays as it is.
+    """A copy of the network with BatchNorms folded into the preceding convolutions.
 
-    Which belong together shows in a forward pass: the BatchNorm's input is what the convolution gave. What
-    cannot be folded stays, and a network that would give other maps, since its own code reads a convolution's
-    output elsewhere, stays as a whole.
+    Pairs are found in a forward pass: the BatchNorm's input is the convolution's output. A BatchNorm without
+    such a pair is kept. If the folded maps differ, because the network reads a convolution's output elsewhere
+    too, nothing is folded.
 
     Args:
-        network: Returns maps by name.
-        images: [B, 3, H, W], of a size that it takes; they decide nothing but what is compared.
-        dtype: Of the folded convolutions' weights: what autocast would make of them in every pass.
+        network: Returns maps by name; it is not changed.
+        images: [B, 3, H, W], of any size that the network accepts; used only to find pairs and compare maps.
+        dtype: Dtype of the folded convolutions' weights, so that autocast need not cast them in every pass.
 
     Returns:
         The copy, in evaluation mode and without gradients. Its maps are within ``TOLERANCE``.
@@ -49,12 +49,12 @@ def folded(network: nn.Module, images: Tensor, *, dtype: torch.dtype = torch.flo
 
 
 def num_batchnorms(network: nn.Module) -> int:
-    """How many BatchNorms a network has."""
+    """Number of BatchNorms in a network."""
     return sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
 def _pairs(network: nn.Module, images: Tensor) -> dict[nn.Conv2d, nn.BatchNorm2d]:
-    """The convolutions whose output a BatchNorm takes as it is, once in a forward pass."""
+    """Convolutions whose unchanged output is a BatchNorm's input, where both run once in a forward pass."""
     given: dict[int, tuple[weakref.ref[Tensor], int, nn.Conv2d]] = {}
     calls: Counter[nn.Module] = Counter()
     found: dict[nn.Conv2d, nn.BatchNorm2d] = {}
@@ -66,7 +66,7 @@ def _pairs(network: nn.Module, images: Tensor) -> dict[nn.Conv2d, nn.BatchNorm2d
     def before(norm: nn.BatchNorm2d, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         calls[norm] += 1
         reference, version, conv = given.get(id(inputs[0]), (None, 0, None))
-        # Another tensor may have the id by now, and an activation in place gives the same one.
+        # The id may have been reused by another tensor, and an in-place activation keeps the same tensor.
         if reference and conv and reference() is inputs[0] and inputs[0]._version == version:
             found[conv] = norm
 
@@ -98,7 +98,7 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 
 
 def _rest(norm: nn.Module) -> nn.Module:
-    """What a BatchNorm does besides."""
+    """What remains of a folded BatchNorm: timm's dropout and activation, otherwise nothing."""
     if type(norm).__name__ == _ACTIVATED:
         return nn.Sequential(norm.get_submodule("drop"), norm.get_submodule("act"))
     return nn.Identity()
@@ -114,7 +114,7 @@ def _replace(network: nn.Module, others: dict[nn.Module, nn.Module]) -> None:
 def _agrees(network: nn.Module, images: Tensor, expected: dict[str, Tensor]) -> bool:
     try:
         found = network(images)
-    except Exception:  # somebody's network may ask its BatchNorm for more than its output
+    except Exception:  # a network's code may use more of its BatchNorm than its output
         return False
     return found.keys() == expected.keys() and all(
         (found[name] - wanted).abs().max() <= TOLERANCE * wanted.abs().max()  # false for NaN

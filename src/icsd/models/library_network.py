@@ -1,4 +1,4 @@
-"""A network of another library, or of anybody's, as one of this project: its maps as taps."""
+"""A wrapper that gives a network of another library, or a user's own, this project's interface."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ from icsd.models.contract import Architecture, Network, renormalise
 from icsd.models.names import TAPS
 
 Run = Callable[[nn.Module, Tensor], dict[str, Tensor]]
-"""Takes the library's network and its images, and returns the maps that it gives by itself."""
+"""Takes the library's network and its images, and returns the maps that the network's output contains."""
 PROBES = (128, 512)
-"""Pixels per side of the image that tells the widths of the taps."""
+"""Side length in pixels of the images used to find the widths of the taps; the second if the first fails."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,9 @@ class Inner:
     Attributes:
         module: The network.
         run: See ``Run``.
-        multiple: Height and width must be multiples of it.
-        taps: Tap -> path of the module whose output it is, of the maps that ``run`` does not return.
+        multiple: Height and width of images must be multiples of this.
+        taps: For maps that ``run`` does not return: maps taps to the paths of the modules whose output they
+            are.
         backbone: The modules that train at the backbone's learning rate.
     """
 
@@ -41,17 +42,17 @@ class Inner:
 
 
 class LibraryNetwork(Network):
-    """A network around ``inner``, whose sizes and normalisation are its own affair.
+    """A network that wraps ``inner`` and handles its image sizes and normalisation.
 
-    Images whose sides the network cannot take are padded with the mean colour at the end, and the maps are
-    cropped back. There, the logits are upsampled first, so that they lie on the image exactly.
+    If the network cannot take an image's size, the image is padded with the mean colour at the bottom and
+    right, and the maps are cropped back. The logits are upsampled before, so that they align with the image.
 
     Args:
         architecture: What it is built from.
         inner: The network of the library.
 
     Raises:
-        UserError: A tap names no module, or one without a map.
+        UserError: A tap names no module, or a module whose output is not a map.
     """
 
     inner_prefix = "network."
@@ -68,7 +69,7 @@ class LibraryNetwork(Network):
         self.channels = self._widths()
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Tensor]:
-        """The taps of a batch of normalised images: those that the network has."""
+        """The available taps of a batch of normalised images."""
         size = images.shape[-2:]
         padded, is_padded = self._padded(self.normalise(images))
         with _outputs_of(self.network, self.paths) as seen:
@@ -79,7 +80,7 @@ class LibraryNetwork(Network):
 
     def _padded(self, images: Tensor) -> tuple[Tensor, bool]:
         height, width = images.shape[-2:]
-        exporting = torch.compiler.is_exporting()  # for images of any size: nothing may depend on one
+        exporting = torch.compiler.is_exporting()  # images have any size, so nothing may depend on it
         if self.multiple == 1 or not (exporting or height % self.multiple or width % self.multiple):
             return images, False
         return F.pad(images, [0, -width % self.multiple, 0, -height % self.multiple]), True
@@ -89,7 +90,7 @@ class LibraryNetwork(Network):
         self.eval()
         try:
             taps = self._probed(PROBES[0])
-        except RuntimeError:  # too small for some pyramids
+        except RuntimeError:  # the image is too small for some pyramids
             taps = self._probed(PROBES[1])
         self.train(was_training)
         classes = self.architecture.num_classes
@@ -107,10 +108,10 @@ class LibraryNetwork(Network):
 
 
 def as_map(value: object, where: str) -> Tensor:
-    """An output as a map [B, C, h, w]; of several, the first.
+    """An output as a map [B, C, h, w]; the first one if it is a tuple or list.
 
     Raises:
-        UserError: It is none.
+        UserError: It is not a map.
     """
     first = value[0] if isinstance(value, tuple | list) and value else value
     if not isinstance(first, Tensor) or first.ndim != 4:
@@ -131,13 +132,13 @@ def _check_paths(module: nn.Module, paths: Mapping[str, str]) -> None:
 
 @contextmanager
 def _outputs_of(module: nn.Module, paths: Mapping[str, str]) -> Iterator[dict[str, Tensor]]:
-    """Tap -> output of its module, filled while the module runs."""
+    """Collect the outputs of the taps' modules while ``module`` runs in the ``with`` block."""
     seen: dict[str, Tensor] = {}
 
     def keep(tap: str, path: str, _module: nn.Module, _inputs: object, output: object) -> None:
         seen[tap] = as_map(output, f"taps.{tap}: the module {path}")
 
-    # For one call: a hook that stays would be copied with the module, and fill the original's maps.
+    # Hooks last for one call: a permanent one would be copied with the module and fill the original's maps.
     handles = [
         module.get_submodule(path).register_forward_hook(partial(keep, tap, path))
         for tap, path in paths.items()
@@ -150,9 +151,9 @@ def _outputs_of(module: nn.Module, paths: Mapping[str, str]) -> Iterator[dict[st
 
 
 def _cropped(taps: dict[str, Tensor], padded: torch.Size, size: torch.Size) -> dict[str, Tensor]:
-    """The maps of a padded image, without what lies in the padding."""
+    """The maps of a padded image, cropped to the image itself."""
     logits = upsample(taps["logits"], padded)[..., : size[0], : size[1]]
-    if torch.compiler.is_exporting():  # what asks for features has images of known sizes
+    if torch.compiler.is_exporting():  # an exported network returns logits only
         return {"logits": logits}
     cropped = {}
     for name, value in taps.items():

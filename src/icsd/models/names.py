@@ -1,4 +1,4 @@
-"""How params.yaml names networks: ``deeplabv3plus``, or ``<library>:<network>``. Needs no torch."""
+"""Names of networks in params.yaml: ``deeplabv3plus`` or ``<library>:<network>``. Does not need torch."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from icsd.errors import did_you_mean
 from icsd.models.catalogue import BACKBONES
 
 TAPS = ("stage1", "stage2", "stage3", "stage4", "aspp", "decoder", "logits")
-"""All names that a feature map can have, in the order of the network."""
+"""All names of feature maps, in the order of the network."""
 DEEPLAB = "deeplabv3plus"
 TIMM = "timm"
 FORMS = {
@@ -16,7 +16,7 @@ FORMS = {
     "torchvision": (r"\w+", "torchvision:<segmentation model>"),
     "python": (r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", "python:<module>:<builder>"),
 }
-"""Library -> what follows its name, and how a message shows that."""
+"""Maps a library to the pattern of the rest of the name, and the form shown in messages."""
 _SMP_LABELS = {
     **{"unet": "U-Net", "unetplusplus": "U-Net++", "manet": "MA-Net", "linknet": "LinkNet", "fpn": "FPN"},
     **{"pspnet": "PSPNet", "deeplabv3": "DeepLabV3", "deeplabv3plus": "DeepLabV3+", "pan": "PAN"},
@@ -25,16 +25,16 @@ _SMP_LABELS = {
 
 
 def split(name: str) -> tuple[str, str]:
-    """``smp:unet/resnet18`` -> its library and the rest; of a name without a library that is ""."""
+    """Split a name such as ``smp:unet/resnet18`` into library ("" if there is none) and the rest."""
     library, colon, rest = name.partition(":")
     return (library, rest) if colon else ("", name)
 
 
 def checked_architecture(name: str) -> str:
-    """The name of an architecture as it is.
+    """Check the name of an architecture, and return it unchanged.
 
     Raises:
-        ValueError: There is no such form.
+        ValueError: It is not the name of an architecture.
     """
     library, rest = split(name)
     shown = [DEEPLAB, *(form for _, form in FORMS.values())]
@@ -48,7 +48,7 @@ def checked_architecture(name: str) -> str:
 
 
 def checked_backbone(name: str) -> str:
-    """The name of a backbone as it is: one of the catalogue, or ``timm:<name>``.
+    """Check the name of a backbone (from the catalogue, or ``timm:<name>``), and return it unchanged.
 
     Raises:
         ValueError: There is no such backbone.
@@ -62,7 +62,7 @@ def checked_backbone(name: str) -> str:
 
 
 def portable(name: str) -> str:
-    """The name as results record it: of a model's folder its last part, as its place differs by machine."""
+    """The name that results record: a model's folder without its path, which differs between machines."""
     library, rest = split(name)
     return f"hf:{Path(rest).name}" if library == "hf" and Path(rest).name else name
 
@@ -74,9 +74,9 @@ def module_of(architecture: str) -> str | None:
 
 
 def label_of(name: str) -> str | None:
-    """How tables call an architecture or a backbone; None for a name that is neither.
+    """The label of an architecture or a backbone in tables; None for a name that is neither.
 
-    ``smp:unet/resnet18`` -> U-Net (resnet18).
+    For example, ``smp:unet/resnet18`` is labelled "U-Net (resnet18)".
     """
     library, rest = split(name)
     if name in BACKBONES:

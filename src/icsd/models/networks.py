@@ -1,4 +1,4 @@
-"""Any network, from what describes it: DeepLabV3+, or that of a library."""
+"""Build any network from its architecture: DeepLabV3+, or a library's network."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,17 +24,17 @@ def new_network(
     dropout: float = DROPOUT,
     setting: str = "networks",
 ) -> Network:
-    """A new network, from weights if asked for.
+    """Build a new network, optionally with pretrained weights.
 
     Args:
-        architecture: What it is.
-        pretrained: True for the library's own weights; a string is a local file: of DeepLabV3+ the
-            backbone's, of any other network the whole network's or its encoder's; False for none.
-        dropout: Of the head of DeepLabV3+.
+        architecture: The network's architecture.
+        pretrained: True for the library's own weights, False for none; a string is a local file with the
+            weights of the backbone (DeepLabV3+), or of the whole network or its encoder (any other network).
+        dropout: Dropout rate of the head of DeepLabV3+.
         setting: The block of params.yaml to name in messages.
 
     Raises:
-        UserError: There is no such network, or its weights cannot be had.
+        UserError: There is no such network, or its weights are unavailable.
     """
     if architecture.name == DEEPLAB:
         return build_network(
@@ -48,7 +48,7 @@ def new_network(
             normalisation=architecture.normalisation,
         )
     try:
-        with torch.device("cpu"):  # also where a check wants no memory: some cannot be built without
+        with torch.device("cpu"):  # even in checks on the meta device, where some networks cannot be built
             inner, own = _inner(architecture, pretrained is True)
             network = LibraryNetwork(own, inner)
     except UserError as error:
@@ -68,10 +68,10 @@ def new_network(
 
 
 def widths_of(architecture: Architecture, *, crop: tuple[int, int], setting: str) -> Mapping[str, int]:
-    """The channels of a network's taps; it is built without weights, and sees an image of this size.
+    """The channels of a network's taps. It is built without pretrained weights and run on a crop once.
 
     Raises:
-        UserError: It cannot be built, or not run on such an image.
+        UserError: It cannot be built, or cannot run on an image of this size.
     """
     network = new_network(architecture, setting=setting).eval()
     try:

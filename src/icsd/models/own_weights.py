@@ -1,4 +1,4 @@
-"""Weights of a whole network from somebody's file: as they are, unwrapped, or as far as they fit."""
+"""Load the weights of a whole network from a user's file: strictly, unwrapped, or partially."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,11 +15,11 @@ from icsd.models.weights import CLASS_MAP, KEY
 
 Load = Literal["strict", "unwrap", "partial"]
 Build = Callable[[int], Network]
-"""Number of channels of the logits -> a new network."""
+"""Builds a new network with the given number of channels in its logits."""
 WRAPPINGS = ("state_dict", "model_state_dict", "model", "network", "net")
-"""Keys under which training code keeps a network's weights."""
+"""Keys under which training code commonly saves a network's weights."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
-"""What DDP, torch.compile and modules around a network put before every name."""
+"""Prefixes that DDP, torch.compile and wrapper modules add to every parameter name."""
 
 
 def load_own(
@@ -32,31 +32,32 @@ def load_own(
     names: Sequence[str],
     block: str,
 ) -> tuple[Network, list[str]]:
-    """A network with the weights of a file. Under ``torch.device("meta")`` this only checks the file.
+    """Build a network with the weights of a file. Under ``torch.device("meta")`` this only checks the file.
 
     Args:
-        build: Makes the network, as the parameters describe it.
+        build: Builds the network that the parameters describe.
         path: A file of this project, with its architecture in the header, or a plain state dict.
-        num_classes: Of the dataset.
-        load: ``strict``: names and shapes are the network's. ``unwrap``: after wrappings and prefixes are
-            taken off. ``partial``: then, what fits; the rest stays as ``build`` made it.
-        classes: For each of the dataset's classes, the file's channels that stand for it; None where they
+        num_classes: Number of classes of the dataset.
+        load: ``strict``: names and shapes must match the network's. ``unwrap``: they must match after
+            removing wrappings and prefixes. ``partial``: as ``unwrap``, but only the tensors that match are
+            loaded; the others stay as ``build`` initialised them.
+        classes: For each of the dataset's classes, the file's channels that represent it; None if the classes
             are the same.
-        names: Of the dataset's classes.
-        block: Of the network in params.yaml, such as ``networks.teacher``, for messages.
+        names: Names of the dataset's classes.
+        block: The network's block in params.yaml, such as ``networks.teacher``, for messages.
 
     Returns:
-        The network, and what ``partial`` left out, a phrase for every tensor.
+        The network, and a phrase for every tensor that ``partial`` left out.
 
     Raises:
-        UserError: Whatever is wrong with the file.
+        UserError: The file is unusable or does not fit the network.
     """
     setting = f"{block}.weights"
     content = read_checkpoint(path, setting=setting, advice="Name another file, or none (null).")
     header = header_of(path, KEY)
     header = dict(header) if isinstance(header, Mapping) else None
     inner = _tuples(header.pop(CLASS_MAP, None), path, setting) if header else None
-    # No random number of the network that is built below is drawn here.
+    # Keep the random state, so that the network built below gets the same initial weights.
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         probe, other = build(2), build(3)
     if header:
@@ -90,7 +91,7 @@ def load_own(
 
 
 def unwrapped(content: object) -> object:
-    """What is below the wrappings of ``content``, with prefixes that every name has taken off."""
+    """Remove the wrappings of ``content``, and the prefixes that all its names share."""
     while isinstance(content, Mapping) and not is_state(content):
         inner = next((content[key] for key in WRAPPINGS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
@@ -105,19 +106,19 @@ def unwrapped(content: object) -> object:
 
 
 def named_as_here(state: Mapping[str, Tensor], prefix: str) -> Mapping[str, Tensor]:
-    """The tensors of a file under this project's names, where a library's network is a part of another."""
+    """The tensors of a file with the prefix that this project's wrapper adds to a library's names."""
     if any(name.startswith(prefix) for name in state):
         return state
     return {f"{prefix}{name}": value for name, value in state.items()}
 
 
 def channels_in(state: Mapping[str, Tensor], probe: Network, other: Network) -> int | None:
-    """The channels of the logits in a file, by the one tensor whose size follows them; None without it.
+    """The channels of the logits in a file, from the tensors whose size depends on them; None if unclear.
 
     Args:
         state: The tensors of the file.
         probe: The network with some number of classes.
-        other: The network with another number.
+        other: The network with a different number of classes.
     """
     shapes = {name: value.shape for name, value in other.state_dict().items()}
     following = [name for name, value in probe.state_dict().items() if value.shape != shapes[name]]
@@ -126,9 +127,9 @@ def channels_in(state: Mapping[str, Tensor], probe: Network, other: Network) -> 
 
 
 def differences(network: Network, state: Mapping[str, Tensor]) -> tuple[list[str], list[str], list[str]]:
-    """Names that a file lacks, names that a network lacks, and names whose shapes differ."""
+    """Names missing in a file, names missing in the network, and names whose shapes differ."""
     own = network.state_dict()
-    # Files of old versions of torch have no counters of batches.
+    # Files of old torch versions have no num_batches_tracked.
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in state if name not in own]
     shapes = [name for name in own if name in state and own[name].shape != state[name].shape]
@@ -136,7 +137,7 @@ def differences(network: Network, state: Mapping[str, Tensor]) -> tuple[list[str
 
 
 def _fill(network: Network, state: Mapping[str, Tensor], path: Path, load: Load, block: str) -> list[str]:
-    """Load what fits, in place; returns what did not, a phrase each."""
+    """Load the tensors that fit, in place; return a phrase for each one that does not."""
     missing, unexpected, shapes = differences(network, state)
     own = network.state_dict()
     if (missing or unexpected or shapes) and load != "partial":
@@ -144,7 +145,7 @@ def _fill(network: Network, state: Mapping[str, Tensor], path: Path, load: Load,
     fitting = {name: value for name, value in state.items() if name in own and name not in shapes}
     if not any(own[name].ndim for name in fitting):
         raise UserError(f"{block}.weights: nothing in {path} fits. {_belongs_elsewhere(block)}")
-    on_meta = next(network.parameters()).is_meta  # nothing is there that could be filled
+    on_meta = next(network.parameters()).is_meta  # meta tensors have no storage to copy to
     network.load_state_dict(fitting, strict=False, assign=on_meta)
     return [
         *(f"{name} (not in the file)" for name in missing),
@@ -154,7 +155,7 @@ def _fill(network: Network, state: Mapping[str, Tensor], path: Path, load: Load,
 
 
 def _misfit(network: Network, state: Mapping[str, Tensor], path: Path, load: Load, block: str) -> str:
-    """What differs, the first of each kind, and the setting that would load the file."""
+    """A message with the differences (the first of each kind) and the setting that would load the file."""
     missing, unexpected, shapes = differences(network, state)
     own = network.state_dict()
     found = [
@@ -267,6 +268,6 @@ def _outline(content: object) -> str:
 
 
 def left_out_in_words(left_out: Sequence[str]) -> Iterator[str]:
-    """What was left out, as a line to print; nothing where everything was loaded."""
+    """A line to print about what was left out; nothing if everything was loaded."""
     if left_out:
         yield f"left out: {some(left_out, len(left_out), most=3)}"

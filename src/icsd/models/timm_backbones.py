@@ -15,12 +15,12 @@ STRIDES = [4, 8, 16, 32]
 class TimmBackbone(nn.Module):
     """The last four maps of a timm network that runs as a feature extractor.
 
-    They are tapped as timm gives them, which is after the stage's last activation for most networks.
+    They are tapped as timm returns them, for most networks after the stage's last activation.
 
     Args:
-        name: As ``timm.list_models()`` has it.
+        name: A name in ``timm.list_models()``.
         output_stride: 8, 16, or 32.
-        pretrained: True for timm's weights, which it downloads; a string is a file of the whole network's.
+        pretrained: True to download timm's weights; a string is a file with those of the whole network.
 
     Raises:
         UserError: timm is not installed, or has no such network, stride or weights.
@@ -39,7 +39,7 @@ class TimmBackbone(nn.Module):
                 f"timm:{name}: its maps have strides {reductions}, and DeepLabV3+ needs {wanted}{advice}"
             )
         self.channels = {f"stage{index}": width for index, width in enumerate(widths, 1)}
-        # Networks made for the last dimension, such as Swin's, leave their channels there.
+        # Some networks, such as Swin, return maps with channels in the last dimension.
         self.channels_last = getattr(self.network, "output_fmt", "NCHW") == "NHWC"
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Tensor]:
@@ -61,7 +61,7 @@ def _created(name: str, output_stride: int, pretrained: bool | str) -> nn.Module
         options["pretrained_cfg_overlay"] = {"file": pretrained}
     try:
         network = timm.create_model(name, features_only=True, pretrained=bool(pretrained), **options)
-    except Exception as error:  # timm raises what its networks stumble over, and what its hub does
+    except Exception as error:  # timm passes on any error of its networks and of the hub
         reason = first_line(error)
         if pretrained:
             raise UserError(f"timm:{name}: its weights cannot be had ({reason})") from error

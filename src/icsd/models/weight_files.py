@@ -1,4 +1,4 @@
-"""Files of weights that users name: read without running code, or refused with the key to change."""
+"""Read weights files named by users without executing code; errors name the key to change."""
 
 import json
 from collections.abc import Mapping
@@ -16,15 +16,15 @@ SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 def read_checkpoint(path: Path, *, setting: str, advice: str) -> object:
-    """What a file holds: in most cases a dictionary of tensors, on the CPU.
+    """The content of a file, usually a dictionary of tensors, on the CPU.
 
     Args:
-        path: Of a ``.pth``, ``.pt`` or ``.safetensors`` file.
+        path: Path of a ``.pth``, ``.pt`` or ``.safetensors`` file.
         setting: The key of params.yaml that names it.
-        advice: What else the key may be; the end of every message.
+        advice: Alternatives for the key; the end of every message.
 
     Raises:
-        UserError: There is no such file, it is of another kind, damaged, or holds more than data.
+        UserError: The file is missing, damaged, of another kind, or contains more than data.
     """
     if path.is_dir():
         raise UserError(f"{setting}: {path} is a folder; name the file in it. {advice}")
@@ -36,15 +36,15 @@ def read_checkpoint(path: Path, *, setting: str, advice: str) -> object:
         return (
             load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
         )
-    except Exception as error:  # given a damaged file, torch's reader raises whatever it stumbles over
+    except Exception as error:  # torch's reader can raise anything on a damaged file
         raise UserError(f"{setting}: {path} cannot be read ({first_line(error)}). {advice}") from error
 
 
 def read_state(path: Path, *, setting: str, advice: str) -> Mapping[str, Tensor]:
-    """A file that holds nothing but tensors by name.
+    """The content of a file that contains only tensors by name.
 
     Raises:
-        UserError: See ``read_checkpoint``, or it holds something else.
+        UserError: See ``read_checkpoint``; or it contains anything else.
     """
     state = read_checkpoint(path, setting=setting, advice=advice)
     if not is_state(state):
@@ -53,7 +53,7 @@ def read_state(path: Path, *, setting: str, advice: str) -> Mapping[str, Tensor]
 
 
 def is_state(content: object) -> TypeGuard[Mapping[str, Tensor]]:
-    """Whether it is a dictionary of tensors by name."""
+    """Whether ``content`` is a dictionary of tensors by name."""
     return isinstance(content, Mapping) and all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
     )
@@ -65,15 +65,15 @@ def fill(
     """Load all tensors of a module, in place.
 
     Args:
-        module: On the meta device, where nothing is there that could be filled, this only checks the tensors.
+        module: The module to fill; on the meta device the tensors are only checked.
         state: Tensors by the module's own names.
-        origin: Where they are from, for messages.
-        name: What the module is, likewise.
-        setting: The key of params.yaml that asks for them.
-        advice: What else the key may be; the end of every message.
+        origin: Origin of the tensors, for messages.
+        name: Name of the module, for messages.
+        setting: The key of params.yaml that names them.
+        advice: Alternatives for the key; the end of every message.
 
     Raises:
-        UserError: They do not fit, belong to another network, or are not finite.
+        UserError: The tensors do not fit, belong to another network, or are not finite.
     """
     try:
         on_meta = next(module.parameters()).is_meta
@@ -94,7 +94,7 @@ def fill(
 
 
 def header_of(path: Path, key: str) -> Any:  # noqa: ANN401 - any JSON value
-    """The JSON that a safetensors file has in its header under ``key``; None for any other file."""
+    """The JSON value under ``key`` in the header of a safetensors file; None if there is none."""
     if path.suffix != ".safetensors":
         return None
     try:

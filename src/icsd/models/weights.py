@@ -1,4 +1,4 @@
-"""A network on disk: safetensors, with what it takes to build it again in the header."""
+"""A network on disk: a safetensors file with the network's architecture in its header."""
 
 import json
 from pathlib import Path
@@ -15,13 +15,13 @@ from icsd.runs import advice_for
 
 KEY = "architecture"
 CLASS_MAP = "class_map"
-"""Within the architecture, where the network's logits are not the dataset's classes."""
+"""Key in the architecture, present if the network's own classes are not the dataset's."""
 
 
 def save_weights(model: Network, path: Path) -> None:
-    """Write ``model`` to ``path``: all or nothing, and the same bytes for the same weights."""
+    """Write ``model`` to ``path`` atomically; the same weights give the same bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    # One key: safetensors writes several in an order that changes from process to process.
+    # A single key, because safetensors writes several in an order that differs between processes.
     architecture = model.architecture.described()
     if class_map := class_map_of(model):
         architecture[CLASS_MAP] = class_map
@@ -30,11 +30,11 @@ def save_weights(model: Network, path: Path) -> None:
 
 
 def load_network(path: Path) -> Network:
-    """The network that ``save_weights`` wrote, on the CPU.
+    """Load a network written by ``save_weights``, on the CPU.
 
     Raises:
-        UserError: No such file, damaged, or not written by ``save_weights``; or the library of its network is
-            not installed.
+        UserError: The file is missing, damaged or not written by ``save_weights``, or the library of its
+            network is not installed.
     """
     if not path.is_file():
         raise UserError(f"there is no network at {path}: run the stage that trains it.")
