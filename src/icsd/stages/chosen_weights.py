@@ -1,7 +1,7 @@
 """The weights that students are trained with: those of the methods' blocks, or tuned ones.
 
-``weights: tuned`` in params.yaml puts tuned weights in the place of the blocks' own, for all methods of the
-grid or for none: a comparison of tuned with untuned methods would compare the tuning.
+``weights: tuned`` in params.yaml replaces the blocks' own weights, for all methods of the grid or for none:
+comparing tuned with untuned methods would compare the tuning.
 """
 
 import math
@@ -18,10 +18,10 @@ _BUDGET = ("student", "seed", "epochs", "trials", "range", "data_sha256", "teach
 
 
 def chosen_params(root: Path, params: Params) -> Params:
-    """The tree with the weights that it asks for.
+    """The parameter tree, with tuned weights if it says ``weights: tuned``.
 
     Raises:
-        UserError: Tuned weights that are missing or cannot be compared.
+        UserError: Tuned weights are missing, outdated or not comparable.
     """
     if params.weights != "tuned":
         return params
@@ -34,7 +34,7 @@ def chosen_params(root: Path, params: Params) -> Params:
 
 
 def with_weights(params: Params, weights: Mapping[str, Mapping[str, float]]) -> Params:
-    """The tree with other weights of some methods."""
+    """The parameter tree with the weights of some methods replaced."""
     changed = {
         name: params.methods[name].model_copy(update={"weights": dict(values)})
         for name, values in weights.items()
@@ -48,7 +48,7 @@ def tunable(params: Params) -> list[str]:
 
 
 def tuned_methods(root: Path, params: Params) -> dict[str, Tuned]:
-    """The entries behind the weights of ``chosen_params``: of all the grid's methods, or of none."""
+    """Method -> its entry in the file of tuned weights; empty unless params.yaml says ``weights: tuned``."""
     if params.weights != "tuned":
         return {}
     tuned = read_tuned(root, params.dataset)
@@ -88,7 +88,7 @@ def _missing(params: Params, tuned: Mapping[str, Tuned]) -> list[str]:
 
 
 def _changed(params: Params, tuned: Mapping[str, Tuned]) -> list[str]:
-    """Methods whose options or own weights are no longer those that the search began with."""
+    """One line per method whose block has changed since it was tuned."""
     return [
         f"methods.{name} in params.yaml was changed since it was tuned ({_first_difference(now, then)}): "
         f"change it back, or run `python -m pipeline tune {name}`"
@@ -103,7 +103,7 @@ def _first_difference(now: Mapping[str, Any], then: Mapping[str, Any]) -> str:
 
 
 def _unequal(params: Params, tuned: Mapping[str, Tuned]) -> list[str]:
-    """What makes a comparison unfair: different searches for the methods, or a seed that is reported."""
+    """Reasons why a comparison would be unfair: unequal searches, or a tuning seed that is in the grid."""
     names = tunable(params)
     problems = []
     for key in _BUDGET:

@@ -1,7 +1,7 @@
-"""Which source files determine a result: the one list of such rooms, and the one walk along their imports.
+"""Which source files determine a result: the list of such rooms, and the walk along their imports.
 
-What only reads parameters, looks names up, records, watches or shows is in none of these rooms: editing it
-makes no network stale. dvc.yaml lists the same rooms per stage, and tests/test_graph.py compares the two.
+Code that only reads parameters, looks up names, records, monitors or displays is in none of these rooms, so
+editing it makes no network stale. dvc.yaml lists the same rooms per stage; tests/test_graph.py compares them.
 """
 
 import ast
@@ -19,9 +19,9 @@ RESULT_ROOMS = (
     *("core", "data", "datasets", "evaluation", "methods", "models", "training"),
     *("stages.evaluation", "stages.training"),
 )
-"""The rooms whose code can change a network or what is measured of it."""
+"""The rooms whose code can change a network or its measured results."""
 REGISTRIES = frozenset({f"{PACKAGE}.datasets", f"{PACKAGE}.methods", f"{PACKAGE}.methods.blocks"})
-"""Modules of these rooms that only look things up by name. Not followed: they would reach every method."""
+"""Modules of these rooms that only look things up by name. Not followed, since they import every method."""
 TRAINING = f"{PACKAGE}.stages.training.run"
 """The module in which the training of every network starts."""
 
@@ -32,7 +32,7 @@ def code_of_training() -> dict[str, str]:
 
 
 def code_of_method(name: str, block: Mapping[str, Any]) -> dict[str, str]:
-    """Path -> SHA-256 of a method's file and of everything it imports, so of no unrelated method's.
+    """Path -> SHA-256 of a method's file and of everything it imports, but of no unrelated method.
 
     Raises:
         UserError: There is no such method.
@@ -73,7 +73,7 @@ def file_of(module: str) -> Path | None:
 
 @cache
 def imported_by(file: Path) -> frozenset[str]:
-    """Dotted names that a file imports from the package anywhere in it, for more than type checking.
+    """Dotted names that a file imports from the package, at any level but under ``TYPE_CHECKING``.
 
     Some of them name a class or a function: ``from a.b import c`` gives ``a.b`` and ``a.b.c``.
     """

@@ -10,7 +10,7 @@ def dataset_in(data: Data) -> Dataset | Shapes:
     """The dataset of ``data.reader``; for the reader ``folder``, as ``data.folder`` describes it.
 
     Raises:
-        UserError: There is no such reader, or its blocks are missing or another's.
+        UserError: There is no such reader, its block is missing, or the block of another reader is given.
     """
     if data.reader not in {*DATASETS, NAME}:
         hint = did_you_mean(data.reader, sorted([*DATASETS, NAME]))

@@ -9,10 +9,12 @@ from icsd.params import Runtime
 
 
 def accelerator(runtime: Runtime) -> Literal["cpu", "cuda"]:
-    """``auto`` means CUDA or the CPU, never Apple's MPS, which has no float64 for the sums of an epoch.
+    """The accelerator that ``runtime.accelerator`` asks for.
+
+    ``auto`` means CUDA or else the CPU, never Apple's MPS, which has no float64 for the sums of an epoch.
 
     Raises:
-        UserError: CUDA is requested by name, and there is none.
+        UserError: CUDA is requested but not available.
     """
     available = torch.cuda.is_available()
     if runtime.accelerator == "auto":

@@ -1,8 +1,8 @@
-"""One execution has one set of parameters, whoever edits params.yaml while it runs.
+"""One execution uses one set of parameters, even if params.yaml is edited while it runs.
 
-DVC starts each stage as a process of its own, hours apart. Under DVC a stage therefore works with the values
-that ``validate`` wrote at the beginning, which are those that dvc.lock will say it ran with; typed by hand it
-reads params.yaml.
+DVC starts each stage as its own process, hours apart. Under DVC a stage therefore uses the values that
+``validate`` wrote at the beginning, which are also the ones that dvc.lock records; started by hand, it reads
+params.yaml.
 """
 
 import json
@@ -15,7 +15,7 @@ from icsd.runs import validated_folder
 from icsd.yaml_files import read_yaml
 
 RESOLVED = "params.json"
-"""Every value of an execution; in the folder that ``validate`` writes."""
+"""The file with all parameter values of an execution, in the folder that ``validate`` writes."""
 
 
 def in_execution() -> bool:
@@ -27,7 +27,7 @@ def params_of_execution(root: Path) -> Params | None:
     """The parameters that ``validate`` wrote for the execution that this process is a stage of.
 
     Returns:
-        None where DVC did not start this process.
+        The parameters; None if DVC did not start this process.
 
     Raises:
         UserError: There are none for the dataset in params.yaml, or the file is damaged.
@@ -47,5 +47,5 @@ def params_of_execution(root: Path) -> Params | None:
 def _differs(root: Path, params: Params) -> bool:
     try:
         return load_params(root) != params
-    except UserError:  # somebody is in the middle of an edit
+    except UserError:  # params.yaml is being edited
         return True

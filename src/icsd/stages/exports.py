@@ -1,4 +1,4 @@
-"""Whether the files that ``deploy.formats`` asks for can be made here; found before anything is trained."""
+"""Checks before any training whether the files that ``deploy.formats`` asks for can be made here."""
 
 from importlib.util import find_spec
 
@@ -7,14 +7,14 @@ from icsd.params import Params
 
 _ONNX = ("onnx", "onnxruntime", "onnxscript")
 LIBRARIES = {"onnx": _ONNX, "int8": _ONNX, "torch": ()}
-"""Format -> what it is made, checked and run with, besides torch."""
+"""Format -> the packages, in addition to torch, that make, check and run it."""
 
 
 def check_exports(params: Params) -> None:
     """Refuse formats whose libraries are not installed.
 
     Raises:
-        UserError: Names the formats, and what is missing.
+        UserError: A library is missing; the message names the formats and the libraries.
     """
     lacking = {
         name: missing

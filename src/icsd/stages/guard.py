@@ -1,4 +1,4 @@
-"""A stage's output: written by one process at a time, and only where it can be written."""
+"""Guards a stage's output: only one process writes it at a time, and it is checked to be writable."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,17 +10,17 @@ from icsd.files import check_writable, exclusive
 
 @contextmanager
 def guarded(root: Path, output: Path) -> Iterator[None]:
-    """Hold an output for the block that makes it.
+    """Lock an output while the block writes it.
 
-    A killed ``dvc`` leaves its stage working for a moment, and the next ``dvc repro`` starts it once more: it
-    waits. Several checkouts and DVC's temporary experiments have outputs of their own.
+    A killed ``dvc`` leaves its stage running for a moment; if the next ``dvc repro`` starts the stage again,
+    the new process waits. Other checkouts and DVC's temporary experiments have their own outputs.
 
     Args:
         root: The repository.
-        output: The file or folder, from there.
+        output: The file or folder, relative to ``root``.
 
     Raises:
-        UserError: It cannot be written, which is found before the block; or it is gone after it.
+        UserError: The output cannot be written (raised before the block runs), or is gone after the block.
     """
     check_writable(root / output)
     # Not beside the output: DVC deletes that before it starts a stage.

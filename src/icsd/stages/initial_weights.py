@@ -1,8 +1,8 @@
-"""What each network starts from: published weights, a file of the user's, or nothing.
+"""What each network starts from: published weights, a user's file, or random initialisation.
 
-A file may lie anywhere, and a replaced file is another input of its networks. DVC notices that through a
-folder of links to the named files, on which ``validate`` depends; their digests, which ``validate`` writes
-into the inputs of their networks, decide which of these are trained again.
+A file may be anywhere, and replacing it makes its networks stale. DVC notices that through a folder of links
+to the files, on which ``validate`` depends. The digests that ``validate`` writes into the inputs of the
+networks decide which of them are trained again.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ LINKS = Path("configs") / "initial_weights"
 
 
 def source_of(params: Params, key: RunKey) -> bool | str:
-    """What a network starts from: its own ``pretrained``, or that of all networks.
+    """What a network starts from: its own ``pretrained``, or else the value for all networks.
 
-    Nothing where the whole network is loaded from ``weights``.
+    False if ``weights`` is set, unless these are loaded with ``load: partial``.
     """
     network = network_of(params, key)
     if network.weights is not None and network.load != "partial":
@@ -47,12 +47,12 @@ def setting_of(params: Params, key: RunKey) -> str:
 
 
 def name_of(source: bool | str) -> bool | str:
-    """The source as results record it: of a file its name, as its place differs from machine to machine."""
+    """The source as results record it: a file by its name, since its path differs between machines."""
     return Path(source).name if isinstance(source, str) and not is_registered(source) else source
 
 
 def located(root: Path, source: bool | str) -> bool | str:
-    """The source with a file's whole path."""
+    """The source, with the full path if it is a file."""
     if not isinstance(source, str):
         return source
     if is_registered(source):
@@ -62,12 +62,12 @@ def located(root: Path, source: bool | str) -> bool | str:
 
 
 def digest_of_file(root: Path, params: Params, key: RunKey) -> str | None:
-    """SHA-256 of the file that a network starts from; None where it starts from none, or there is none."""
+    """SHA-256 of the file that a network starts from; None if it starts from no file or this is missing."""
     return _digest_of(root, source_of(params, key))
 
 
 def digest_of_weights(root: Path, params: Params, key: RunKey) -> str | None:
-    """SHA-256 of the file that a whole network is loaded from; None without one, or where there is none."""
+    """SHA-256 of the file that a whole network is loaded from; None if it is not set or missing."""
     return _digest_of(root, network_of(params, key).weights)
 
 
@@ -77,7 +77,7 @@ def _digest_of(root: Path, source: bool | str | None) -> str | None:
 
 
 def is_file(path: str) -> bool:
-    """Whether there is a file of this name, which may be one that no system can have."""
+    """Whether the path is a file; False for a path that the system does not accept."""
     try:
         return Path(path).is_file()
     except (OSError, ValueError):
@@ -85,14 +85,14 @@ def is_file(path: str) -> bool:
 
 
 def digests_of_network(root: Path, params: Params, key: RunKey) -> dict[str, str]:
-    """Name -> SHA-256 of the files that decide what a network is: of its class, or of transformers."""
+    """Name -> SHA-256 of the files that define a network: its Python module, or its transformers folder."""
     with_weights = source_of(params, key) is True
     files = files_of_network(root, params, key, with_weights=with_weights)
     return {name: sha256_of(file) for name, file in sorted(files.items())}
 
 
 def check_initial_weights(root: Path, params: Params) -> None:
-    """Whether every network of the grid can start from what params.yaml says, before the first is trained.
+    """Check before any training that every network of the grid can start from what params.yaml says.
 
     Raises:
         UserError: One line per network that cannot.
@@ -117,18 +117,18 @@ def _problems(root: Path, params: Params) -> Iterator[str]:
                     setting=setting,
                 )
             elif isinstance(source, str) or (source and described["name"].startswith(("hf:", "python:"))):
-                # What a library would download shows only when it is downloaded.
+                # Weights that another library would download can only be checked once they are downloaded.
                 new_network(architecture_of(root, params, key), pretrained=source, setting=block)
             elif described["backbone"]:
                 new_network(architecture_of(root, params, key), setting=block)
         except UserError as error:
             yield str(error)
-        except (OSError, ValueError) as error:  # a path that no system can have
+        except (OSError, ValueError) as error:  # a path that the system does not accept
             yield f"{setting}: {shorten(str(error), 300)}"
 
 
 def link_files(root: Path, params: Params) -> None:
-    """Make the folder hold a link to every file that a network of the grid is made from, and to no other."""
+    """Make the folder link to all files that networks of the grid are made from, and to no others."""
     folder = root / LINKS
     sources = {located(root, source) for source in _named(params).values()}
     files = [Path(source).resolve() for source in sources if isinstance(source, str) and is_file(source)]
@@ -150,7 +150,7 @@ def _link_name(file: Path) -> str:
 
 
 def remove_dead_links(root: Path) -> list[Path]:
-    """Remove links that lead nowhere, at which DVC ends in an error; the files that they led to."""
+    """Remove dangling links, on which DVC fails, and return the files that they pointed to."""
     dead = [link for link in sorted((root / LINKS).glob("*")) if link.is_symlink() and not link.exists()]
     gone = [link.readlink() for link in dead]
     for link in dead:
@@ -159,13 +159,13 @@ def remove_dead_links(root: Path) -> list[Path]:
 
 
 def settings_that_name(root: Path, params: Params, file: Path) -> list[str]:
-    """The keys of params.yaml by which a network of the grid starts from ``file``."""
+    """The keys of params.yaml that make a network of the grid start from ``file``."""
     named = _named(params).items()
     return [setting for setting, source in named if located(root, source) == str(file)]
 
 
 def _named(params: Params) -> dict[str, bool | str]:
-    """Keys of params.yaml by which a network of the grid starts from something -> what that is."""
+    """Key of params.yaml that sets what a network of the grid starts from -> its value."""
     keys = networks_of_grid(params).values()
     weights = {f"{block_name(key)}.weights": network_of(params, key).weights for key in keys}
     sources = {setting_of(params, key): source_of(params, key) for key in keys if source_of(params, key)}

@@ -1,7 +1,7 @@
-"""What every stage is given: the values that can change its result, as they are used.
+"""The inputs of every stage: the resolved values that can change its result.
 
-``validate`` writes one file per stage, and dvc.yaml makes the stage depend on that file. Where a value comes
-from is not in it: params.yaml may repeat what the preset says, and nothing becomes stale.
+``validate`` writes one file per stage, and dvc.yaml makes the stage depend on that file. The file does not
+say where a value comes from, so repeating a preset's value in params.yaml makes nothing stale.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from icsd.stages.paces import with_pace
 
 Values = dict[str, Any]
 _UNUSED: Mapping[str, set[str]] = {"sgd": set(), "adamw": {"momentum", "nesterov"}}
-"""What an optimiser does not read: it determines nothing."""
+"""Optimiser -> settings that it does not read, and that therefore determine nothing."""
 
 
 def schedule_of(params: Params, key: RunKey) -> Alw | None:
@@ -31,14 +31,14 @@ def schedule_of(params: Params, key: RunKey) -> Alw | None:
 
 
 def trains(params: Params, key: RunKey) -> bool:
-    """Whether a network is trained here, and not used as somebody else has trained it."""
+    """Whether a network is trained here, rather than loaded as it was trained elsewhere."""
     return not key.is_teacher or params.teacher.train
 
 
 def numbers_of(params: Params, key: RunKey) -> Values:
     """The parameters that determine a network, as train.json holds them."""
     training = params.teacher if key.is_teacher else params.train
-    # What all methods have in common determines none of them, unless it is what gave this one its epochs.
+    # ``budget`` determines a network only if the network's number of epochs was derived from it.
     unused = _UNUSED[training.optimizer] | (set() if isinstance(training, PacedTraining) else {"budget"})
     network = network_of(params, key)
     numbers: Values = {
@@ -79,10 +79,10 @@ def inputs_of_stages(
 
     Args:
         params: The whole tree.
-        of_methods: What else determines the students of a method: digests of its source files, its tuning.
+        of_methods: Method -> what else determines its students: digests of its source files, its tuning.
         initial_weights: ``teacher`` or a student's name -> digest of the file that it starts from; None
             without one.
-        of_networks: The same names -> digests of the files that decide what the network is, by their names.
+        of_networks: The same names -> digests of the files that define the network, by file name.
         own_weights: The same names -> digest of the file that the whole network is loaded from; None, or no
             entry, without one.
         paces: Method and student -> its pace, under ``train.budget: seconds``.
@@ -112,7 +112,7 @@ def inputs_of_stages(
     }
     for method in grid.methods:
         for student in grid.students:
-            # The seed is no part of it: it is in the stage's command.
+            # The file has no seed: the seed is in the stage's command.
             own = with_pace(params, paces.get((method, student)))
             numbers = numbers_of(own, RunKey(params.dataset, method, student, seed=0))
             del numbers["seed"]
@@ -127,7 +127,7 @@ def inputs_of_stages(
 
 
 def _of_deploy(params: Params) -> Values:
-    """With files also what chooses the champions, as the report chooses them."""
+    """The block ``deploy`` and, if it asks for files, the parameters that decide the champions."""
     block = {"deploy": params.deploy.model_dump()}
     if not params.deploy.formats:
         return block

@@ -1,4 +1,4 @@
-"""What each network is, from its block in params.yaml; and that its methods can read what it has."""
+"""Describes each network from its block in params.yaml, and checks that it has the taps that methods read."""
 
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -12,7 +12,7 @@ from icsd.runs import TEACHER, RunKey, places_of
 from icsd.stages.grid import student_keys, teacher_key
 
 HF_FILES = ("config.json", "model.safetensors")
-"""What a folder of transformers is read from; the weights only where a network starts from them."""
+"""The files that are read from a transformers folder; the weights only if a network starts from them."""
 
 
 def network_of(params: Params, key: RunKey) -> Network:
@@ -26,13 +26,13 @@ def block_name(key: RunKey) -> str:
 
 
 def networks_of_grid(params: Params) -> dict[str, RunKey]:
-    """``teacher`` and each student's name -> one of its runs, which are all of the same network."""
+    """``teacher`` and each student's name -> one of its runs; all its runs have the same network."""
     students = {key.network: key for key in student_keys(params, params.grid.methods[:1])}
     return {TEACHER: teacher_key(params), **students}
 
 
 def description_of(params: Params, key: RunKey) -> dict[str, Any]:
-    """What a network is, as it is used: of what is left empty, the value of all networks.
+    """The resolved description of a network: keys that are left empty take the value for all networks.
 
     The keys are those of ``icsd.models.contract.Architecture``.
     """
@@ -54,10 +54,10 @@ def description_of(params: Params, key: RunKey) -> dict[str, Any]:
 
 
 def numbers_of_network(params: Params, key: RunKey) -> dict[str, Any]:
-    """The same as train.json holds it, and the dropout of the head."""
+    """The description as train.json holds it, plus the dropout of the head."""
     described = description_of(params, key)
     name, backbone = described.pop("name"), described.pop("backbone")
-    del described["num_classes"]  # which is the dataset's
+    del described["num_classes"]  # determined by the dataset
     return {
         "architecture": portable(name),
         "backbone": backbone or portable(name),
@@ -67,9 +67,9 @@ def numbers_of_network(params: Params, key: RunKey) -> dict[str, Any]:
 
 
 def architecture_of(root: Path, params: Params, key: RunKey) -> Any:  # noqa: ANN401 - its module imports torch
-    """What ``icsd.models.networks.new_network`` builds a network from.
+    """The argument from which ``icsd.models.networks.new_network`` builds a network.
 
-    A folder of transformers has its whole path.
+    A transformers folder has its full path.
     """
     from icsd.models.contract import Architecture
 
@@ -80,7 +80,7 @@ def architecture_of(root: Path, params: Params, key: RunKey) -> Any:  # noqa: AN
 
 
 def files_of_network(root: Path, params: Params, key: RunKey, *, with_weights: bool) -> dict[str, Path]:
-    """Name -> file of what lies outside params.yaml and decides what a network is.
+    """Name -> file outside params.yaml that is part of a network's definition.
 
     Args:
         root: The repository.
@@ -98,7 +98,7 @@ def files_of_network(root: Path, params: Params, key: RunKey, *, with_weights: b
 
 
 def source_file(root: Path, module: str) -> Path | None:
-    """The file of a module below ``root``, or else of an installed one; nothing of it is run."""
+    """The file of a module below ``root``, or else of an installed one; the module is not run."""
     base = root.joinpath(*module.split("."))
     inside = [file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
     if inside:
@@ -118,7 +118,7 @@ def _folder_of(root: Path, name: str) -> Path | None:
 
 
 def check_networks(root: Path, params: Params) -> None:
-    """Whether every network of a library can be built, and has the maps that its methods read.
+    """Check that every network of a library can be built and has the taps that the methods read.
 
     Raises:
         UserError: One line per mistake.
@@ -151,7 +151,7 @@ def _missing_taps(params: Params, widths: Mapping[str, Mapping[str, int]]) -> It
         try:
             read = taps_of(method, params.methods[method].block, known=TAPS)
         except UserError:
-            continue  # the check of the methods' blocks says so
+            continue  # reported by the check of the methods' blocks
         for name, key in networks_of_grid(params).items():
             missing = [tap for tap in read if name in widths and tap not in widths[name]]
             if missing:

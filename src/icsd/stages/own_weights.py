@@ -1,4 +1,4 @@
-"""``networks.*.weights``: the whole network from somebody's file, checked before anything runs."""
+"""``networks.*.weights``: whole networks that are loaded from files, checked before anything runs."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def pin_registered(root: Path, params: Params) -> None:
-    """Get the networks of MLflow's registry that the grid starts from.
+    """Download the networks of MLflow's registry that the grid starts from.
 
     Raises:
-        UserError: One cannot be had.
+        UserError: A network cannot be fetched.
     """
     for key in networks_of_grid(params).values():
         address = network_of(params, key).weights
@@ -31,10 +31,10 @@ def pin_registered(root: Path, params: Params) -> None:
 
 
 def class_map_in(params: Params) -> list[tuple[int, ...]] | None:
-    """For each of the dataset's classes, the channels of the teacher's file that stand for it.
+    """The teacher's output channels for each class of the dataset; None without ``teacher.classes``.
 
     Raises:
-        UserError: A class of the dataset has none, or there is no such class.
+        UserError: A class of the dataset has no channels, or a named class does not exist.
     """
     teacher: TeacherNetwork = params.networks.teacher
     if teacher.classes is None:
@@ -55,10 +55,10 @@ def class_map_in(params: Params) -> list[tuple[int, ...]] | None:
 
 
 def check_own_weights(root: Path, params: Params) -> None:
-    """Whether every network of the grid can be loaded from its ``weights``, before the first is trained.
+    """Check before any training that every network of the grid can be loaded from its ``weights``.
 
     Raises:
-        UserError: One line per network that cannot, and what is wrong with the map of its classes.
+        UserError: One line per network that cannot; mistakes in its map of classes have their own lines.
     """
     refuse(_problems(root, params))
 
@@ -67,14 +67,14 @@ def _problems(root: Path, params: Params) -> Iterator[str]:
     for key in networks_of_grid(params).values():
         if network_of(params, key).weights is None:
             continue
-        import torch  # which the commands of every day need not wait for
+        import torch  # slow, and most commands do without it
 
         try:
             with torch.device("meta"):
                 initial_network(root, params, key)
         except UserError as error:
             yield str(error)
-        except (OSError, ValueError) as error:  # a path that no system can have
+        except (OSError, ValueError) as error:  # a path that the system does not accept
             yield f"{block_name(key)}.weights: {error}"
 
 
@@ -82,7 +82,7 @@ def initial_network(root: Path, params: Params, key: RunKey) -> "Network":
     """A network before its first step: new, or from its ``weights``. The caller seeds torch.
 
     Raises:
-        UserError: Whatever is wrong with a file of weights.
+        UserError: The file of weights cannot be used; the message says why.
     """
     from icsd.models.own_weights import left_out_in_words, load_own  # imports torch
 

@@ -1,7 +1,7 @@
-"""How long a training step takes with a method: what epochs become under ``train.budget: seconds``.
+"""How long a method's training step takes, which sets its epochs under ``train.budget: seconds``.
 
-``configs/pace/<dataset>.yaml`` holds what ``python -m pipeline pace`` measured. It belongs to the repository
-like params.yaml, so no stage looks at a clock, and every machine trains a method for the same epochs.
+``configs/pace/<dataset>.yaml`` holds what ``python -m pipeline pace`` measured. It is committed like
+params.yaml, so no stage reads a clock, and a method trains for the same epochs on every machine.
 """
 
 import json
@@ -30,17 +30,17 @@ ADVICE = (
 
 
 class Pace(Block):
-    """What was measured of a method with a student.
+    """The measured pace of a method with a student.
 
     Attributes:
-        pace: Milliseconds of a step over those of the student alone: the median over rounds, two decimals.
-        milliseconds: Of a step with the method: the median.
-        milliseconds_alone: The same of the student without a teacher.
-        rounds: In each of which both took their turn.
+        pace: Time of a step relative to the student alone: the median over rounds, to two decimals.
+        milliseconds: Median time of a step with the method.
+        milliseconds_alone: Median time of a step of the student alone.
+        rounds: Number of timed rounds, with one step of each.
         device: ``cpu``, or the model of the GPU.
-        threads: Of the CPU.
-        precision: As in ``runtime``.
-        of: What a step is: networks, images, batch, options of the method.
+        threads: Number of CPU threads.
+        precision: ``runtime.precision``.
+        of: What the step depends on: networks, images, batch size, options of the method.
     """
 
     pace: Annotated[float, Field(ge=1, le=1e6)]
@@ -60,7 +60,7 @@ class PaceFile(Block):
 
 
 def pace_path(dataset: str) -> Path:
-    """Where the paces of a dataset are, from the root of the repository."""
+    """The file of a dataset's paces, relative to the root of the repository."""
     return Path("configs") / "pace" / f"{dataset}.yaml"
 
 
@@ -90,7 +90,7 @@ def epochs_at(pace: float, epochs: int) -> int:
 
 
 def with_pace(params: Params, pace: float | None) -> Params:
-    """The tree of one method's students: with the epochs that its pace leaves; as it is without one."""
+    """The parameter tree with the epochs that a method's pace allows; unchanged under equal epochs."""
     if pace is None or params.train.budget == "epochs":
         return params
     own = {"epochs": epochs_at(pace, params.train.epochs), "pace": pace}
@@ -99,12 +99,12 @@ def with_pace(params: Params, pace: float | None) -> Params:
 
 
 def budgeted(root: Path, params: Params, key: RunKey) -> Params:
-    """The tree that a network is trained with.
+    """The parameter tree that a network is trained with.
 
-    Under DVC it has the pace that ``validate`` read at the beginning, whatever was measured since.
+    Under DVC it has the pace that ``validate`` read at the beginning, even if it was measured again since.
 
     Raises:
-        UserError: The pace is needed, and was not measured, or of something else.
+        UserError: The pace is needed but was not measured, or was measured with other settings.
     """
     paced = params.train.budget == "seconds" and not key.is_teacher and params.methods[key.method].weights
     if not paced:
@@ -117,10 +117,10 @@ def budgeted(root: Path, params: Params, key: RunKey) -> Params:
 
 
 def paces_of(root: Path, params: Params) -> dict[tuple[str, str], float]:
-    """Method and student -> pace, of the grid's methods that have a loss; empty under equal epochs.
+    """(Method, student) -> pace, for the grid's methods that have a loss; empty under equal epochs.
 
     Raises:
-        UserError: One was not measured, or of something else than params.yaml describes.
+        UserError: A pace was not measured, or was measured with other settings than those in params.yaml.
     """
     if params.train.budget == "epochs":
         return {}
@@ -136,7 +136,7 @@ def paces_of(root: Path, params: Params) -> dict[tuple[str, str], float]:
 
 
 def determined_by(params: Params, key: RunKey) -> dict[str, Any]:
-    """What the time of a step depends on, the machine aside; as the file holds it."""
+    """What the time of a step depends on apart from the machine, as the file holds it."""
     train, block = params.train, params.methods[key.method].block
     options = {name: value for name, value in block.items() if name not in ("alw", "weights")}
     described = {
@@ -150,7 +150,7 @@ def determined_by(params: Params, key: RunKey) -> dict[str, Any]:
         "auxiliary_loss": train.auxiliary_loss,
         "method": {**options, "terms": sorted(block["weights"])},
     }
-    plain: dict[str, Any] = json.loads(json.dumps(described))  # lists for tuples
+    plain: dict[str, Any] = json.loads(json.dumps(described))  # turns tuples into lists
     return plain
 
 

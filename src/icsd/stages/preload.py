@@ -1,4 +1,4 @@
-"""What the stages that train and evaluate import, in one call: for a process that they are forked from."""
+"""Imports everything that training and evaluation need, in the process that their stages are forked from."""
 
 import importlib
 import os
@@ -20,19 +20,19 @@ _MODELS = ("mlflow.pytorch", "mlflow.pyfunc.model", "torch._export.serde.seriali
 def preload(*, tracking: bool = True, models: bool = True) -> None:
     """Import what training and evaluation need, so that a fork of this process starts with all of it.
 
-    Imports alone: no device is asked for (``torch.cuda`` stays uninitialised, as a fork needs it), no OpenMP
-    pool and no Python thread is started, no random number is drawn. The number of threads is set by each
-    stage itself (``runtime.threads``), and so in the fork. Libraries that start threads when they are loaded
-    (OpenBLAS with numpy, Arrow's allocator) are asked not to, which they only hear if this is what loads
-    them: call it before anything else imports numpy. (Otherwise their own handlers stop and restart these
-    threads around a fork.)
+    It only imports: no device is queried (``torch.cuda`` has to stay uninitialised for a fork), no OpenMP
+    pool or Python thread is started, and no random number is drawn. Each stage sets its number of threads
+    itself (``runtime.threads``), and thus in the fork. Environment variables keep libraries from starting
+    threads when they are loaded (OpenBLAS with numpy, Arrow's allocator). They only take effect if this call
+    loads these libraries, so make it before anything else imports numpy. (Otherwise the libraries' own
+    handlers stop and restart these threads around a fork.)
 
-    What takes a second and is only needed by ``runtime.compile`` is left out: a stage that compiles imports
-    it by itself.
+    Modules that only ``runtime.compile`` needs take a second to import, so a stage that compiles imports
+    them itself.
 
     Args:
-        tracking: ``tracking.enabled``: MLflow's client, and its store in a local database.
-        models: ``tracking.models``: what exports a network as a loadable model.
+        tracking: ``tracking.enabled``; imports MLflow's client and its store in a local database.
+        models: ``tracking.models``; imports the modules that export a network as a loadable model.
     """
     for name, value in _NO_THREADS.items():
         os.environ.setdefault(name, value)

@@ -15,7 +15,7 @@ from icsd.stages.validate import checked_params
 
 
 def preprocess(root: Path) -> None:
-    """Turn what was downloaded or is generated into the splits train, validation and report."""
+    """Turn downloaded or generated data into the splits train, validation and report."""
     params = checked_params(root)
     dataset = dataset_in(params.data)
     processed = root / data_folder(params.dataset)

@@ -1,7 +1,7 @@
-"""What determines a network besides the parameters, as digests: code, data, teacher, initial weights.
+"""Digests of what determines a network in addition to the parameters: code, data, teacher, initial weights.
 
-Training writes them to train.json and resumes a run only under the same ones; ``verify`` compares them with
-today's.
+Training writes them to train.json and resumes a run only if they are unchanged; ``verify`` compares them with
+the current ones.
 """
 
 from pathlib import Path
@@ -18,13 +18,13 @@ from icsd.stages.initial_weights import digest_of_file, digest_of_weights, diges
 
 
 def provenance_of(root: Path, params: Params, key: RunKey, *, data: PreparedData | None = None) -> Provenance:
-    """The digests of a network that would be trained now.
+    """The digests that a network would have if it were trained now.
 
     Args:
         root: The repository.
-        params: The whole tree.
+        params: The whole parameter tree.
         key: Which network it is.
-        data: The dataset's prepared data where they are open already.
+        data: The dataset's prepared data, if they are already open.
 
     Raises:
         UserError: The data are not prepared, or a student has no teacher yet.
@@ -44,7 +44,7 @@ def provenance_of(root: Path, params: Params, key: RunKey, *, data: PreparedData
 
 
 def code_of(params: Params, key: RunKey) -> dict[str, str]:
-    """Path in ``src`` -> SHA-256 of the files that determine a network: no other method's are among them."""
+    """Path in ``src`` -> SHA-256 of the files that determine a network, without those of other methods."""
     code = code_of_training()
     if not key.is_teacher:
         code |= code_of_method(key.method, params.methods[key.method].block)

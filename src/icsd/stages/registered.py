@@ -1,4 +1,4 @@
-"""Networks of MLflow's registry as files: an address is looked up by ``validate``, and kept from then on."""
+"""Networks of MLflow's registry as files: ``validate`` resolves an address, later stages read its file."""
 
 import hashlib
 import re
@@ -21,7 +21,7 @@ RECORD = "train.json"
 
 
 def is_registered(source: str) -> bool:
-    """Whether it is an address of MLflow's registry, well written or not."""
+    """Whether ``source`` is an address of MLflow's registry, well-formed or not."""
     return source.startswith(SCHEME)
 
 
@@ -32,9 +32,9 @@ def pinned(address: str) -> Path:
 
 
 def pin(root: Path, address: str, *, setting: str) -> None:
-    """Get the weights of a registered network, which every stage then reads, whatever an alias means later.
+    """Download the weights of a registered network; stages read this file even if an alias moves later.
 
-    They are a file of the run that trained it: what this project logs with every network.
+    The weights are an artifact of the run that trained the network; this project logs them every time.
 
     Raises:
         UserError: The address is wrong, or there are no such weights.
@@ -44,7 +44,7 @@ def pin(root: Path, address: str, *, setting: str) -> None:
 
 
 def fetch(root: Path, address: str, *, setting: str) -> Path:
-    """Get a registered network as the folder of a run: its weights, and the record of its training.
+    """Download a registered network as a run's folder: its weights, and the record of its training.
 
     Raises:
         UserError: The address is wrong, or there are no such weights.

@@ -72,13 +72,13 @@ def _report(root: Path, params: Params) -> None:
 
 
 def _read_costs(root: Path, params: Params) -> list[CostRecord]:
-    """What the networks of the grid cost, as far as that is known."""
+    """The cost records of the grid's networks, as far as they exist."""
     paths = [root / key.cost for key in (teacher_key(params), *student_keys(params, params.grid.methods))]
     return [read_record(path, CostRecord) for path in paths if path.exists()]
 
 
 def _remove_states(costs: Sequence[CostRecord]) -> None:
-    """Remove what runs would resume from: they are finished, and MLflow has their curves."""
+    """Remove the resume states of finished runs, whose curves MLflow has."""
     for cost in costs:
         folder = main_root() / cost.state
         if state_root() in folder.resolve().parents:

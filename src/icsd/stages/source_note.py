@@ -1,4 +1,4 @@
-"""What the last download of a dataset was fetched from, and whether the user's files are still the same."""
+"""Where a dataset was last downloaded from, and whether the user's files have changed since."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from icsd.stages.dataset import dataset_in
 
 
 def source_note(dataset: str) -> Path:
-    """A file with the resume state: it is of this machine, and no output."""
+    """The file of the note, kept with the resume state: it belongs to this machine and is not an output."""
     return state_root() / "downloads" / f"{dataset}.json"
 
 
@@ -19,7 +19,7 @@ def check_source(root: Path, dataset: str, data: Data) -> int:
     """Compare the user's own files with those that were downloaded.
 
     Returns:
-        How many there are; 0 where there are none, or they are gone, and nobody needs them any more.
+        The number of the user's files; 0 if there are none, or if they are gone and no longer needed.
 
     Raises:
         UserError: Some have changed.

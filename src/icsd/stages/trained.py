@@ -18,7 +18,7 @@ def check_trained(root: Path, key: RunKey) -> None:
         recorded = read_record(root / key.folder / "train.json", TrainRecord).weights_sha256
         found = sha256_of(root / key.weights)
     except FileNotFoundError:
-        return  # whoever needs them says so
+        return  # the code that needs the files reports it
     if recorded not in (None, found):
         raise UserError(
             f"{key.weights}: damaged or replaced since training wrote it (train.json has another digest); "

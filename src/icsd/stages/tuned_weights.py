@@ -23,19 +23,19 @@ class Search(Block):
     """How weights were searched.
 
     Attributes:
-        factor: What the block's own weights were multiplied by.
-        miou: Of the best trial on the validation split, a fraction.
-        miou_untuned: The same with the block's own weights; null where that training diverged.
-        miou_alone: The same of the student without a teacher, trained with the same seed and epochs.
-        split: Which split the trials were compared on.
+        factor: Factor by which the block's own weights were multiplied.
+        miou: mIoU of the best trial on the validation split, a fraction.
+        miou_untuned: The same with the block's own weights; null if that training diverged.
+        miou_alone: The same for the student alone, trained with the same seed and epochs.
+        split: The split that the trials were compared on.
         trials: Students trained, including those that diverged.
         diverged: Students whose loss or weights became infinite or NaN.
         range: Factors lay between 1 / range and range.
-        epochs: Of every trial.
-        seed: Of every trial.
+        epochs: Epochs of every trial.
+        seed: Seed of every trial.
         student: Backbone of the trials.
-        teacher_sha256: Of the teacher's weights.
-        data_sha256: Of the prepared data's manifest.
+        teacher_sha256: Digest of the teacher's weights.
+        data_sha256: Digest of the prepared data's manifest.
         study: Hash of everything that determines the trials: data, teacher, code, numbers.
     """
 
@@ -75,7 +75,7 @@ class TunedFile(Block):
 
 
 def tuned_path(dataset: str) -> Path:
-    """Where a dataset's tuned weights are, from the root of the repository."""
+    """The file of a dataset's tuned weights, relative to the root of the repository."""
     return Path("configs") / "tuned" / f"{dataset}.yaml"
 
 

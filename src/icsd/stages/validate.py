@@ -1,4 +1,4 @@
-"""Stage ``validate``: mistakes in the parameters are found here, in seconds, before any work."""
+"""Stage ``validate``: finds mistakes in the parameters within seconds, before any work starts."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -30,9 +30,9 @@ from icsd.yaml_files import yaml_text
 
 
 def checked_params(root: Path, *, use_tuned: bool = True) -> Params:
-    """The tree that this process works with, checked as far as possible without torch.
+    """The parameter tree of this process, checked as far as possible without torch.
 
-    Every stage starts with it, and has what ``validate`` wrote; see ``icsd.stages.execution``.
+    Every stage starts with this call, and under DVC gets what ``validate`` wrote: ``icsd.stages.execution``.
 
     Args:
         root: The repository.
@@ -61,12 +61,12 @@ def _check_dataset(data: Data) -> None:
 
 
 def _check_addresses(data: Data) -> None:
-    # Here already, as DVC keeps what a stage that ended well depended on, passwords and all.
+    # Checked this early because DVC stores the inputs of every successful stage, passwords included.
     check_addresses(data.source, [source.model_dump(exclude_none=True) for source in data.sources])
 
 
 def _together(*checks: Callable[[], Any]) -> list[Any]:
-    """What all checks return, or one error with every line that any of them had to say."""
+    """The results of all checks, or one error with the lines of all that failed."""
     results: list[Any] = []
     lines: dict[str, str] = {}
     for check in checks:
@@ -83,10 +83,10 @@ def _together(*checks: Callable[[], Any]) -> list[Any]:
 def validate(root: Path, *, show: bool) -> None:
     """Check everything, including the methods' blocks against their classes, and write the stage's outputs.
 
-    ``params.json`` holds every value that is used. No stage depends on it: each has a file of its own with
-    the values that can change its result. That of a student also has the digests of its method's source
-    files, so editing one method leaves the students of the others up to date, and under ``weights: tuned``
-    how its weights were tuned.
+    ``params.json`` holds all values in use. No stage depends on it: each has its own file with the values
+    that can change its result. A student's file also has the digests of its method's source files, so that
+    editing one method leaves the students of the others up to date, and, under ``weights: tuned``, how its
+    weights were tuned.
 
     Args:
         root: The repository.
@@ -115,10 +115,10 @@ def validate(root: Path, *, show: bool) -> None:
 
 
 def check_tree(root: Path, tree: Mapping[str, Any], source: str) -> Params:
-    """All checks of a tree from ``read_tree``.
+    """Run all checks on a parameter tree from ``read_tree``.
 
     Raises:
-        UserError: Every mistake; of values that other checks need, the others are not made.
+        UserError: Lists every mistake. If values are wrong that later checks need, these are not made.
     """
     refuse_endless(tree, source)
     params: Params
@@ -138,7 +138,7 @@ def check_tree(root: Path, tree: Mapping[str, Any], source: str) -> Params:
 
 
 def _check_methods(blocks: object) -> None:
-    from icsd.methods import parse_block  # imports torch, which the commands of every day need not wait for
+    from icsd.methods import parse_block  # imports torch, which is slow, and most commands do without it
 
     blocks = blocks if isinstance(blocks, Mapping) else {}
     _together(
@@ -151,7 +151,7 @@ def _check_methods(blocks: object) -> None:
 
 
 def _of_methods(root: Path, params: Params) -> dict[str, dict[str, Any]]:
-    """What determines the students of each of the grid's methods besides the parameters."""
+    """Method of the grid -> what determines its students in addition to the parameters."""
     tuned = tuned_methods(root, params)
     return {
         name: {"code": code_of_method(name, params.methods[name].block)}

@@ -25,8 +25,8 @@ def deploy_champions(root: Path, params: Params, folder: Path) -> DeploymentReco
 
     Args:
         root: The repository.
-        params: Of this execution; ``deploy.formats`` names some.
-        folder: Nobody looks into it yet.
+        params: The parameters of this execution; ``deploy.formats`` is not empty.
+        folder: The unfinished output folder, which nothing reads yet.
 
     Raises:
         UserError: There is no champion, a network is missing or damaged, or a file does not compute what its
@@ -48,7 +48,7 @@ def deploy_champions(root: Path, params: Params, folder: Path) -> DeploymentReco
 
 
 def _champions(root: Path, params: Params) -> list[tuple[Run, str]]:
-    """The network of every student that has any, and why it is this one."""
+    """The champion of every student that has one, and the reason for the choice."""
     grid, tests = params.grid, params.report
     results = load_results(
         root, dataset=params.dataset, methods=grid.methods, students=grid.students, seeds=grid.seeds

@@ -27,19 +27,19 @@ from icsd.stages.grid import teacher_key
 from icsd.stages.trained import check_trained
 
 ORDER: tuple[Format, ...] = ("onnx", "int8", "torch")
-"""int8 is made of the ONNX file, where there is one."""
+"""int8 comes after onnx, since it is made from the ONNX file if there is one."""
 CHECKED = 2
-"""Images that a file of 32 bits is compared with its network on."""
+"""Number of images on which a float32 file is compared with its network."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """What the files are made with and measured on.
+    """The images that files are made with and measured on.
 
     Attributes:
-        learnt: Some that the networks learnt from, [H, W, 3].
+        learnt: Some of the training images, [H, W, 3].
         reported: The reported split.
-        size: Height and width of its first image as the networks see it.
+        size: Height and width of the split's first image as the networks see it.
     """
 
     learnt: Sequence[Pixels]
@@ -54,11 +54,11 @@ def deploy_student(
 
     Args:
         root: The repository.
-        params: Of this execution.
+        params: The parameters of this execution.
         run: The champion.
-        reason: Why it is.
-        folder: Of all students; nobody looks into it yet.
-        images: What the files are made with and measured on.
+        reason: Why it is the champion.
+        folder: The unfinished output folder of all students, which nothing reads yet.
+        images: The images that the files are made with and measured on.
 
     Raises:
         UserError: A network is missing or damaged, or a file does not compute what its network does.
@@ -93,7 +93,7 @@ def deploy_student(
 
 
 def _opened(root: Path, params: Params, key: RunKey) -> NetworkRunner:
-    """A network of the grid on the CPU, where its files work as well, with what is known of it."""
+    """A network of the grid with its card, on the CPU, where its exported files run as well."""
     check_trained(root, key)
     weights = root / key.weights
     network = load_network(weights).eval()
@@ -110,7 +110,7 @@ def _opened(root: Path, params: Params, key: RunKey) -> NetworkRunner:
 
 
 def _made(own: NetworkRunner, params: Params, place: Path, images: Images) -> dict[Format, Path]:
-    """Format -> its file, checked."""
+    """Write and check the requested files; format -> file."""
     made: dict[Format, Path] = {}
     for name in (each for each in ORDER if each in params.deploy.formats):
         card = card_of_file(own.card, name, inside=params.deploy.preprocessing == "inside")
@@ -124,7 +124,7 @@ def _made(own: NetworkRunner, params: Params, place: Path, images: Images) -> di
 
 
 def _others(root: Path, params: Params, key: RunKey) -> dict[str, Form]:
-    """The networks that files are compared with, besides their own."""
+    """The other networks that files are compared with: the teacher and the student alone."""
     keys = {"teacher": teacher_key(params)}
     if ALONE in params.grid.methods and key.method != ALONE:
         keys["alone"] = RunKey(params.dataset, ALONE, key.network, key.seed)
@@ -135,7 +135,7 @@ def _others(root: Path, params: Params, key: RunKey) -> dict[str, Form]:
 
 
 def _measured(file: Path, name: Format, images: Images, threads: int) -> str:
-    """The name of the file with its confusion matrices, which lies beside it."""
+    """Write an exported file's confusion matrices beside it, and return the name of their file."""
     reported = images.reported
     pairs = (reported[index] for index in range(len(reported)))
     counts = confusion_of(open_file(file, threads), pairs, total=len(reported))

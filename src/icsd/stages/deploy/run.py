@@ -1,8 +1,8 @@
-"""Stage ``deploy``: every student's champion as files, what they get right, and how long they take.
+"""Stage ``deploy``: every student's champion as files, with their accuracy and latency.
 
-It runs between the evaluations and the report, since the report shows what it measures: the champion follows
-from the results by the report's own rule, and needs no report. Which network MLflow's registry calls champion
-is no input: the registry remembers other grids, and DVC cannot know when it changes.
+It runs between the evaluations and the report, which shows its measurements. The champion follows from the
+results by the report's own rule, so no report is needed. The champion in MLflow's registry is not an input:
+the registry remembers other grids, and DVC cannot tell when it changes.
 """
 
 from pathlib import Path
@@ -17,10 +17,10 @@ from icsd.stages.validate import checked_params
 
 
 def deploy(root: Path) -> None:
-    """Write deployed/<dataset>/: the files of ``deploy.formats``, or only that there are none.
+    """Write deployed/<dataset>/: the files of ``deploy.formats``, or a record that there are none.
 
     Raises:
-        UserError: A library is missing, a network or its results are, or a file does not compute what its
+        UserError: A library, a network or its results are missing, or a file does not compute what its
             network does.
     """
     params = checked_params(root)
@@ -30,7 +30,7 @@ def deploy(root: Path) -> None:
         record = DeploymentRecord(dataset=params.dataset, students=())
         with folder_written_whole(root / output) as folder:
             if params.deploy.formats:
-                # These need torch, for which a grid without files need not wait.
+                # Imported here because it needs torch, which is slow and which a grid without files can skip.
                 from icsd.stages.deploy.champions import deploy_champions
 
                 record = deploy_champions(root, params, folder)

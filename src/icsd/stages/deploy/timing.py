@@ -11,7 +11,7 @@ from icsd.deployment.latency import Form, measure_latency
 from icsd.deployment.runners import NetworkRunner, open_file
 
 THREADS = 1
-"""Of the CPU: how much more of them help depends on the machine; `python -m pipeline bench` compares."""
+"""CPU threads. How much more threads help depends on the machine; `python -m pipeline bench` compares."""
 
 
 def form_of_file(file: Path) -> Form:
@@ -29,7 +29,7 @@ def form_of_network(runner: NetworkRunner, weights: Path) -> Form:
 
 
 def timed(forms: Mapping[str, Form], size: tuple[int, int]) -> dict[str, FormRecord]:
-    """Sizes and durations of calls, by the given names; all take turns, so that all meet the same machine.
+    """File sizes and latencies of calls, by the given names; the calls take turns on the same machine.
 
     Args:
         forms: From :func:`form_of_file` and :func:`form_of_network`.

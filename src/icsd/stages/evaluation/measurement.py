@@ -42,7 +42,7 @@ class Evaluation:
 
     Attributes:
         root: The repository.
-        params: The whole tree.
+        params: The whole parameter tree.
         device: Where networks run.
         split: The images and labels as they are stored.
         batches: The same as networks see them.

@@ -1,4 +1,4 @@
-"""The files of a measured network. They have the same bytes whenever the measurement is repeated."""
+"""The files of a measured network. They are byte-identical whenever the measurement is repeated."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from icsd.records import write_record
 from icsd.stages.evaluation.measurement import Evaluation, Measurement
 
 LARGEST_SIDE = 512
-"""Of the images that are kept for the report's pictures."""
+"""Longest side, in pixels, of the images that are kept for the report's pictures."""
 
 
 def write_result(folder: Path, evaluation: Evaluation, measurement: Measurement) -> None:
-    """Write metrics.json and the arrays behind it to a folder that is not there yet."""
+    """Write metrics.json and the arrays behind it to a folder that does not exist yet."""
     files = arrays_of(measurement.arrays, evaluation.split)
     files["panels.npz"] = panels(evaluation.split, evaluation.pictured, measurement.arrays.predictions)
     for name, arrays in files.items():

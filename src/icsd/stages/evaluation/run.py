@@ -33,8 +33,8 @@ def evaluate_teacher(root: Path) -> None:
 def evaluate_students(root: Path, *, method: str) -> None:
     """Measure every student of the grid that was trained with ``method``.
 
-    A student whose training diverged has no score: it leaves diverged.json instead of numbers, and the report
-    shows a gap. A method that diverges is a result, and does not keep the others from theirs.
+    A student whose training diverged has no score: diverged.json is written instead, and the report shows a
+    gap. Divergence is a result, so it does not stop the measurement of the other students.
 
     Raises:
         UserError: The method is not in the grid, or a network is missing.
@@ -49,7 +49,7 @@ def evaluate_students(root: Path, *, method: str) -> None:
 
 
 def _evaluate(root: Path, params: Params, keys: list[RunKey], *, output: Path, with_teacher: bool) -> None:
-    """Measure networks; ``output`` has the results of all of them or stays as it was."""
+    """Measure networks; ``output`` receives the results of all of them or stays unchanged."""
     with guarded(root, output), folder_written_whole(root / output) as unfinished:
         for key in {*keys, teacher_key(params)}:
             check_trained(root, key)

@@ -18,10 +18,10 @@ WEAK = 0.05
 
 
 def model_card(name: str, runs: Sequence[Run], row: Row, files: pd.DataFrame | None = None) -> str:
-    """The card of a method's first network, Markdown.
+    """The model card of a method's first run, in Markdown.
 
     Args:
-        name: Of the registered model.
+        name: Name of the registered model.
         runs: The method's evaluated runs of one student, by seed.
         row: The method's row of the comparison.
         files: The student's rows of the table of files; None where there are none.
@@ -64,7 +64,7 @@ def _scores(metrics: MetricsRecord, row: Row, *, num_seeds: int) -> list[str]:
 
 
 def _files(run: Run, files: pd.DataFrame | None) -> list[str]:
-    """A section on the network's files; empty without any of this network."""
+    """A section on the network's files; empty if it has none."""
     if files is None:
         return []
     own = files[(files["method"] == run.method) & (files["form"] != OWN)]

@@ -1,4 +1,4 @@
-"""What the stage ``deploy`` adds to the MLflow run of a champion: its files, and what they measure."""
+"""What the stage ``deploy`` adds to the MLflow run of a champion: its files and their measurements."""
 
 from collections.abc import Iterator
 from pathlib import Path

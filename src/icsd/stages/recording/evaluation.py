@@ -45,13 +45,13 @@ def record_measurement(
 
 
 def open_amending(root: Path, params: Params, key: RunKey, *, state: str) -> Tracker | None:
-    """The run that trained a network, to add to it; None without tracking, or where there is no such run.
+    """Reopen the run that trained a network, to add to it; None without tracking or without such a run.
 
     Args:
         root: The repository.
-        params: Of this execution.
-        key: Of the network.
-        state: The folder of .state/ for what has not been delivered.
+        params: The parameters of this execution.
+        key: The network.
+        state: The folder in .state/ for records that are not delivered yet.
     """
     if not params.tracking.enabled:
         return None
@@ -64,7 +64,7 @@ def open_amending(root: Path, params: Params, key: RunKey, *, state: str) -> Tra
         experiment=tracking.experiment_name(params.dataset),
         group=tracking.group_id(root, params.digest()),
         name=key.title,
-        tags=coordinates(params, key),  # for a run that the training could not make yet
+        tags=coordinates(params, key),  # in case training could not create the run yet
         state=state_root() / state / "-".join(key.path.parts),
         run_id=trained.run_id,
         key=trained.key,
@@ -74,8 +74,8 @@ def open_amending(root: Path, params: Params, key: RunKey, *, state: str) -> Tra
 
 
 def model_name(key: RunKey) -> str:
-    """What MLflow calls a network's model; it allows no punctuation that an address would need."""
-    network = re.sub(r"[^A-Za-z0-9_-]+", "_", key.network)  # a teacher's may be that of a library
+    """The name of a network's model in MLflow, which allows no punctuation that its addresses use."""
+    network = re.sub(r"[^A-Za-z0-9_-]+", "_", key.network)  # a teacher's may be a library's name
     return f"{key.method}-{network}-seed{key.seed}"
 
 
@@ -108,6 +108,6 @@ def recorded_run(cost: CostRecord) -> MlflowRecord | None:
     """The MLflow run in a network's costs, with its id or the key that leads to it; None without either."""
     if cost.mlflow is None or cost.mlflow.run_id:
         return cost.mlflow
-    # A run that was trained while the server was away gets its id when it is delivered, after the file.
+    # A run that was trained while the server was unreachable gets its id on delivery, after this file.
     run_id = tracking.run_id_in(main_root() / cost.state / "tracking")
     return cost.mlflow.model_copy(update={"run_id": run_id}) if run_id or cost.mlflow.key else None

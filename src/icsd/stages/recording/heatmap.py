@@ -12,21 +12,21 @@ from PIL import Image, ImageDraw, ImageFont
 Matrix = NDArray[np.float32]
 Font = ImageFont.FreeTypeFont
 
-# Colours at equal distances, between which the scale is linear: viridis (CC0), and PuOr of ColorBrewer.
+# Equally spaced colours, with linear interpolation between them: viridis (CC0), and ColorBrewer's PuOr.
 RISING = "440154 482475 414487 355f8d 2a788e 21918c 22a884 44bf70 7ad151 bddf26 fde725"
 DIVERGING = "7f3b08 b35806 e08214 fdb863 fee0b6 f7f7f7 d8daeb b2abd2 8073ac 542788 2d004b"
 INK, FAINT = "#222222", "#888888"
 _SMALLEST_TEXT, _LARGEST_TEXT = 9, 13
 _TICK = 7
 SCALE = 56
-"""Pixels that a scale is wide."""
+"""Width of a colour bar, in pixels."""
 
 
 def heatmap(matrix: Matrix, *, colours: str, low: float, high: float, side: int) -> Image.Image:
-    """A matrix [C, C] in colours, ``side`` pixels wide.
+    """Draw a matrix [C, C] as a heat map, ``side`` pixels wide.
 
-    The numbers are written into the entries where there is room for them. Where there are more entries than
-    pixels, neighbours are averaged.
+    Values are written into the cells if they fit. If there are more cells than pixels, neighbours are
+    averaged.
     """
     size = len(matrix)
     scaled = (np.nan_to_num(np.clip(matrix, low, high), nan=low) - low) / (high - low)
@@ -48,7 +48,7 @@ def heatmap(matrix: Matrix, *, colours: str, low: float, high: float, side: int)
 
 
 def scale(*, colours: str, low: float, high: float, height: int, below: bool) -> Image.Image:
-    """A bar of the colours with its values; the ends say that what lies beyond has their colour."""
+    """Draw a colour bar with its values; ≥ and ≤ mark ends whose colour also stands for values beyond."""
     text_font = font(11)
     image = Image.new("RGB", (SCALE, height), "white")
     ramp = _table(colours)[::-1][np.linspace(0, 255, height - 12).round().astype(int)]
@@ -64,10 +64,9 @@ def scale(*, colours: str, low: float, high: float, height: int, below: bool) ->
 
 
 def labels(names: Sequence[str], *, cell: float, length: int) -> Image.Image:
-    """Names from top to bottom, one every ``cell`` pixels, right-aligned in ``length``.
+    """Draw names from top to bottom, one every ``cell`` pixels, right-aligned in ``length`` pixels.
 
-    Where they would overlap, every second is written, or fewer. Turned by a quarter, they stand
-    below the columns.
+    If they would overlap, only every second name is drawn, or fewer. Rotated by 90°, they label the columns.
     """
     step = max(1, int(np.ceil((_SMALLEST_TEXT + 2) / cell)))
     text_font = font(int(np.clip(cell * step - 2, _SMALLEST_TEXT, _LARGEST_TEXT)))
@@ -83,7 +82,7 @@ def labels(names: Sequence[str], *, cell: float, length: int) -> Image.Image:
 
 
 def length_of(names: Sequence[str], *, at_most: int) -> int:
-    """Pixels that the labels need."""
+    """Width that the labels need, in pixels."""
     return min(at_most, _TICK + 3 + round(max(font(_LARGEST_TEXT).getlength(name) for name in names)))
 
 
@@ -97,7 +96,7 @@ def shortened(text: str, text_font: Font, length: int) -> str:
 
 @cache
 def font(size: int, *, bold: bool = False) -> Font:
-    """DejaVu Sans, as the report's figures have it; it ships with Matplotlib, which stays unloaded."""
+    """DejaVu Sans, as in the report's figures; it ships with Matplotlib, which is not imported."""
     spec = find_spec("matplotlib")
     assert spec is not None
     assert spec.origin is not None

@@ -1,4 +1,4 @@
-"""What watches a training, as the block ``monitor`` of params.yaml says. Nothing here can change a result."""
+"""Builds a training's monitor from the block ``monitor`` of params.yaml. It cannot change a result."""
 
 from functools import partial
 from itertools import islice
@@ -31,14 +31,15 @@ def student_monitor(
     """The monitor of a student's training.
 
     Args:
-        params: The whole tree.
-        fabric: Only the first rank measures the similarity.
+        params: The whole parameter tree.
+        fabric: Devices and ranks; only the first rank measures the similarity.
         student: The network that is trained.
         teacher: The network that teaches it; None for the student alone.
-        teacher_weights: Of the network that the student alone is compared with, though it never sees it.
-        data: The similarity is measured on validation images, which train no weight and give no reported
-            score; on training images where there are none.
-        schedule: Of the training.
+        teacher_weights: The teacher's weights; the student alone is compared with it, too, though it never
+            learns from it.
+        data: Similarity is measured on its validation images, which are neither trained on nor reported; on
+            training images if there are none.
+        schedule: The schedule of the training.
         on_similarity: Called with each measurement.
 
     Raises:

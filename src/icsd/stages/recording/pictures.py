@@ -21,22 +21,22 @@ from icsd.stages.recording.heatmap import (
 )
 
 SIDE = 1024
-"""Pixels of a picture, the size of MLflow's thumbnails, which it does not scale."""
+"""Side of a picture in pixels: the size of MLflow's thumbnails, so MLflow does not rescale it."""
 _LONGEST_LABEL = 104
 _TITLE, _HEADING, _GAP, _BAR = 34, 24, 16, SCALE + 28
 
 
 def ics_picture(student: Matrix, teacher: Matrix, classes: Sequence[str], *, title: str) -> NDArray[np.uint8]:
-    """Student, teacher, and their difference, on scales that the teacher sets, so that epochs compare.
+    """Draw student, teacher and their difference on scales set by the teacher, so that epochs compare.
 
     Args:
         student: [C, C], row i, column j: KL(class i ‖ class j) of the spatial distributions, in nats.
         teacher: [C, C].
         classes: Names of the C classes.
-        title: What and when it is.
+        title: The run and the epoch.
 
     Returns:
-        Pixels [SIDE, SIDE, 3]: MLflow puts pictures into squares.
+        Pixels [SIDE, SIDE, 3]; square, since MLflow shows pictures in squares.
     """
     names = length_of(classes, at_most=_LONGEST_LABEL)
     room = min((SIDE - names - _GAP - _BAR) // 2, (SIDE - _TITLE) // 2 - _HEADING - names - 8)

@@ -34,7 +34,7 @@ def register_students(
     differences: pd.DataFrame,
     files: pd.DataFrame | None = None,
 ) -> None:
-    """Register one network of every student and method, and move the alias ``champion`` where a test says so.
+    """Register one network per student and method, and move the alias ``champion`` if a test supports it.
 
     The network is that of the first seed, so that no score on the reported images selects it. The same
     weights stay the same version when they are registered again. Without logged models
@@ -42,10 +42,10 @@ def register_students(
 
     Args:
         root: The repository.
-        params: Of this execution.
-        results: Of its grid.
+        params: The parameters of this execution.
+        results: The results of its grid.
         comparison: The report's comparison of the same results, a row per student and method.
-        differences: Of every two methods, from the same report.
+        differences: The differences between every two methods, from the same report.
         files: The champions' files, from the same report; None where there are none.
     """
     if not params.tracking.models:
@@ -115,8 +115,8 @@ def _name_champion(
 ) -> None:
     """Move the alias if a challenger is better; the student alone is the first champion.
 
-    A network that was trained again from the same, on another machine perhaps, is the same champion. The
-    gate, where there is one, asks the files of a challenger.
+    A network that was retrained from the same inputs, perhaps on another machine, is still the same champion.
+    The gate, if there is one, checks a challenger's exported files.
     """
     champion = registry.champion(name)
     if champion is None:
@@ -159,7 +159,7 @@ def _untested(champion: tracking.Version, now: tracking.Version | None) -> str:
 
 
 def _by_pair(table: pd.DataFrame, student: str) -> Differences:
-    """The differences of a student, as the report wrote them, both ways round."""
+    """A student's differences from the report's table, in both directions."""
     found: dict[tuple[str, str], Difference] = {}
     for row in table[table["student"] == student].to_dict("records"):
         mean, p = (None if pd.isna(row[name]) else float(row[name]) for name in ("delta_mean", "p_holm"))
@@ -176,7 +176,7 @@ def _run_id(client: "MlflowClient", run: Run) -> str | None:
 
 
 def _images(run: Run) -> str:
-    """Digest of what a score is measured on: networks can be compared if theirs are equal."""
+    """Digest of the images and classes of a score; networks can be compared if their digests are equal."""
     assert run.metrics is not None
     return digest_of({"ids": list(run.ids), "classes": list(run.metrics.classes)})
 
@@ -194,7 +194,7 @@ def _tags(root: Path, params: Params, run: Run, scores: Scores, images: str) -> 
 
 
 def _trained_from(results: Results, run: Run) -> dict[str, str]:
-    """The tag by which a network that was trained again is known, whatever the bits of its weights."""
+    """The tag that identifies a retrained network by its inputs, even if its weights differ in some bits."""
     described = [each.training for each in (run, results.teacher)]
     determined = [
         {"numbers": each.params, **each.provenance.model_dump(exclude={"teacher"})}

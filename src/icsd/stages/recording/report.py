@@ -1,4 +1,4 @@
-"""What a report sends to MLflow: a parent run per execution, with everything that its networks add up to."""
+"""What a report sends to MLflow: a parent run per execution, with parameters, scores, tables and figures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ def record_report(
 
     Args:
         root: The repository.
-        params: Of this execution.
+        params: The parameters of this execution.
         report: The report's folder.
         summary: Content of reports/metrics.json.
-        costs: Of the networks in the report.
+        costs: The cost records of the networks in the report.
     """
     experiment, group = tracking.experiment_name(params.dataset), tracking.group_id(root, params.digest())
     tracking.deliver_pending(root)
@@ -46,7 +46,7 @@ def record_report(
 
 
 def flat_numbers(summary: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """``{"resnet18": {"aicsd": {"miou": …}}}`` as ``resnet18/aicsd/miou``; what is no number is left out."""
+    """``{"resnet18": {"aicsd": {"miou": …}}}`` as ``resnet18/aicsd/miou``; the rest is left out."""
     for key, value in summary.items():
         if isinstance(value, Mapping):
             for name, number in flat_numbers(value):

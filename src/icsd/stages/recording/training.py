@@ -25,7 +25,7 @@ def open_tracker(root: Path, params: Params, key: RunKey, *, state: Path, active
 
     Args:
         root: The repository.
-        params: The whole tree.
+        params: The whole parameter tree.
         key: Which network it is.
         state: The run's state folder, which takes the journal.
         active: Whether this process records, as the first rank does.
@@ -60,7 +60,7 @@ class TrainingRecorder:
 
     Args:
         tracker: Takes the records.
-        params: The whole tree.
+        params: The whole parameter tree.
         key: Which network is trained.
     """
 
@@ -121,10 +121,10 @@ class TrainingRecorder:
 
 
 def own_parameters(numbers: dict[str, Any], key: RunKey) -> dict[str, Any]:
-    """The parameters that tell a network from the others of its execution.
+    """The parameters that distinguish a network from the others of its execution.
 
-    MLflow prints all of a run's above each of its pictures. The others are the parent run's, and train.json
-    has all of them.
+    There are few, since MLflow prints all parameters of a run above each of its pictures. The parent run has
+    the others, and train.json has all of them.
     """
     weights = numbers.get("method", {}).get("weights")
     method = {"name": key.method} | ({"weights": weights} if weights else {})

@@ -27,7 +27,7 @@ from icsd.stages.own_weights import class_map_in
 from icsd.stages.training.process import Run
 
 MOST_IMAGES = 100
-"""Images that a teacher is tried on: enough to tell, in seconds."""
+"""Largest number of images that a teacher is tested on: enough for a verdict, within seconds."""
 Pixels = Callable[[Tensor], Tensor]
 
 NORMALISATIONS = {
@@ -36,15 +36,15 @@ NORMALISATIONS = {
     "0 to 255": ((0.0,) * 3, (1 / 255,) * 3),
     "(x - 127) / 128": ((127 / 255,) * 3, (128 / 255,) * 3),
 }
-"""What people train with: mean and standard deviation of pixel values in [0, 1]."""
+"""Common normalisations of the input: mean and standard deviation of pixel values in [0, 1]."""
 BGR = "BGR instead of RGB"
 
 
 class AdmissionRecord(Record):
-    """runs/.../admission.json: what a teacher that is not trained here had to show.
+    """runs/.../admission.json: the admission test of a teacher that is not trained here.
 
-    All are mIoU, fractions: of two that have learned nothing, the better (``chance``); in the order of
-    classes that fits best; under the normalisations that people also use.
+    All scores are mIoU, as fractions: ``chance`` of the better of two predictors that have learned nothing,
+    ``best_order`` with the best-fitting order of classes, ``normalisations`` under other common ones.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -57,14 +57,14 @@ class AdmissionRecord(Record):
 
 
 def admit(run: Run, network: Network) -> AdmissionRecord:
-    """Try a teacher on validation images, or on training images where there are none.
+    """Test a teacher on validation images, or on training images if there are none.
 
     Args:
-        run: The teacher's.
+        run: The teacher's run.
         network: The teacher; left in evaluation mode, on the run's device.
 
     Raises:
-        UserError: It must not teach: what is wrong with it, and what to set.
+        UserError: The teacher is not admitted; the message says what is wrong and what to set.
     """
     split = VALIDATION if run.data.has_validation else TRAIN
     images = run.data.split(split)
@@ -114,7 +114,7 @@ def in_words(record: AdmissionRecord) -> str:
 def _counts(
     network: nn.Module, batches: EvalBatches, num_classes: int, device: torch.device, normalise: Pixels
 ) -> NDArray[np.int64]:
-    """Confusion counts [N, C, C] of images that are normalised in another way.
+    """Confusion counts [N, C, C] on images that ``normalise`` turns from pixels into the network's input.
 
     Raises:
         UserError: Logits are not finite, or of another number of classes.
@@ -136,7 +136,7 @@ def _counts(
 
 
 def _pixels(image: Tensor) -> Tensor:
-    """From 0 to 255, of an image as networks see it."""
+    """Pixel values from 0 to 255 of an image that is normalised with ImageNet's statistics."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (image * std + mean) * 255
 
@@ -151,10 +151,11 @@ def _normalised(pixels: Tensor, normalisation: Normalisation) -> Tensor:
 
 
 def _other_normalisations(network: Network) -> dict[str, Pixels]:
-    """What people also train with -> the network's input, from pixels [1, 3, H, W], RGB from 0 to 255.
+    """Name of another common normalisation -> function from pixels to the network's input.
 
-    A network is given images normalised by ImageNet's statistics, and makes its own normalisation of them. So
-    each of these is what it makes the other normalisation of.
+    Pixels are [1, 3, H, W], RGB from 0 to 255. A network takes images normalised with ImageNet's statistics
+    and converts them to its own normalisation. Each function therefore returns the input that the network
+    converts to the other normalisation.
     """
     own = network.architecture.normalisation or (IMAGENET_MEAN, IMAGENET_STD)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in own)
@@ -171,7 +172,7 @@ def _other_normalisations(network: Network) -> dict[str, Pixels]:
 
 
 def _normalised_otherwise(run: Run, name: str, theirs: float, ours: float) -> str:
-    """The message about images in another range, with the normalisation to set."""
+    """The message about images with another normalisation, and how to set it."""
     advice = (
         f"set `networks.teacher.normalisation: {_setting(NORMALISATIONS[name])}`"
         if name in NORMALISATIONS

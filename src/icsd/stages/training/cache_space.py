@@ -1,4 +1,4 @@
-"""How much of the disk the teacher's logits may take, and what goes to make room for them."""
+"""How much disk space the cached logits of the teacher may take, and what is removed to make room."""
 
 import shutil
 import time
@@ -10,21 +10,21 @@ from icsd.errors import UserError
 from icsd.files import check_disk_space
 
 SPARED = 10**9
-"""Bytes of the disk that are left to what matters more: checkpoints and results."""
+"""Bytes of disk space that stay free for what matters more: checkpoints and results."""
 IN_USE = 3600.0
 """Seconds for which a folder counts as used after a run has begun an epoch with it."""
 FORGOTTEN = 7 * 24 * 3600.0
-"""Seconds after which a folder that the grid does not ask for goes, even where there is room."""
+"""Seconds after which a folder that the grid does not need is removed, even if there is room."""
 
 
 class Space:
-    """The space of one run's folder among those of all others.
+    """The disk space of one run's folder, within the limit for all such folders.
 
     Args:
-        folder: Of the run's files; the folders beside it count as well.
-        most: Bytes that all of them may take together.
-        processes: That write a file of their own in each epoch.
-        epochs: Of the run.
+        folder: The folder of the run's files; the folders beside it count as well.
+        most: Bytes that all these folders may take together.
+        processes: Number of processes, each of which writes its own file in each epoch.
+        epochs: Epochs of the run.
         asked_for: Names of the folders that the grid still needs.
         say: Prints a line.
     """
@@ -48,9 +48,10 @@ class Space:
         self._said = False
 
     def refuse(self, num_bytes: int) -> str | None:
-        """Why a file of so many bytes must not be written; None, after a line about all of them, if it may.
+        """Why a file of so many bytes must not be written; None if it may.
 
-        Older folders make room, if the grid does not ask for them.
+        Older folders that the grid does not need are removed to make room. The first time that a file may be
+        written, a line is printed about the space of all epochs.
         """
         root, needed = self._folder.parent, num_bytes * self._processes
         root.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,7 @@ class Space:
             unused = time.time() - _last_use(place)
             full = size_of(root) + needed > self._most
             if unused > FORGOTTEN or (unused > IN_USE and full):
-                shutil.rmtree(place, ignore_errors=True)  # who reads there goes on without
+                shutil.rmtree(place, ignore_errors=True)  # a run that reads there continues without it
 
 
 def size_of(folder: Path) -> int:

@@ -15,7 +15,7 @@ from icsd.stages.inputs import numbers_of, schedule_of
 CHECKPOINT = "checkpoint.pt"
 """The file in a run's state folder from which an interrupted run resumes."""
 WITHOUT_EFFECT = {"mode", "workers", "compile", "teacher_cache", "teacher_cache_gb"}
-"""Keys of ``runtime`` that change no number, but for a teacher whose logits are rounded."""
+"""Keys of ``runtime`` that change no result, except ``teacher_cache: float16``, which rounds logits."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Job:
     """One network to train.
 
     Attributes:
-        params: The whole tree.
+        params: The whole parameter tree.
         key: Which network it is.
         training: Its block of the tree: ``teacher`` or ``train``.
         block: The method's block, as it stands in params.yaml; without weights for the teacher.
         weights_source: Where the weights of the method's terms come from, in words; see
-            ``icsd.stages.tuned_weights``.
+            ``icsd.stages.chosen_weights``.
     """
 
     params: Params
@@ -64,11 +64,9 @@ def student_job(params: Params, key: RunKey) -> Job:
 
 
 def identity_of(job: Job, provenance: Provenance) -> str:
-    """Hash of all that determines a network: a run never resumes under other numbers, data or code."""
+    """Hash of all that determines a network: a run never resumes with other numbers, data or code."""
     runtime = job.params.runtime.model_dump(exclude=WITHOUT_EFFECT)
-    if (
-        job.training.sync_batchnorm
-    ):  # a run may go on in another number of processes: that is no more than rounding
+    if job.training.sync_batchnorm:  # then another number of processes changes no more than rounding
         del runtime["devices"], runtime["num_nodes"]
     if job.params.runtime.teacher_cache == "float16":
         runtime["teacher_cache"] = "float16"

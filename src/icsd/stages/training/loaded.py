@@ -1,4 +1,4 @@
-"""A teacher that is not trained here: loaded, put to the admission test, and written as a trained one is."""
+"""A teacher that is not trained here: loaded, tested for admission, and written like a trained one."""
 
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ from icsd.training.loop import Progress
 
 
 def load_and_admit(run: Run) -> None:
-    """Write the outputs of a training that there was not; on every rank the same.
+    """Load and admit a teacher, and write the outputs that a training would write. Runs on every rank.
 
     Raises:
         UserError: The file cannot be loaded, or the teacher is not admitted.

@@ -1,4 +1,4 @@
-"""The files of a trained network. All but costs/ have the same bytes whenever the run is repeated."""
+"""The files of a trained network. All but costs/ are byte-identical whenever the run is repeated."""
 
 import csv
 import io
@@ -39,10 +39,10 @@ from icsd.training.monitor import Monitor
 
 
 def write_result(run: Run, setup: Setup, progress: Progress, monitor: Monitor, diverged: str | None) -> None:
-    """Write the folder with weights, history and description: all of it is replaced, or nothing.
+    """Write the folder with weights, history and description, all or nothing.
 
-    A student that ``diverged`` keeps the weights that it ended with, and no epoch of it is selected; its
-    evaluation sees that.
+    A student that ``diverged`` keeps its last weights, and none of its epochs is selected; its evaluation
+    detects that.
     """
     best = setup.schedule.select == "best_val"
     if best and not diverged:
@@ -59,7 +59,7 @@ def write_result(run: Run, setup: Setup, progress: Progress, monitor: Monitor, d
 
 
 def write_loaded(run: Run, network: Network, admission: AdmissionRecord) -> None:
-    """As ``write_result``, of a teacher that was not trained: its history has no epoch."""
+    """Like ``write_result``, for a teacher that was not trained: its history has no epochs."""
     with folder_written_whole(run.folder) as folder:
         save_weights(network, folder / run.weights.name)
         write_bytes(folder / "history.csv", history_csv([]))
@@ -69,7 +69,7 @@ def write_loaded(run: Run, network: Network, admission: AdmissionRecord) -> None
 
 
 def history_csv(history: list[Row]) -> bytes:
-    """A line per epoch; a run that diverged in its first has the column ``epoch`` and no line."""
+    """One line per epoch; for a run that diverged in its first epoch, only the header ``epoch``."""
     columns = list(dict.fromkeys(["epoch", *(key for row in history for key in row)]))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -128,21 +128,21 @@ def write_cost(
     mlflow: MlflowRecord | None,
     git: GitRecord,
 ) -> None:
-    """Write what is never the same twice, apart from the files that other stages depend on.
+    """Write the measurements that differ in every run, apart from the files that other stages depend on.
 
     Args:
-        run: What was trained.
-        seconds: That training took.
-        epochs: That were begun; 0 for a network that was not trained.
-        images: That were trained on, an image as often as it was seen.
-        extra_parameters: Of the method's own modules.
+        run: The run that was trained.
+        seconds: Duration of the training.
+        epochs: Epochs that were started; 0 for a network that was not trained.
+        images: Images trained on, each counted as often as it was seen.
+        extra_parameters: Parameters of the method's own modules.
         resumed: How often training was resumed.
-        cached_epochs: Epochs for which the teacher did not run, since its logits were kept.
-        seconds_saved: By that.
-        processor_seconds: Of processor time that training took.
-        processor_saved: Of these by not running the teacher.
-        started: When this process began with it.
-        mlflow: Its run.
+        cached_epochs: Epochs for which the teacher did not run, since its logits were cached.
+        seconds_saved: Seconds that the cache saved.
+        processor_seconds: CPU time that training took, in seconds.
+        processor_saved: CPU time that the cache saved, in seconds.
+        started: When this process started the training.
+        mlflow: The MLflow run.
         git: The code's commit.
     """
     device = run.fabric.device
@@ -170,8 +170,8 @@ def write_cost(
 
 
 def cost_of(setup: Setup, progress: Progress, *, batch: int) -> dict[str, Any]:
-    """What ``write_cost`` takes of a training."""
-    epochs = min(progress.epoch + 1, setup.schedule.epochs)  # the epoch that diverged was begun
+    """The arguments of ``write_cost`` that describe a training."""
+    epochs = min(progress.epoch + 1, setup.schedule.epochs)  # an epoch that diverged was started
     method = setup.distiller.method
     return {
         "seconds": progress.seconds,
@@ -187,11 +187,11 @@ def cost_of(setup: Setup, progress: Progress, *, batch: int) -> dict[str, Any]:
 
 
 def _peak_memory_mb(device: torch.device) -> float:
-    """Peak of the device's memory on CUDA, else of this process's."""
+    """Peak memory of the device on CUDA, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere
 
 
 def _num_unlabelled_images(run: Run) -> int:

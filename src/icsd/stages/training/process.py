@@ -34,8 +34,8 @@ class Run:
         job: What is trained.
         fabric: Devices and precision.
         data: What it is trained on.
-        provenance: What determines the network besides the parameters.
-        state: The folder with what it takes to resume.
+        provenance: Digests of what determines the network in addition to the parameters.
+        state: The folder with the state to resume from.
     """
 
     root: Path
@@ -47,7 +47,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        """What an interrupted run resumes from."""
+        """The checkpoint that an interrupted run resumes from."""
         return self.state / CHECKPOINT
 
     @property
@@ -67,7 +67,7 @@ class Run:
 
     @property
     def cost(self) -> Path:
-        """What training cost."""
+        """The file with the cost of the training."""
         return self.root / self.job.key.cost
 
 
@@ -90,9 +90,10 @@ def start_run(root: Path, job: Job) -> Run:
 
 
 def strategy_for(processes: int) -> DDPStrategy | str:
-    """How so many processes train one network.
+    """The strategy with which this number of processes trains one network.
 
-    The loop shares the buffers after every epoch: nothing reads them before, and queues in them are large.
+    DDP does not broadcast buffers in each step. The loop shares them after every epoch: nothing reads them
+    earlier, and queues in buffers are large.
     """
     if processes == 1:
         return "auto"
@@ -106,7 +107,7 @@ def _start_fabric(runtime: Runtime) -> Fabric:
     several = runtime.devices not in (1, "auto") or runtime.num_nodes > 1
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # or every process announces itself
     with warnings.catch_warnings():
-        # It warns wherever SLURM is installed, and one process on one device needs no `srun`.
+        # Fabric warns if SLURM is installed, but one process on one device needs no `srun`.
         warnings.filterwarnings("ignore", message="The `srun` command")
         fabric = Fabric(
             accelerator=accelerator(runtime),

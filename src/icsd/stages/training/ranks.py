@@ -1,9 +1,9 @@
-"""The processes of a stage that trains on several devices: started by the first, and ended with it.
+"""The processes of a stage that trains on several devices: the first rank starts them and ends with them.
 
-A process that dies would leave the others waiting for it, in code that no exception reaches. So the first
-rank watches the others and ends the stage with what the one that failed has said, and they end when it is
-gone. Only the first rank writes to the terminal. Under another launcher (torchrun, SLURM) that starts the
-processes itself, nothing here is done.
+If a process died, the others would wait for it in code that no exception can interrupt. The first rank
+therefore watches the others and, if one fails, ends the stage with that rank's error; the others end when the
+first rank is gone. Only the first rank writes to the terminal. Under a launcher that starts the processes
+itself (torchrun, SLURM), this module does nothing.
 """
 
 import os
@@ -23,15 +23,15 @@ from lightning_fabric.plugins.environments.cluster_environment import ClusterEnv
 from icsd.errors import UserError
 
 _FIRST = "ICSD_FIRST_RANK"
-"""Set in all ranks but the first: its process."""
+"""Environment variable of all ranks but the first: the process id of the first rank."""
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 1.0
-"""For the first rank to say what is wrong by itself, and for the others to end."""
+"""Time that the first rank has to report an error by itself, and the others to end."""
 _VERDICT_SECONDS = 10.0
-"""How long an error of the first rank waits for that of another one, whose consequence it may be."""
+"""How long an error of the first rank is held back, since a failure of another rank may have caused it."""
 _KEPT = "Finished epochs are kept in .state/; the same command resumes from there"
 _CONSEQUENCES = ("gloo", "NCCL", "Connection", "DistNetworkError", "terminated.")
-"""What a rank says that has lost another one."""
+"""Words in the error of a rank that has lost another rank."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ _settled = threading.Event()
 
 
 def start_others(environment: ClusterEnvironment, processes: int) -> None:
-    """Start the other ranks of this machine with this process's command; they are silent."""
+    """Start the other ranks of this machine with this process's command; they print nothing."""
     if processes == 1 or environment.creates_processes_externally:
         return
     main = sys.modules["__main__"]
@@ -73,13 +73,13 @@ def start_others(environment: ClusterEnvironment, processes: int) -> None:
         )
         _others.append(_Other(rank, process, words))
     del place[_FIRST]
-    os.environ.update(place, LOCAL_RANK="0")  # by which Fabric knows that all are started
+    os.environ.update(place, LOCAL_RANK="0")  # tells Fabric that all ranks are started
     threading.Thread(target=_watch_others, daemon=True, name="other-ranks").start()
 
 
 @contextmanager
 def ended_together() -> Iterator[None]:
-    """The block is all that a rank does: none outlives it, and whoever fails, the first rank says why."""
+    """Run all of a rank's work in the block: no rank outlives it, and the first rank reports any failure."""
     if first := os.environ.get(_FIRST):
         threading.Thread(target=_watch_first, args=(int(first),), daemon=True, name="first-rank").start()
     try:
@@ -126,7 +126,7 @@ def _sentence(cause: _Other) -> str:
 
 
 def _stop() -> None:
-    """End the others: a rank that waits for another one hears no signal but the last."""
+    """End the other ranks; a rank that waits for another one only reacts to SIGKILL."""
     for other in _others:
         other.process.terminate()
     deadline = time.monotonic() + _GRACE_SECONDS

@@ -1,4 +1,4 @@
-"""What an interrupted run goes on from, and whether a saved state is this run's."""
+"""The state that an interrupted run resumes from, and the checks that a saved state belongs to this run."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,7 +14,7 @@ from icsd.training.monitor import Monitor
 
 
 def state_of(run: Run, setup: Setup, progress: Progress, monitor: Monitor) -> dict[str, Any]:
-    """What ``restore`` goes on from."""
+    """The state that ``restore`` resumes from."""
     return {
         "run": run.state.name,
         "distiller": setup.distiller.state_dict(),
@@ -25,10 +25,10 @@ def state_of(run: Run, setup: Setup, progress: Progress, monitor: Monitor) -> di
 
 
 def restore(run: Run, setup: Setup, monitor: Monitor) -> Progress:
-    """Go on from the last good state, or begin where there is none; a line says so.
+    """Resume from the last good state and print a line about it; start from the beginning without one.
 
-    Called after ``set_up``: an optimiser loads its momentum to the device that its parameters are on. The
-    first process reads the state, of however many processes, and sends it to the others.
+    Call it after ``set_up``: an optimiser loads its momentum to the device of its parameters. The first rank
+    reads the state and broadcasts it; the number of processes may differ from that of the saving run.
     """
     load = partial(_load, run=run, setup=setup, monitor=monitor)
     progress, problems, state = None, list[str](), None
@@ -75,7 +75,7 @@ def _shapes(tensors: object) -> object:
 
 
 def _fits(saved: Any, fresh: Mapping[str, Any], setup: Setup) -> bool:  # noqa: ANN401 - what a file holds
-    """Whether an optimiser's state has this one's groups, and averages of every parameter's shape."""
+    """Whether a saved state has this optimiser's groups, and averages in the shapes of its parameters."""
     try:
         groups = [group["params"] for group in saved["param_groups"]]
         kinds = [set(group) for group in saved["param_groups"]]
@@ -94,7 +94,7 @@ def _fits(saved: Any, fresh: Mapping[str, Any], setup: Setup) -> bool:  # noqa: 
 
 
 def _belongs(value: Any, parameter: Tensor) -> bool:  # noqa: ANN401 - what a file holds
-    """Whether it is an average over a parameter's gradients, a count of steps, or None before the first."""
+    """Whether the value is an average in a parameter's shape, a count of steps, or None before the first."""
     return value is None or (isinstance(value, Tensor) and value.shape in ((), parameter.shape))
 
 

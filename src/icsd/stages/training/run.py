@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def train_teacher(root: Path) -> None:
-    """Train the teacher that params.yaml describes, or resume its training; or load it and admit it.
+    """Train the teacher that params.yaml describes, or resume its training; or load and admit it.
 
     Raises:
         UserError: A teacher that is not trained did not pass the admission test.
@@ -66,7 +66,7 @@ def train_student(root: Path, *, method: str, student: str, seed: int) -> None:
 
 
 def train_trial(root: Path, job: Job, *, open_tracker: Callable[[Path], "Tracker"]) -> Progress:
-    """Train a student for its history alone, or resume it: no output of the pipeline is written.
+    """Train a student only for its history, or resume it: no output of the pipeline is written.
 
     Args:
         root: The repository.
@@ -91,7 +91,7 @@ def train_trial(root: Path, job: Job, *, open_tracker: Callable[[Path], "Tracker
 
 
 def _make(root: Path, job: Job, make: Callable[[Run], None]) -> None:
-    """Let ``make`` write a network's outputs, as the only process that does."""
+    """Let ``make`` write a network's outputs while no other process does."""
     with ended_together():
         run = start_run(root, job)
         if run.fabric.is_global_zero:
@@ -106,7 +106,7 @@ def _make(root: Path, job: Job, make: Callable[[Run], None]) -> None:
 
 
 def _alone(run: Run) -> AbstractContextManager[None]:
-    """Nobody else goes on from the same state: a killed ``dvc`` may leave its child training."""
+    """Lock the run's state against other processes: a killed ``dvc`` may leave its child training."""
     return exclusive(run.state / "lock", waiting=f"another process is training this run ({run.state})")
 
 
@@ -135,7 +135,7 @@ def _train_and_write(run: Run) -> None:
 
 
 def _monitor(run: Run, setup: Setup, recorder: TrainingRecorder) -> Monitor:
-    """What watches a student; a teacher is not watched."""
+    """The monitor of a student; a teacher is not monitored."""
     if run.job.key.is_teacher:
         return NoMonitor()
     return student_monitor(
@@ -151,7 +151,7 @@ def _monitor(run: Run, setup: Setup, recorder: TrainingRecorder) -> Monitor:
 
 
 def _fit(run: Run, setup: Setup, progress: Progress, monitor: Monitor, recorder: TrainingRecorder) -> None:
-    """Train to the last epoch: after each, first the record and then the checkpoint."""
+    """Train to the last epoch; after each epoch, record it first and then save the checkpoint."""
     job, fabric = run.job, run.fabric
     taught = teaching(run, setup)
     recorder.start(job.numbers, run.data, progress)
@@ -192,7 +192,7 @@ def weighting(job: Job, setup: Setup) -> Callable[[int], dict[str, float]]:
 
 @contextmanager
 def _told_in_the_words_of_params(job: Job) -> Iterator[None]:
-    """What ends the loop, with the parameters to change."""
+    """Add the parameters to change to an error that ends the loop."""
     name = job.training_block
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a run trains, and with what: networks and method, optimiser, batches, schedule, validation."""
+"""Everything that a training needs: networks, method, optimiser, batches, schedule, validation."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -40,14 +40,14 @@ COMPILING = (
 
 @dataclass(frozen=True)
 class Setup:
-    """What a run trains, and with what.
+    """Everything that a training needs.
 
     Attributes:
         distiller: Student, method and teacher.
-        optimizer: Of the student and of the method's adapters.
+        optimizer: Updates the student and the method's adapters.
         wrapped: The distiller and the optimiser as Fabric runs them.
-        batches: Of the training images.
-        schedule: Epochs, rates, selection.
+        batches: Batches of the training images.
+        schedule: Epochs, learning rates, selection of the best epoch.
         validate: Scores the student; None without validation images.
     """
 
@@ -65,10 +65,10 @@ class Setup:
 
 
 def set_up(run: Run) -> Setup:
-    """Everything before the first step.
+    """Build everything that is needed before the first step.
 
     Raises:
-        UserError: A method's block, a network's weights or the size of a batch is not as it has to be.
+        UserError: A method's block, a network's weights or the batch size is invalid.
     """
     job, fabric = run.job, run.fabric
     distiller = _build_distiller(run)
@@ -126,7 +126,7 @@ def _build_distiller(run: Run) -> Distiller:
 
 
 def _stand_in(teacher: Network, run: Run) -> nn.Module | None:
-    """The teacher with its BatchNorm folded; the teacher itself stays for what measures it."""
+    """A copy of the teacher with folded BatchNorms, or None; the monitor measures the teacher itself."""
     runtime = run.job.params.runtime
     if not runtime.fold_teacher:
         return None
@@ -141,7 +141,7 @@ def _stand_in(teacher: Network, run: Run) -> nn.Module | None:
 
 
 def _class_weights(run: Run) -> torch.Tensor | None:
-    """Of cross-entropy, from the labels that the network learns from; None for equal ones."""
+    """Class weights of the cross-entropy, from the labels of the training images; None for equal weights."""
     kind, num_classes = run.job.training.class_weights, run.job.params.data.classes
     if kind == "none":
         return None
@@ -151,7 +151,7 @@ def _class_weights(run: Run) -> torch.Tensor | None:
 
 
 def _make_ready_for_pieces(distiller: Distiller, job: Job, fabric: Fabric) -> None:
-    """Let modules that depend on the whole batch know that a forward pass sees a piece of it."""
+    """Prepare modules that depend on the whole batch for forward passes that see only a part of it."""
     if fabric.world_size > 1 and job.training.sync_batchnorm:
         try:
             synchronise_batchnorm(distiller, fabric.device)
@@ -217,7 +217,7 @@ def unlabelled_images(data: PreparedData, job: Job) -> Subset[Any] | None:
     """The training images that a student sees without their labels; None where it sees none.
 
     Raises:
-        UserError: So many are asked for, and none is left. ``all`` of none are none.
+        UserError: A number of them is asked for, and none is left. With ``all``, this is no error.
     """
     wanted = 0 if job.key.is_teacher else job.params.train.unlabelled
     split = data.split(TRAIN)
@@ -233,9 +233,9 @@ def unlabelled_images(data: PreparedData, job: Job) -> Subset[Any] | None:
 
 
 def _micro_batches(job: Job, fabric: Fabric) -> int:
-    """Forward passes of a process per step, so that none is larger than ``runtime.max_batch_per_device``.
+    """Forward passes per step and process that keep each within ``runtime.max_batch_per_device``.
 
-    All are of one size: the fewest that divide the process's share of the batch.
+    All are of equal size: the smallest number that divides the process's share of the batch.
     """
     share, rest = divmod(job.training.batch, fabric.world_size)
     largest = job.params.runtime.max_batch_per_device

@@ -1,7 +1,8 @@
-"""Where a run's logits of the teacher are kept, and for whom.
+"""Where the teacher's logits are cached, and which runs use the cache.
 
-``.state/teacher_logits/<key>/`` holds what everything but the epoch determines, so all methods of a seed
-share it, also in DVC's temporary experiments. Methods that read features of the teacher run it themselves.
+The key of ``.state/teacher_logits/<key>/`` covers all that determines the logits but the epoch, so all
+methods with the same seed share it, also in DVC's temporary experiments. Methods that read features of the
+teacher run the teacher themselves.
 """
 
 import os
@@ -35,10 +36,10 @@ FOLDER = "teacher_logits"
 
 
 class Teaching:
-    """The batches of a training, with the teacher's logits where they are kept.
+    """The batches of a training, with the teacher's logits if these are cached.
 
     Attributes:
-        logits: Reads and writes them; None where the teacher runs in the distiller.
+        logits: Reads and writes the cached logits; None if the teacher runs in the distiller.
     """
 
     def __init__(self, views: Callable[[int], Batches], logits: TeacherLogits | None, used: Path) -> None:
@@ -47,15 +48,15 @@ class Teaching:
         self.logits = logits
 
     def epoch(self, epoch: int) -> Batches:
-        """What the distiller takes of an epoch (from 0)."""
+        """The batches of an epoch (from 0), as the distiller takes them."""
         if self.logits is None:
             return self._views(epoch)
-        with suppress(OSError):  # nothing is kept there yet
+        with suppress(OSError):  # the folder does not exist yet
             os.utime(self._used)
         return self.logits.epoch(epoch)
 
     def account(self, progress: Progress) -> None:
-        """Add what was saved to the costs; called after each epoch."""
+        """Add the time that the cache saved to ``progress``; called after each epoch."""
         if self.logits is not None:
             savings = self.logits.savings()
             progress.cached_epochs += savings.epochs
@@ -64,7 +65,7 @@ class Teaching:
 
 
 def teaching(run: Run, setup: Setup) -> Teaching:
-    """The batches of a run; a line says where logits are kept, and how many bytes, before any is written."""
+    """The batches of a run. Before any logits are written, a line says where, and how large they are."""
     params, fabric, wanted = run.job.params, run.fabric, run.job.params.runtime.teacher_cache
     if (reason := _why_not(run, setup)) is not None:
         if wanted not in ("auto", "off") and not run.job.key.is_teacher:
@@ -109,7 +110,7 @@ def teaching(run: Run, setup: Setup) -> Teaching:
 
 
 def _why_not(run: Run, setup: Setup) -> str | None:
-    """Why the distiller runs the teacher; None where it need not."""
+    """Why the distiller has to run the teacher; None if it does not."""
     runtime, method = run.job.params.runtime, setup.distiller.method
     if method is None or runtime.teacher_cache == "off":
         return "no method reads it" if method is None else "it is off"
@@ -119,7 +120,7 @@ def _why_not(run: Run, setup: Setup) -> str | None:
 
 
 def _is_shared(params: Params, seed: int) -> bool:
-    """Whether more than one training of this seed reads the teacher's logits, and nothing else of it."""
+    """Whether several trainings with this seed read the teacher's logits and none of its features."""
     if seed == params.tuning.seed:
         return params.tuning.trials > 1
     reading = [
@@ -131,7 +132,7 @@ def _is_shared(params: Params, seed: int) -> bool:
 
 
 def keys_of(run: Run) -> dict[int, str]:
-    """Seed -> digest of all that determines the teacher's logits but the epoch; of all seeds in use."""
+    """Seed, of all in use -> digest of everything that determines the teacher's logits but the epoch."""
     params, job, runtime = run.job.params, run.job, run.job.params.runtime
     determined: dict[str, Any] = {
         "teacher": run.provenance.teacher,
