@@ -1,6 +1,5 @@
-"""Command ``run``: what is stale of DVC's graph, side by side.
+"""Command ``run``: executes the stale stages of DVC's graph in parallel.
 
-``graph`` is all that DVC does, ``schedule`` says which stage may start, a *place* (``place``) executes a
-stage's command, ``execution`` is the loop over the three, and ``screen`` or ``lines`` what a
-person sees of it.
+``graph`` does what DVC does, ``schedule`` says which stage may start, a *place* (``place``) executes a
+stage's command, ``execution`` is the loop over the three, and ``screen`` or ``lines`` displays it.
 """

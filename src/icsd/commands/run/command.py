@@ -1,4 +1,4 @@
-"""The command itself: options in, a place and a display chosen, an execution, and an exit code out."""
+"""The command itself: from options to a place, a display, an execution and an exit code."""
 
 import logging
 import signal
@@ -44,27 +44,27 @@ def run(
     dry: bool = False,
     on: str | None = None,
 ) -> int:
-    """Execute what is stale, several stages at a time.
+    """Execute stale stages, several at a time.
 
     Args:
         root: The repository.
-        targets: Stages, with what they need; everything where there are none.
-        jobs: How many at a time; by default as many as there are cores for ``runtime.threads`` each, or
-            slots on the GPUs.
+        targets: Stages to run, with the stages that they need; all stages if empty.
+        jobs: Jobs at a time; by default as many as the cores allow with ``runtime.threads`` each, or as there
+            are slots on the GPUs.
         gpus: Numbers of GPUs; each job sees one of them.
-        per_gpu: Jobs at a time on each.
+        per_gpu: Jobs at a time on each GPU.
         keep_going: Whether a failure stops only what depends on it.
-        force: Whether to run what is not stale as well.
-        pull: Whether to fetch results that somebody else has pushed.
-        downstream: The targets and what depends on them.
-        dry: Only say what would be run.
-        on: ``ray`` or ``slurm``: what runs the stages that train and evaluate; this machine, if None.
+        force: Whether to run up-to-date stages as well.
+        pull: Whether to fetch results that others have pushed.
+        downstream: Whether to run the targets and the stages that depend on them, not those that they need.
+        dry: Only print what would run.
+        on: ``ray`` or ``slurm``, to run the stages that train and evaluate there; None for this machine.
 
     Returns:
-        Exit code: 0, that of the stage that failed (1 where there are several), or 130 and 143 when stopped.
+        Exit code: 0, that of the failed stage (1 if there are several), or 130 or 143 if stopped.
 
     Raises:
-        UserError: Nothing could be started: no such stage, a mistake in dvc.yaml, another process at work.
+        UserError: Nothing could be started: no such stage, a mistake in dvc.yaml, another process is running.
     """
     if not (root / ".dvc").is_dir():
         raise UserError(f"{root}: not a DVC repository; run from the root of the repository")
@@ -81,7 +81,7 @@ def run(
                 print(*foretold(graph, durations, force=force), sep="\n")
                 return 0
             nodes = nodes_of(on, root, graph, jobs=jobs) if on else None
-            pull = pull or bool(nodes)  # what jobs have pushed since is taken
+            pull = pull or bool(nodes)  # to use what earlier jobs have pushed
             if pull:
                 graph.pull_run_cache()
         except Busy as busy:
@@ -122,7 +122,7 @@ def _exit_code(outcome: Outcome, stop: Stop) -> int:
 
 
 def _params(root: Path) -> Params | None:
-    """None where something is wrong with params.yaml, which is for ``validate`` to say."""
+    """The parameters; None if params.yaml has mistakes, which ``validate`` reports."""
     try:
         return load_params(root)
     except UserError:
@@ -132,7 +132,7 @@ def _params(root: Path) -> Params | None:
 def _slots(
     params: Params | None, jobs: int | None, gpus: Sequence[str], per_gpu: int
 ) -> list[Mapping[str, str]]:
-    """What the environment of each job that runs at a time has besides."""
+    """Additional environment variables for each of the jobs that run at a time."""
     if gpus:
         each = [{"CUDA_VISIBLE_DEVICES": gpu} for _ in range(per_gpu) for gpu in gpus]
         return [*each[:jobs]]
@@ -143,7 +143,7 @@ def _slots(
 
 @contextmanager
 def _shown(outlook: Outlook) -> Iterator[Watcher]:
-    """A display that suits where it goes to; what DVC has to warn of is a part of it."""
+    """A display for a terminal or for plain output, which also shows DVC's warnings."""
     if sys.stdout.isatty():
         from icsd.commands.run.screen import Screen
 
@@ -157,7 +157,7 @@ def _shown(outlook: Outlook) -> Iterator[Watcher]:
 
 @contextmanager
 def _heard_dvc(watcher: Watcher) -> Iterator[None]:
-    """Warnings of DVC go through the display, which they would tear, and its news are left out."""
+    """Show DVC's warnings through the display, which they would garble, and drop its other messages."""
 
     class Passing(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -175,7 +175,7 @@ def _heard_dvc(watcher: Watcher) -> Iterator[None]:
 
 
 def _imports(params: Params | None) -> list[str]:
-    """What stages import for tracking."""
+    """What the template imports for tracking: names in ``template``."""
     if params is None or not params.tracking.enabled:
         return []
     return ["tracking", *(["models"] if params.tracking.models else [])]
@@ -183,7 +183,7 @@ def _imports(params: Params | None) -> list[str]:
 
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    """One ``run`` at a time in a checkout."""
+    """Allow one ``run`` at a time in a checkout."""
     path = root / _LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -201,7 +201,7 @@ def _alone(root: Path) -> Iterator[None]:
 
 @contextmanager
 def _heard_signals() -> Iterator[Stop]:
-    """Signals ask for the end instead of making one in the middle of a file of DVC."""
+    """Turn signals into a request to stop, so that none interrupts DVC while it writes a file."""
     stop = Stop()
 
     def ask(number: int, _: object) -> None:

@@ -8,15 +8,15 @@ from icsd.commands.run.outlook import in_words
 
 
 def foretold(graph: Graph, durations: Durations, *, force: bool) -> Iterator[str]:
-    """A line per stage that is stale or may become so, and a last one with their number.
+    """A line per stage that is stale or may become stale, and a last line with their numbers.
 
     Args:
         graph: The stages.
-        durations: How long they take.
-        force: Whether all would run.
+        durations: How long stages take.
+        force: Whether all stages would run.
 
     Raises:
-        Busy: Another command of DVC is at work.
+        Busy: Another DVC command is running.
     """
     stale: dict[Stage, str] = {}
     with graph.locked():

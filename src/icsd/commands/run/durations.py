@@ -1,4 +1,4 @@
-"""How long a stage will take: as it took before, as others of its kind take, as its log says."""
+"""Estimates how long a stage will take: from its last run, from similar stages, or from its log."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from statistics import fmean
 from icsd.files import write_json
 
 _EPOCH = re.compile(r"epoch (\d+)/(\d+)\b.* (\d+) s left$")
-"""What training prints after every epoch."""
+"""The line that training prints after every epoch."""
 _TAIL_BYTES = 4096
 
 
@@ -17,8 +17,8 @@ class Durations:
     """Seconds of stages, remembered from one execution to the next.
 
     Args:
-        file: Where they are kept; any content but its own is taken for none.
-        costs: Stage -> file of costs that it has written; for stages of which nothing is remembered.
+        file: Where they are stored; a file with other content counts as empty.
+        costs: Stage -> the cost file that it has written, for stages that ``file`` does not have.
     """
 
     def __init__(self, file: Path, costs: Mapping[str, Path]) -> None:
@@ -28,10 +28,10 @@ class Durations:
         self._known = {stage: seconds for stage, seconds in found.items() if seconds is not None}
 
     def expected(self, stage: str) -> float | None:
-        """Seconds that a stage will take, from itself or its nearest kin; None where nothing is known.
+        """Seconds that a stage will take, from itself or the most similar stages; None if none is known.
 
-        ``baselines@kd-resnet18-0`` is first of all like ``baselines@kd-resnet18-1``, then like other
-        networks of the method, then like other stages under ``baselines``.
+        For ``baselines@kd-resnet18-0`` these are other seeds such as ``baselines@kd-resnet18-1``, then other
+        networks of the method, then other stages of ``baselines``, then all stages.
         """
         if stage in self._known:
             return self._known[stage]
@@ -66,7 +66,7 @@ def _number(value: object) -> float | None:
 
 
 def epoch_in(log: Path) -> tuple[int, int, float] | None:
-    """The epoch that a training has finished, of how many, and the seconds that it says are left."""
+    """The last finished epoch, the number of epochs and the seconds left, as a training's log has them."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))

@@ -1,4 +1,4 @@
-"""The place for ``--on ray | slurm``: what an engine needs, and what people are told before it begins."""
+"""The place for ``--on ray | slurm``: checks what the engine needs, and tells the user what is sent."""
 
 import os
 from pathlib import Path
@@ -14,17 +14,17 @@ from icsd.tracking.identity import checkout_id
 FOLDER = Path(".state") / "cluster"
 """Submitit's files, and by default all that SLURM's nodes write."""
 _OURS = ("ICSD_", "MLFLOW_")
-"""Variables of this machine that the nodes need; SLURM passes on all of them by itself."""
+"""Prefixes of environment variables that the nodes need; SLURM passes on all variables by itself."""
 
 
 def nodes_of(engine: str, root: Path, graph: Graph, *, jobs: int | None) -> Nodes:
     """The nodes of an engine.
 
     Args:
-        engine: ``ray``, ``slurm``, or ``local``: processes of submitit's here, instead of SLURM's.
+        engine: ``ray``, ``slurm``, or ``local`` for submitit's processes on this machine instead of SLURM.
         root: The repository.
         graph: Its stages.
-        jobs: How many may be queued or running; all, if None.
+        jobs: How many stages may be queued or running; None for all.
 
     Raises:
         UserError: The engine, DVC's remote or a tracking server is missing.
@@ -60,7 +60,7 @@ def nodes_of(engine: str, root: Path, graph: Graph, *, jobs: int | None) -> Node
 
 
 def _check_tracking() -> None:
-    """MLflow's own default is a file in the checkout: each node would have one, and lose it."""
+    """Refuse MLflow's default, a file in the checkout: each node would write its own, and lose it."""
     address = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not address or (address.startswith("sqlite:///") and not address.startswith("sqlite:////")):
         raise UserError(

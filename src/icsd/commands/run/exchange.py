@@ -1,4 +1,4 @@
-"""What a stage on another machine reads: pushed to DVC's remote, and named in a dvc.lock of its own."""
+"""Pushes what a stage on another machine reads to DVC's remote, and lists it in a dvc.lock for the stage."""
 
 from pathlib import PurePath
 from typing import Any
@@ -11,7 +11,7 @@ class Exchange:
     """DVC's default remote, between this checkout and the nodes.
 
     Args:
-        graph: The stages; whoever calls holds the repository's lock.
+        graph: The stages; the caller holds the repository's lock.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -20,13 +20,13 @@ class Exchange:
         self._sent: set[str] = set()
 
     def send(self, stage: str) -> tuple[tuple[str, ...], bytes]:
-        """Push what a stage reads of others.
+        """Push the outputs of other stages that a stage reads.
 
         Returns:
             The names of those stages, and a dvc.lock with them.
 
         Raises:
-            UserError: The remote does not take it.
+            UserError: The remote does not accept them.
         """
         from dvc.stage.serialize import to_single_stage_lockfile
         from dvc.utils.serialize import dumps_yaml
@@ -41,7 +41,7 @@ class Exchange:
         return tuple(entries), dumps_yaml({"schema": "2.0", "stages": entries}).encode()
 
     def runs(self) -> dict[str, str]:
-        """Stage that trains a network -> what the folder of its state begins with (``RunKey.state``)."""
+        """Stage that trains a network -> prefix of its state folder's name (``RunKey.state``)."""
         found = {}
         for name, stage in self._stages.items():
             for out in stage.outs:

@@ -1,4 +1,4 @@
-"""The loop: what may start is begun, what has ended is finished, and dvc.lock is written in between."""
+"""The loop: begins stages that may start, finishes those that have ended, writes dvc.lock in between."""
 
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from icsd.commands.run.schedule import Schedule, State
 from icsd.errors import UserError
 
 LOGS = Path(".state") / "logs" / "run"
-"""What each stage printed when it last ran."""
+"""Folder with the output of each stage's last run."""
 _POLL_SECONDS = 0.2
 _BUSY_SECONDS = 5.0
 _GRACE_SECONDS = 30.0
@@ -24,45 +24,45 @@ class Failure:
 
     stage: str
     code: int
-    """Of its command; 0 where DVC refused what it made."""
+    """Exit code of its command; 0 if DVC refused the stage or its outputs."""
     reason: str
     log: Path | None
 
 
 @dataclass
 class Outcome:
-    """What an execution came to."""
+    """The result of an execution."""
 
     ran: list[str] = field(default_factory=list)
     restored: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
-    """Not run, since what they need has failed."""
+    """Not run, since a stage that they need has failed."""
     ended: list[str] = field(default_factory=list)
-    """Running when a person stopped the execution."""
+    """Running when the user stopped the execution."""
     left: list[str] = field(default_factory=list)
-    """Not looked at, since the execution was stopped."""
+    """Still waiting when the execution ended."""
 
 
 class Watcher(Protocol):
-    """Whoever shows an execution to a person."""
+    """Displays an execution."""
 
     def started(self, stage: str, log: Path) -> None:
-        """Its command runs."""
+        """A stage's command has started."""
 
     def settled(self, stage: str, how: str) -> None:
-        """It is over: ``ran``, ``restored``, ``unchanged``, ``failed``, ``skipped`` or ``ended``."""
+        """A stage is over: ``ran``, ``restored``, ``unchanged``, ``failed``, ``skipped`` or ``ended``."""
 
     def said(self, line: str) -> None:
-        """A line about the whole."""
+        """A message about the whole execution."""
 
     def tick(self) -> None:
         """Time has passed."""
 
 
 class Stop:
-    """Whether, and how firmly, a person asks for the end. Signal handlers write it, the loop reads it."""
+    """Whether, and how often, the user has asked to stop. Signal handlers write it, the loop reads it."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -73,15 +73,15 @@ class Execution:
     """One call of ``run``.
 
     Args:
-        graph: The stages, and DVC's part of them.
-        schedule: Of the stages of the graph.
+        graph: The stages, and DVC's work on them.
+        schedule: The schedule of the graph's stages.
         place: Where commands are executed.
-        watcher: Who is told.
-        stop: Whether to go on.
-        logs: Folder for what the stages print.
-        keep_going: After a failure, whether what does not depend on it is still started.
-        force: Whether everything runs, stale or not.
-        pull: Whether what is missing is fetched from DVC's remote.
+        watcher: Displays the execution.
+        stop: Says whether to stop.
+        logs: Folder for the output of the stages.
+        keep_going: Whether stages that do not depend on a failed one are still started.
+        force: Whether all stages run, stale or not.
+        pull: Whether missing data are fetched from DVC's remote.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Execution:
         """Execute everything.
 
         Raises:
-            UserError: Another process of DVC works with these stages, before anything was started.
+            UserError: Another DVC process works with these stages, and nothing was started yet.
         """
         try:
             with self._graph.scm_context(), self._lock:
@@ -121,7 +121,7 @@ class Execution:
                 self._locked(patiently=True)
                 self._lock_file.write(last=True)
         except BaseException:
-            self._place.cancel(at_once=False)  # nothing works on behind the back of a message
+            self._place.cancel(at_once=False)  # no job goes on after an error message
             raise
         finally:
             for begun in self._running.values():
@@ -130,7 +130,7 @@ class Execution:
         return self._outcome
 
     def _step(self) -> bool:
-        """Whatever can be done now; False when nothing is left."""
+        """Do what can be done now; False when nothing is left."""
         if self._stop.asked:
             self._end_all()
             return False
@@ -143,7 +143,7 @@ class Execution:
         if not ended or self._lock_file.is_due():
             self._write()
         if not ended:
-            self._unlock()  # other commands of DVC may work while nothing is to be done here
+            self._unlock()  # other DVC commands may run while there is nothing to do here
             ended = self._place.wait(_POLL_SECONDS if self._running else _BUSY_SECONDS)
         for each in ended:
             self._finish(each)
@@ -162,13 +162,13 @@ class Execution:
                 self._write()
 
     def _look_at_one(self) -> bool:
-        """While all slots are taken, find a stage in which nothing has changed; whether one was looked at."""
+        """While all slots are taken, settle one stage if it is unchanged; False if none was checked."""
         if self._blocked or self._force or not self._can_begin():
             return False
         for stage in self._schedule.ready():
             if stage not in self._looked_at:
                 self._looked_at.add(stage)
-                with suppress(Busy, UserError):  # it is looked at again when it is begun
+                with suppress(Busy, UserError):  # it is checked again when it is begun
                     self._locked()
                     if not self._graph.is_stale(stage):
                         self._settle(stage, "unchanged")
@@ -197,14 +197,14 @@ class Execution:
         self._place.submit(job_of(stage, log))
 
     def _wait_for(self, busy: Busy) -> None:
-        """Another process is at work: before anything was started that is the end, later it is waited for."""
+        """Wait for another process; if nothing was started yet, raise an error instead."""
         if not (self._running or self._outcome.ran or self._outcome.restored):
             raise UserError(f"{busy}\nWait for it, or end it, and run this again.") from None
         self._say_once(f"{busy}\nwaiting for it")
         self._blocked = True
 
     def _finish(self, ended: Ended) -> None:
-        """A command has ended."""
+        """Finish a stage whose command has ended."""
         self._locked(patiently=True)
         begun = self._running.pop(ended.job.stage)
         begun.release()
@@ -240,7 +240,7 @@ class Execution:
             self._watcher.settled(each.addressing, how)
 
     def _end_all(self) -> None:
-        """A person asked for the end: jobs keep what they have, and those that do not end are killed."""
+        """The user has asked to stop: let jobs save their state, and kill those that do not end."""
         self._place.cancel(at_once=False)
         waited, firmly = 0.0, False
         while self._running:
@@ -261,7 +261,7 @@ class Execution:
         """Take DVC's lock, unless it is held.
 
         Raises:
-            Busy: Another command has it, and this does not wait ``patiently``.
+            Busy: Another command holds it, and this one does not wait ``patiently``.
         """
         while not self._is_locked:
             try:

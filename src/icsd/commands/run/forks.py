@@ -1,8 +1,8 @@
-"""Stages as forks of one process that has imported what they need; a shell for every other command.
+"""Starts stages as forks of a process that has imported what they need, and other commands in a shell.
 
-Only on Linux, and only for this project's own commands that train or evaluate: the others import little,
-and a user's command is a user's. Where anything is not as expected (source files have changed since they
-were imported, another Python, no fork), the command is started as DVC starts it.
+Forks are used only on Linux, and only for this project's own commands that train or evaluate: the others
+import little, and a user's command has to run as it is. If anything is not as expected (source files have
+changed since they were imported, another Python, no fork), the command is started as DVC starts it.
 """
 
 import json
@@ -25,14 +25,14 @@ from icsd.commands.run.local import Process, start_in_shell
 from icsd.commands.run.place import Job
 
 COMMAND = "--forks"
-"""The entry's argument by which it becomes the process that stages are forked from."""
+"""The argument that turns the entry point into the template process, from which stages are forked."""
 _FORKED = {"train-teacher", "train-student", "evaluate"}
 _MESSAGE_BYTES = 1 << 16
 _POLL_SECONDS = 0.2
 
 
 def arguments_of(command: str, environment: Mapping[str, str]) -> list[str] | None:
-    """The arguments of the entry in a command line that a fork can execute; None for any other.
+    """The entry point's arguments in a command line that a fork can execute; None for any other.
 
     >>> arguments_of("python -m pipeline evaluate --method kd && echo done", {})
     """
@@ -43,7 +43,7 @@ def arguments_of(command: str, environment: Mapping[str, str]) -> list[str] | No
     if words[1:3] != ["-m", "pipeline"] or len(words) < 4 or words[3] not in _FORKED:
         return None
     if shlex.join(words) != command or not _is_ours(words[0], environment):
-        return None  # a shell would make something else of it
+        return None  # a shell would interpret it differently
     return words[3:]
 
 
@@ -54,12 +54,12 @@ def _is_ours(name: str, environment: Mapping[str, str]) -> bool:
 
 
 class Forks:
-    """Starts commands; the process to be forked is started with the first one that it serves.
+    """Starts commands; the template process is started with the first command that is forked from it.
 
     Args:
-        root: The repository, whose code it imports.
-        imports: What it imports besides the stages: names in ``template``.
-        log: For what it prints itself.
+        root: The repository, whose code the template imports.
+        imports: What the template imports in addition to the stages: names in ``template``.
+        log: File for the template's own output.
     """
 
     def __init__(self, root: Path, imports: Sequence[str], log: Path) -> None:
@@ -80,7 +80,7 @@ class Forks:
         return start_in_shell(job, command, environment)
 
     def close(self) -> None:
-        """End the process; it has no forks any more."""
+        """End the template; it has no forks any more."""
         if self._control is not None:
             self._control.close()
         if self._template is not None:
@@ -123,14 +123,14 @@ class Forks:
 
 
 class _Fork:
-    """A fork, as ``subprocess.Popen`` would show it."""
+    """A fork, with the interface of ``subprocess.Popen``."""
 
     def __init__(self, pid: int, answers: socket.socket) -> None:
         self.pid = pid
         self._answers = answers
 
     def wait(self) -> int:
-        """Its exit code. Where the process that it was forked from is lost, it is ended, too."""
+        """Wait for the exit code. If the template is lost, end the fork, too."""
         answer = b""
         with self._answers, suppress(ConnectionError):
             answer = self._answers.recv(_MESSAGE_BYTES)

@@ -2,9 +2,9 @@
 
 DVC's own functions do the work, in the order in which ``dvc repro`` calls them for a stage, and in one
 process: a stage is *begun* (is it stale? is its result in the run cache?), its command runs elsewhere, and
-it is *finished* (outputs hashed and stored, the run cache told, dvc.lock written). Between the two, ``dvc
-repro`` lets go of the repository's lock and keeps the stage's paths locked; so does this, for every stage
-that runs.
+it is *finished* (outputs hashed and stored, the run cache and dvc.lock updated). Between the two, ``dvc
+repro`` releases the repository's lock and keeps the stage's paths locked; this module does the same for every
+running stage.
 """
 
 import os
@@ -22,7 +22,7 @@ Stage = Any
 
 
 class Busy(Exception):
-    """Another process of DVC holds what this one needs; says which."""
+    """Another DVC process holds a lock that this one needs; the message says which process."""
 
 
 class Graph:
@@ -30,8 +30,8 @@ class Graph:
 
     Args:
         root: The repository's folder.
-        targets: As of ``dvc repro``; all stages of dvc.yaml where there are none.
-        downstream: The targets and what depends on them, instead of what they depend on.
+        targets: As for ``dvc repro``; all stages of dvc.yaml if empty.
+        downstream: Take the targets and the stages that depend on them, instead of those that they need.
 
     Raises:
         UserError: DVC finds no repository, no such target, or a mistake in dvc.yaml.
@@ -47,8 +47,7 @@ class Graph:
                 stages = collect_stages(self._repo, list(targets) or ["dvc.yaml"])
                 graph = self._repo.index.graph
                 self.order: list[Stage] = plan_repro(get_active_graph(graph), stages, downstream=downstream)
-                # A frozen stage does not ask for what it depends on, but must not be read while that is
-                # written.
+                # A frozen stage does not run its dependencies, but must not be read while they are written.
                 self.needs: Mapping[Stage, list[Stage]] = {
                     stage: list(graph.successors(stage)) for stage in self.order
                 }
@@ -64,7 +63,7 @@ class Graph:
         """Hold the repository's lock for the block, as a ``dvc`` command does.
 
         Raises:
-            Busy: Another command has held it for seconds.
+            Busy: Another command has held it for several seconds.
         """
         from dvc.lock import LockError
 
@@ -72,7 +71,7 @@ class Graph:
             self._repo.lock.lock()
         except LockError:
             raise Busy("another dvc command is running in this repository") from None
-        self._repo._lock_depth += 1  # what DVC calls inside need not lock it again
+        self._repo._lock_depth += 1  # so that DVC's calls inside do not lock it again
         try:
             self._repo._reset()
             yield
@@ -82,7 +81,7 @@ class Graph:
             self._repo.lock.unlock()
 
     def pull_run_cache(self) -> None:
-        """Fetch from the remote which inputs gave which outputs."""
+        """Fetch the run cache, which says which inputs gave which outputs, from the remote."""
         from dvc.stage.cache import RunCacheNotSupported
 
         with as_user_error():
@@ -97,16 +96,16 @@ class Graph:
             return bool(stage.changed(False, self.needs[stage]))
 
     def begin(self, stage: Stage, *, force: bool = False, pull: bool = False) -> "Begun":
-        """Everything before a stage's command; the repository is locked.
+        """Do everything before a stage's command; the repository is locked.
 
         Args:
-            stage: All that it needs is done.
-            force: Run it whether it is stale or not, and whatever the run cache has.
-            pull: Fetch what is missing from the remote.
+            stage: The stage; all stages that it needs are done.
+            force: Run it even if it is up to date or in the run cache.
+            pull: Fetch missing data from the remote.
 
         Raises:
             Busy: Another process works with its paths.
-            UserError: What DVC says against it.
+            UserError: DVC refuses the stage; the message is DVC's.
         """
         with as_user_error(), as_busy(), ExitStack() as paths:
             paths.enter_context(self._rwlock(stage, running=False))
@@ -125,7 +124,7 @@ class Graph:
             return Begun(stage, "stale", held)
 
     def finish(self, stage: Stage) -> None:
-        """Everything after a stage's command but for dvc.lock; the repository is locked.
+        """Do everything after a stage's command except writing dvc.lock; the repository is locked.
 
         Raises:
             UserError: An output is missing, or cannot be stored.
@@ -136,7 +135,7 @@ class Graph:
             stage.commit()
 
     def fetch(self, stage: Stage) -> None:
-        """Bring a stage's outputs from the remote, where another machine has made them.
+        """Fetch a stage's outputs, which another machine has made, from the remote.
 
         Raises:
             UserError: They are not there.
@@ -147,7 +146,7 @@ class Graph:
                 raise UserError("its outputs have not arrived in DVC's remote")
 
     def has_run_cache(self, stage: Stage) -> bool:
-        """Whether a result that dvc.lock does not mention is found again."""
+        """Whether the run cache holds the stage's result, so that it is found without dvc.lock."""
         from dvc.stage.cache import _can_hash
 
         return bool(_can_hash(stage)) and all(out.use_cache or out.is_metric for out in stage.outs)
@@ -162,7 +161,7 @@ class Graph:
         }
 
     def noted(self) -> set[Stage]:
-        """The stages that dvc.lock knows; a file of its own, as of an import, counts as well."""
+        """The stages in dvc.lock; a stage in its own .dvc file, such as an import, counts as well."""
         from dvc.stage import PipelineStage
 
         names: dict[str, set[str]] = {}
@@ -210,7 +209,7 @@ class Graph:
         return True
 
     def _rwlock(self, stage: Stage, *, running: bool) -> AbstractContextManager[None]:
-        """DVC's lock of a stage's paths; while it runs, under a name that says so."""
+        """DVC's lock on a stage's paths; while the stage runs, the lock's name mentions it."""
         from dvc.dependency.db import AbstractDependency
         from dvc.dependency.repo import RepoDependency
         from dvc.rwlock import rwlock
@@ -253,7 +252,7 @@ class Begun:
         self._held = held
 
     def release(self) -> None:
-        """Let go of the paths; the repository is locked."""
+        """Release the paths; the repository is locked."""
         if self._held is not None:
             self._held.__exit__(None, None, None)
             self._held = None
@@ -261,7 +260,7 @@ class Begun:
 
 @contextmanager
 def as_user_error() -> Iterator[None]:
-    """DVC's own errors are messages for people; those of the system name the file."""
+    """Turn DVC's errors into user errors with their message, and system errors into ones with the file."""
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
 
@@ -279,7 +278,7 @@ def as_user_error() -> Iterator[None]:
 
 @contextmanager
 def as_busy() -> Iterator[None]:
-    """A path that another process holds."""
+    """Turn DVC's error about a path that another process holds into ``Busy``."""
     from dvc.lock import LockError
 
     try:

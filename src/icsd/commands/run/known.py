@@ -1,4 +1,4 @@
-"""Which processes run stages: ``dvc`` and this command, by their command lines."""
+"""Recognises this command by its command line."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""An execution as plain lines: for a log file, CI, or whoever pipes it on."""
+"""An execution as plain lines, for a log file, CI or a pipe."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +17,11 @@ WORDS = {
 
 
 class Lines:
-    """Says when a stage starts and ends, and what it prints, with the stage's name in front.
+    """Writes when a stage starts and ends, and what it prints, with the stage's name in front.
 
     Args:
-        outlook: What there is to show.
-        write: Takes a line.
+        outlook: The state of the execution.
+        write: Writes a line.
     """
 
     def __init__(self, outlook: Outlook, write: Callable[[str], None]) -> None:
@@ -29,13 +29,13 @@ class Lines:
         self._logs: dict[str, tuple[Path, int]] = {}
 
     def started(self, stage: str, log: Path) -> None:
-        """Its command runs."""
+        """A stage's command has started."""
         self._outlook.started(stage, log)
         self._logs[stage] = (log, 0)
         self._write(f"[{stage}] started")
 
     def settled(self, stage: str, how: str) -> None:
-        """It is over."""
+        """A stage is over."""
         seconds = self._outlook.settled(stage, how)
         if stage in self._logs:
             self._follow(stage, whole=True)
@@ -50,7 +50,7 @@ class Lines:
         self._write(f"[{stage}] {', '.join(words)}")
 
     def said(self, line: str) -> None:
-        """A line about the whole."""
+        """A message about the whole execution."""
         self._write(line)
 
     def tick(self) -> None:

@@ -1,4 +1,4 @@
-"""Jobs on this machine: a process for each, on one of a number of slots."""
+"""Jobs on this machine: one process each, in a fixed number of slots."""
 
 import os
 import queue
@@ -13,26 +13,26 @@ from icsd.commands.run.place import Ended, Job
 
 
 class Process(Protocol):
-    """A started command, as ``subprocess.Popen`` is one."""
+    """A started command, such as ``subprocess.Popen``."""
 
     pid: int
 
     def wait(self) -> int:
-        """Its exit code, when it has one."""
+        """Wait for its exit code."""
 
 
 class Starter(Protocol):
-    """Starts a line of a job in a process group of its own."""
+    """Starts one command line of a job in its own process group."""
 
     def __call__(self, job: Job, command: str, environment: Mapping[str, str]) -> Process:
-        """The process, whose group is its own number."""
+        """The process; its group has its own number."""
 
 
 class Local:
     """This machine.
 
     Args:
-        slots: One per job that may run at a time: what its environment has besides
+        slots: One per job that may run at a time: its additional environment variables
             (``CUDA_VISIBLE_DEVICES``).
         start: How a command becomes a process.
     """
@@ -46,7 +46,7 @@ class Local:
         self._cancelled = False
 
     def works_here(self, stage: str) -> bool:
-        """They all do."""
+        """Always True."""
         return True
 
     def room(self) -> int:
@@ -62,7 +62,7 @@ class Local:
         threading.Thread(target=self._work, args=(job, slot), daemon=True, name=job.stage).start()
 
     def wait(self, seconds: float) -> list[Ended]:
-        """The jobs that have ended since the last call; waits that long for the first one."""
+        """The jobs that have ended since the last call; waits up to ``seconds`` for the first one."""
         ended: list[Ended] = []
         with suppress(queue.Empty):
             ended.append(self._ended.get(timeout=seconds))
@@ -79,10 +79,10 @@ class Local:
                     _signal(process, signal.SIGKILL if at_once else signal.SIGTERM)
 
     def close(self) -> None:
-        """Nothing is held between jobs."""
+        """Nothing to release."""
 
     def _work(self, job: Job, slot: Mapping[str, str]) -> None:
-        """A job's commands, one after the other; runs in a thread of its own."""
+        """Run a job's commands one after the other, in its own thread."""
         code, reason = 0, ""
         for command in job.commands:
             if self._cancelled:
@@ -114,12 +114,11 @@ def _signal(process: Process, number: signal.Signals) -> None:
 
 
 def start_in_shell(job: Job, command: str, environment: Mapping[str, str]) -> Process:
-    """Start a command as DVC does: by the user's own shell, without its start-up files."""
+    """Start a command as DVC does: in the user's shell, without its start-up files."""
     from dvc.stage.run import _make_cmd, get_executable
 
     with job.log.open("ab") as log:
-        # Ctrl-C in a terminal must reach `run` alone, which then ends its jobs: they have a group of their
-        # own.
+        # Jobs have their own process groups: Ctrl-C in a terminal must reach only `run`, which ends its jobs.
         return subprocess.Popen(
             _make_cmd(get_executable(), command),
             cwd=job.folder,

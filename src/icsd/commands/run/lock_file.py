@@ -1,8 +1,8 @@
 """dvc.lock: the same bytes as if the stages had run one after the other.
 
 DVC reads, parses and writes the whole file after every stage, which for 98 stages takes longer than
-everything else it does. Here what is done is noted together, when there is nothing better to do. New
-entries stand in the order in which ``dvc repro`` would have run their stages: one that is done early waits
+everything else it does. Here finished stages are written together, when there is nothing else to do. New
+entries have the order in which ``dvc repro`` would have run their stages: a stage that finishes early waits
 in memory for those before it. A kill loses nothing by that, because the run cache has the results; a stage
 that the run cache cannot hold does not wait.
 """
@@ -12,14 +12,14 @@ import time
 from icsd.commands.run.graph import Graph, Stage
 
 _SHARE = 0.1
-"""Of the time that may go into writing the file while stages run."""
+"""Largest share of the time that goes into writing the file while stages run."""
 
 
 class LockFile:
-    """What is to be noted in dvc.lock.
+    """The stages to be written to dvc.lock.
 
     Args:
-        graph: Whose order counts.
+        graph: The stages, in the order of their entries.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -32,22 +32,22 @@ class LockFile:
         self._last = time.monotonic()
 
     def settle(self, stage: Stage, *, changed: bool) -> None:
-        """A stage is decided: done and to be noted where ``changed``, or as it was, failed or skipped."""
+        """Settle a stage: done and to be written if ``changed``, otherwise up to date, failed or skipped."""
         self._settled[stage] = changed
 
     def is_pending(self) -> bool:
-        """Whether anything can be noted."""
+        """Whether any stage can be written now."""
         return bool(self._ready())
 
     def is_due(self) -> bool:
-        """Whether it is time to write, though there is other work."""
+        """Whether it is time to write even though there is other work."""
         return time.monotonic() - self._last > self._cost / _SHARE
 
     def write(self, *, last: bool = False) -> None:
-        """Note what can be noted; the repository is locked.
+        """Write the stages that can be written now; the repository is locked.
 
         Args:
-            last: Nothing comes after this.
+            last: Whether this is the last call.
         """
         begin = time.monotonic()
         ready = self._ready()
@@ -59,7 +59,7 @@ class LockFile:
         self._cost, self._last = time.monotonic() - begin, time.monotonic()
 
     def _ready(self) -> list[Stage]:
-        """Stages to be noted now, in order."""
+        """Stages that can be written now, in order."""
         ready, in_order = [], True
         for stage in self._graph.order:
             in_order = in_order and stage in self._settled

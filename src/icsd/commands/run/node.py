@@ -1,7 +1,7 @@
-"""What a worker node does for a stage: a clone of its own, DVC in it, the results to DVC's remote.
+"""What a worker node does for a stage: clone the checkout, run DVC in it, push the results to DVC's remote.
 
-This module travels to the nodes by value, so it imports Python's own library alone: a node has the packages
-of the project, and none of its code before it has cloned it.
+This module is sent to the nodes by value, so it imports only the standard library: a node has the packages of
+the project, but none of its code until it has cloned it.
 """
 
 import ctypes
@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 GRACE_SECONDS = 25.0
-"""What a stage may take to end after SIGTERM: it has a last record to write."""
+"""Time that a stage may take to end after SIGTERM, since it has a last record to write."""
 _PR_SET_PDEATHSIG = 1
 
 Log = Callable[[bytes], object]
-"""Takes what a stage prints, as it comes."""
+"""Receives the output of a stage as it arrives."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Parcel:
         config: DVC's local configuration: the remote.
         checkout: The checkout's name in MLflow; its runs on all nodes belong together.
         versions: Package -> version that a node must have.
-        scratch: Where clones, DVC's cache and states are on a node; None: in its folder for temporary files.
+        scratch: Where clones, DVC's cache and states are on a node; None for its folder of temporary files.
         environment: Variables that the nodes do not have by themselves.
     """
 
@@ -55,13 +55,13 @@ class Parcel:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One stage.
+    """One stage for a node.
 
     Attributes:
         stage: Its name.
         needs: The stages whose outputs it reads.
-        run: What its folders in ``.state/runs`` begin with; None where it trains nothing.
-        lock: Content of dvc.lock, with what those stages gave.
+        run: Prefix of its folders in ``.state/runs``; None if it trains nothing.
+        lock: Content of dvc.lock, with the outputs of those stages.
     """
 
     stage: str
@@ -71,10 +71,10 @@ class Assignment:
 
 
 def work(parcel: Parcel, task: Assignment, log: Log) -> tuple[int, str]:
-    """Run a stage here, and push what it gives.
+    """Run a stage on this node and push its outputs.
 
     Returns:
-        An exit code, and what is to be said about a failure besides the log.
+        An exit code, and a message about a failure in addition to the log.
     """
     for package, wanted in parcel.versions.items():
         if (found := _version(package)) != wanted:
@@ -102,7 +102,7 @@ def _version(package: str) -> str | None:
 
 @contextmanager
 def _folder(jobs: Path) -> Iterator[Path]:
-    """A new folder, removed afterwards, with those that killed workers of this machine have left."""
+    """A new folder, removed afterwards; folders that killed workers of this machine left are removed, too."""
     jobs.mkdir(parents=True, exist_ok=True)
     mine = f"{socket.gethostname()}."
     for left in jobs.glob(f"{mine}*"):
@@ -117,7 +117,7 @@ def _folder(jobs: Path) -> Iterator[Path]:
 
 
 def _clone(parcel: Parcel, task: Assignment, folder: Path, *, cache: Path, state: Path) -> None:
-    """The checkout as it was when the execution began, with DVC's remote and this node's cache and states."""
+    """Clone the checkout as it was when the execution began, with DVC's remote, this node's cache and state."""
     bundle = parcel.bundle
     if isinstance(bundle, bytes):
         (folder / "bundle").write_bytes(bundle)
@@ -132,7 +132,7 @@ def _clone(parcel: Parcel, task: Assignment, folder: Path, *, cache: Path, state
     links = f"[cache]\n    dir = {cache}\n    type = reflink,hardlink,copy\n"
     (checkout / ".dvc/config.local").write_text(parcel.config + links, encoding="utf-8")
     state.mkdir(parents=True, exist_ok=True)
-    # The name of the checkout belongs to its folder of states, which a copy has not (icsd.tracking.identity).
+    # A checkout's name is bound to its state folder, so that copies do not share it (icsd.tracking.identity).
     identity = f'{{"id": "{parcel.checkout}", "folder": {state.stat().st_ino}}}\n'
     unfinished = state / f"checkout.json.{os.getpid()}"
     unfinished.write_text(identity, encoding="utf-8")
@@ -147,12 +147,12 @@ def _checkout(folder: Path) -> Path:
 
 
 def _stage(parcel: Parcel, task: Assignment, folder: Path, state: Path, log: Log) -> tuple[int, str]:
-    """Inputs, the stage, outputs; each by DVC."""
+    """Pull the inputs, run the stage and push the outputs, all with DVC."""
     checkout = _checkout(folder)
     environment = {
         name: value
         for name, value in os.environ.items()
-        # Several GPUs of a node are for Lightning to start, and not for the ranks that SLURM counts.
+        # Lightning starts the processes for several GPUs of a node, and must not count SLURM's ranks.
         if not name.startswith(("DVC_", "SLURM_", "SUBMITIT_"))
     }
     environment |= {
@@ -174,7 +174,7 @@ def _stage(parcel: Parcel, task: Assignment, folder: Path, state: Path, log: Log
     if call("pipeline", "deliver"):
         log(f"records for MLflow wait in {state} of {socket.gethostname()}\n".encode())
     for checkpoint in state.glob(f"runs/{task.run}-*/checkpoint*.pt") if task.run else ():
-        checkpoint.unlink(missing_ok=True)  # of a network that is in the remote now
+        checkpoint.unlink(missing_ok=True)  # its network is in the remote now
     return 0, ""
 
 
@@ -206,7 +206,7 @@ def _call(command: list[str], folder: Path, environment: Mapping[str, str], log:
 
 
 def _drain(process: "subprocess.Popen[bytes]") -> None:
-    """Until the stage of a terminated DVC has ended as well: it holds the same pipe."""
+    """Wait until the stage of a terminated DVC has ended as well: it holds the same pipe."""
     until = time.monotonic() + GRACE_SECONDS
     try:
         process.communicate(timeout=max(0.0, until - time.monotonic()))
@@ -215,13 +215,13 @@ def _drain(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _end_with_parent() -> None:
-    """Linux sends SIGTERM to this process when the one that started it is gone, killed ones included."""
+    """Make Linux send SIGTERM to this process when its parent ends, even if that was killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Work:
-    """A stage as a job of submitit, which queues it again when its time is over or its node is taken away."""
+    """A stage as a submitit job, which is requeued after a timeout or preemption."""
 
     def __call__(self, parcel: Parcel, task: Assignment) -> tuple[int, str]:
         """Run it; what it prints is the job's output."""
@@ -229,7 +229,7 @@ class Work:
         return work(parcel, task, _print)
 
     def checkpoint(self, parcel: Parcel, task: Assignment) -> Any:  # noqa: ANN401 - of a package of the node
-        """What submitit submits again: the same, which resumes from the states in the scratch folder."""
+        """The job that submitit requeues: the same, which resumes from the states in the scratch folder."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, parcel, task)
@@ -241,14 +241,14 @@ def _print(content: bytes) -> None:
 
 
 class Logbook:
-    """Lives on the driver's machine as an actor of Ray, and writes what stages print elsewhere."""
+    """A Ray actor on the driver's machine that writes what stages print on other machines."""
 
     def __init__(self, attempts: int) -> None:
         self._attempts = attempts
         self._hosts: dict[str, list[str]] = {}
 
     def begin(self, stage: str, path: str, host: str) -> None:
-        """A stage starts on a node; again, where Ray has lost its worker."""
+        """Note that a stage starts on a node, possibly again after Ray has lost its worker."""
         hosts = self._hosts.setdefault(stage, [])
         hosts.append(host)
         line = f"on {host}\n"
@@ -267,11 +267,11 @@ class Logbook:
 
 
 def work_under_ray(parcel: Parcel, task: Assignment, path: str, logbook: Any) -> tuple[int, str]:  # noqa: ANN401
-    """A stage as a task of Ray, which starts it again on another worker where this one is lost."""
+    """Run a stage as a Ray task; Ray restarts it on another worker if this one is lost."""
     import ray
 
     ray.get(logbook.begin.remote(task.stage, path, socket.gethostname()))
     try:
         return work(parcel, task, lambda chunk: logbook.write.remote(path, chunk))
     finally:
-        ray.get(logbook.write.remote(path, b""))  # what was written before has arrived now
+        ray.get(logbook.write.remote(path, b""))  # all earlier writes have arrived now

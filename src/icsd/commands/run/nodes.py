@@ -1,4 +1,4 @@
-"""Jobs on other machines: an existing engine starts them there, and starts them again if it must."""
+"""Jobs on other machines: an existing engine starts them there, and restarts them if necessary."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,34 +13,34 @@ TRAVELLING = {
     *("train_teacher", "distill", "baselines"),
     *("evaluate_teacher", "evaluate_distilled", "evaluate_baselines"),
 }
-"""The stages worth a node. The others read what is on this machine (archives, files of weights) or write what
-DVC does not cache (the report)."""
+"""The stages that are sent to nodes. The others read files of this machine (archives, weights) or write files
+that DVC does not cache (the report)."""
 
 
 class Engine(Protocol):
-    """What starts stages on nodes."""
+    """Starts stages on nodes."""
 
     def start(self, task: Assignment, log: Path) -> None:
-        """Queue a stage, whose output goes to ``log`` as it comes."""
+        """Queue a stage; its output goes to ``log`` as it arrives."""
 
     def wait(self, seconds: float) -> list[tuple[str, int, str]]:
-        """Stages that have ended, their exit codes and what is to be said; waits that long for the first."""
+        """Stages that have ended, with exit codes and messages; waits up to ``seconds`` for the first."""
 
     def cancel(self, *, at_once: bool) -> None:
         """End all stages; ``wait`` returns them."""
 
     def close(self) -> None:
-        """Let go of the engine."""
+        """Release the engine."""
 
 
 class Nodes:
-    """Worker nodes, and this machine for what has to stay here.
+    """Worker nodes, and this machine for stages that have to stay here.
 
     Args:
         engine: Where stages of ``TRAVELLING`` run.
         send: Pushes what a stage reads; returns the names of the stages that made it, and their dvc.lock.
         jobs: How many stages may be queued or running.
-        runs: Stages that leave a state behind while they train -> what its folder's name begins with.
+        runs: Stage that keeps a state while it trains -> prefix of its state folder's name.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Nodes:
         return min(self._here.room(), self._jobs - len(self._away))
 
     def submit(self, job: Job) -> None:
-        """Start it here, or queue it."""
+        """Start a job here, or queue it for a node."""
         if self.works_here(job.stage):
             self._here.submit(job)
             return
@@ -80,7 +80,7 @@ class Nodes:
         self._away[job.stage] = job
 
     def wait(self, seconds: float) -> list[Ended]:
-        """The jobs that have ended since the last call; waits that long for the first one."""
+        """The jobs that have ended since the last call; waits up to ``seconds`` for the first one."""
         ended, self._refused = self._refused, []
         if not self._away:
             return ended + self._here.wait(0.0 if ended else seconds)
@@ -90,10 +90,10 @@ class Nodes:
         return ended
 
     def cancel(self, *, at_once: bool) -> None:
-        """End all jobs, here and there."""
+        """End all jobs, here and on the nodes."""
         self._here.cancel(at_once=at_once)
         self._engine.cancel(at_once=at_once)
 
     def close(self) -> None:
-        """Let go of the engine."""
+        """Release the engine."""
         self._engine.close()

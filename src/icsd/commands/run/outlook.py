@@ -1,4 +1,4 @@
-"""When the whole will be done, and what had better be started first."""
+"""Estimates when an execution will be done, and which stages should start first."""
 
 import heapq
 import time
@@ -15,14 +15,14 @@ Stage = Any
 def urgency(
     order: Sequence[Stage], needs: Mapping[Stage, Iterable[Stage]], expected: Callable[[Stage], float]
 ) -> dict[Stage, float]:
-    """Stage -> seconds from its start to the end of the last that waits for it, if cores were free.
+    """Stage -> duration in seconds of the longest chain of stages that starts with it (critical path).
 
-    The longest chain is started first, so that the end does not wait for one long stage alone.
+    The longest chain is started first, so that the execution does not end with one long stage alone.
 
     Args:
-        order: Each after what it needs.
-        needs: Stage -> what it needs.
-        expected: Seconds of a stage.
+        order: Stages, each after those that it needs.
+        needs: Stage -> stages that it needs.
+        expected: Gives the expected seconds of a stage.
     """
     found = dict.fromkeys(order, 0.0)
     for stage in reversed(order):
@@ -34,13 +34,13 @@ def urgency(
 
 
 class Outlook:
-    """The state of an execution, for whoever shows it.
+    """The state of an execution, for its display.
 
     Args:
-        schedule: Of stages as DVC has them.
-        needs: Stage -> what it needs.
-        durations: What is known of them by name.
-        slots: How many run at a time.
+        schedule: The schedule of DVC's stages.
+        needs: Stage -> stages that it needs.
+        durations: Known durations, by stage name.
+        slots: How many stages run at a time.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class Outlook:
         return seconds
 
     def running(self) -> list[tuple[str, float, tuple[int, int, float] | None]]:
-        """Stages that run: name, seconds so far, and the epoch as its log has it."""
+        """Running stages: name, seconds so far, and the epoch from the log."""
         now = time.monotonic()
         return [(stage, now - since, epoch_in(log)) for stage, (since, log) in self._started.items()]
 
     def seconds_left(self) -> float | None:
-        """Until all is done if everything that waits has to run; None as long as nothing is known."""
+        """Seconds until all is done if every waiting stage has to run; None as long as nothing is known."""
         running = {}
         for stage, seconds, epoch in self.running():
             expected = self._durations.expected(stage)
@@ -95,7 +95,7 @@ class Outlook:
 def _end(
     lengths: Mapping[Stage, float], needs: Mapping[Stage, Iterable[Stage]], running: set[Stage], slots: int
 ) -> float:
-    """Seconds until the last stage ends, each started as soon as a slot is free and what it needs is done."""
+    """Seconds until the last stage ends, if each starts as soon as a slot is free and its needs are done."""
     ends: dict[Stage, float] = {}
     free = [0.0] * max(1, slots - len(running))
     for stage in lengths:
@@ -103,7 +103,7 @@ def _end(
             ends[stage] = lengths[stage]
             free.append(lengths[stage])
     heapq.heapify(free)
-    for stage, seconds in lengths.items():  # in order: what it needs has its end
+    for stage, seconds in lengths.items():  # in order, so the stages that it needs have their ends
         if stage not in running:
             begin = max([heapq.heappop(free), *(ends[need] for need in needs[stage] if need in ends)])
             ends[stage] = begin + seconds

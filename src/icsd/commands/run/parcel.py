@@ -1,4 +1,4 @@
-"""What travels from this checkout to the nodes that run its stages."""
+"""Packs what this checkout sends to the nodes that run its stages."""
 
 import os
 import subprocess
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 PACKAGES = ("dvc", "torch", "torchvision")
-"""Of the same version on every node: the results of others do not depend on the last digit of these."""
+"""Packages that need the same version on every node: results depend on them to the last digit."""
 _REF = "refs/icsd/run"
 _OURS = (".", ":(exclude)dvc.lock", ":(exclude)reports")
-"""The pipeline itself writes the rest, and dvc.lock travels with every stage."""
+"""Paths whose changes are reported. The pipeline writes the excluded ones; each stage is sent a dvc.lock."""
 _SOMEBODY = {
     f"GIT_{who}_{what}": "icsd@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
 }
@@ -35,7 +35,7 @@ def pack(
     environment: dict[str, str],
     shared: Path | None = None,
 ) -> Parcel:
-    """The checkout as it is now, for all stages of an execution.
+    """Pack the checkout as it is now, for all stages of an execution.
 
     Args:
         root: The repository.
@@ -43,7 +43,7 @@ def pack(
         checkout: Its name in MLflow.
         scratch: See ``Parcel``.
         environment: See ``Parcel``.
-        shared: A folder that the nodes see as well, for what would otherwise travel with every stage.
+        shared: A folder that the nodes see as well, for the bundle that would otherwise go with every stage.
 
     Raises:
         UserError: There is no commit, or no remote of DVC.
@@ -66,12 +66,12 @@ def pack(
 
 
 def uncommitted(root: Path, parcel: Parcel) -> list[str]:
-    """The files that travel though they are not committed as they are."""
+    """The files that are sent with uncommitted changes."""
     return _git(root, "diff", "--name-only", parcel.commit, parcel.snapshot, "--", *_OURS).splitlines()
 
 
 def _remote(repo: "Repo") -> str:
-    """The remote that nodes exchange data through, as a file of DVC's configuration."""
+    """DVC's configuration of the remote through which nodes exchange data."""
     from configobj import ConfigObj
 
     name = repo.config.get("core", {}).get("remote")

@@ -1,4 +1,4 @@
-"""Which stage may start: everything that it needs is done."""
+"""Decides which stages may start: those whose needs are all done."""
 
 from collections.abc import Hashable, Iterable, Mapping
 from enum import StrEnum
@@ -8,25 +8,23 @@ Node = TypeVar("Node", bound=Hashable)
 
 
 class State(StrEnum):
-    """Of a stage in an execution."""
+    """State of a stage in an execution."""
 
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
     SKIPPED = "skipped"
-    """What it needs has failed."""
+    """A stage that it needs has failed."""
 
 
 class Schedule(Generic[Node]):
     """The states of all stages of an execution.
 
     Args:
-        order: All stages, each after what it needs.
-        needs: Stage -> stages that must be done before it starts. Others than those in ``order`` do not
-            count.
-        urgency: Stage -> how early it is started among those that may start; the order decides between
-            equals.
+        order: All stages, each after those that it needs.
+        needs: Stage -> stages that must be done before it starts. Stages outside ``order`` are ignored.
+        urgency: Stage -> its priority among those that may start; ties follow the order.
     """
 
     def __init__(
@@ -40,7 +38,7 @@ class Schedule(Generic[Node]):
         self._urgency = urgency or {}
 
     def ready(self) -> list[Node]:
-        """Stages that may start, the one to be started first at the front."""
+        """Stages that may start, by descending urgency."""
         found = [
             node
             for node, state in self.states.items()
@@ -49,18 +47,18 @@ class Schedule(Generic[Node]):
         return sorted(found, key=lambda node: -self._urgency.get(node, 0.0))
 
     def start(self, node: Node) -> None:
-        """A stage runs."""
+        """Mark a stage as running."""
         self.states[node] = State.RUNNING
 
     def finish(self, node: Node) -> None:
-        """A stage is done: it ran, or nothing had changed."""
+        """Mark a stage as done: it ran, or nothing had changed."""
         self.states[node] = State.DONE
 
     def fail(self, node: Node) -> list[Node]:
-        """A stage has failed; returns those that are skipped for that, at whatever distance."""
+        """Mark a stage as failed; returns the stages that are skipped since they need it, even indirectly."""
         self.states[node] = State.FAILED
         skipped = []
-        for other in self.states:  # in order: what it needs has been looked at
+        for other in self.states:  # in order, so the stages that it needs were visited
             lost = any(self.states[need] in {State.FAILED, State.SKIPPED} for need in self._needs[other])
             if lost and self.states[other] == State.WAITING:
                 self.states[other] = State.SKIPPED

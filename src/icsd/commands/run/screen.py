@@ -1,4 +1,4 @@
-"""An execution on a terminal: a few lines that are redrawn, and above them what is over."""
+"""An execution on a terminal: a few lines that are redrawn, below the list of finished stages."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from icsd.commands.run.outlook import Outlook, in_words
 from icsd.commands.run.schedule import State
 
 _QUIET = {"unchanged"}
-"""Ends that are no news."""
+"""Outcomes that are not shown."""
 
 
 class Screen:
     """Shows what runs, what waits, what is done and how long it will take.
 
     Args:
-        outlook: What there is to show.
-        console: Where.
+        outlook: The state of the execution.
+        console: Where to show it; by default a new console on the terminal.
     """
 
     def __init__(self, outlook: Outlook, console: Console | None = None) -> None:
@@ -36,11 +36,11 @@ class Screen:
         self._live.stop()
 
     def started(self, stage: str, log: Path) -> None:
-        """Its command runs."""
+        """A stage's command has started."""
         self._outlook.started(stage, log)
 
     def settled(self, stage: str, how: str) -> None:
-        """It is over."""
+        """A stage is over."""
         seconds = self._outlook.settled(stage, how)
         if how not in _QUIET:
             took = "" if seconds is None else f" in {in_words(seconds)}"
@@ -48,7 +48,7 @@ class Screen:
             self._live.console.print(Text.assemble((f"{WORDS[how]}{took}", style), f"  {stage}"))
 
     def said(self, line: str) -> None:
-        """A line about the whole."""
+        """A message about the whole execution."""
         self._live.console.print(Text(line, style="yellow"))
 
     def tick(self) -> None:

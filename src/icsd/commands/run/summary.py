@@ -9,7 +9,7 @@ _LAST_LINES = 12
 
 
 def summary(outcome: Outcome, *, stopped: bool) -> str:
-    """What to tell a person at the end."""
+    """The text to print at the end."""
     lines = [line for failure in outcome.failures for line in _of_failure(failure)]
     if outcome.skipped:
         lines.append(f"not run, since they need what failed: {some(outcome.skipped, len(outcome.skipped))}")
@@ -47,7 +47,7 @@ def _of_failure(failure: Failure) -> list[str]:
 
 
 def _last_lines(log: Path) -> list[str]:
-    """From the message of the error on, or else the last lines."""
+    """The last lines of a log, from its last error message on if there is one."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
     except OSError:

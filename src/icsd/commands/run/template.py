@@ -1,8 +1,8 @@
-"""A process that has imported what training and evaluation need, and that stages are forked from.
+"""The template: a process that has imported what training and evaluation need, and forks stages.
 
-The imports of a stage take seconds of one core, the same ones for every stage of a grid. The fork is what a
-fresh process would be after them: its own environment, folder, output, process group and exit code; no
-thread was started before it, and no random number drawn. ``forks`` is the other side of the two sockets.
+The imports of a stage take seconds of CPU time, and are the same for every stage of a grid. A fork is like a
+fresh process after these imports: it has its own environment, folder, output, process group and exit code,
+and nothing has started a thread or drawn a random number. ``forks`` is the other side of the two sockets.
 """
 
 import gc
@@ -24,9 +24,9 @@ _MESSAGE_BYTES = 1 << 20
 
 
 def serve(control: int, imports: Sequence[str]) -> None:
-    """Fork a process for each request until the other side is gone; returns in the forks, and only there.
+    """Fork a process for each request until the other side is gone; returns only in the forks.
 
-    A fork is left with the arguments of its command in ``sys.argv``, ready for the command line's ``main``.
+    A fork returns with the arguments of its command in ``sys.argv``, ready for the command line's ``main``.
 
     Args:
         control: File descriptor of the socket on which requests come.
@@ -51,10 +51,10 @@ def serve(control: int, imports: Sequence[str]) -> None:
             continue
         message, descriptors, _, _ = socket.recv_fds(requests, _MESSAGE_BYTES, 2)
         if not message:
-            os._exit(0)  # whoever asked is gone; the forks notice that by themselves
+            os._exit(0)  # the other side is gone; the forks notice that by themselves
         answers = socket.socket(fileno=descriptors[1])
         if _sources(sources) != sources:
-            answers.send(b'{"pid": null}')  # it would be code of yesterday
+            answers.send(b'{"pid": null}')  # the imported code is outdated
             answers.close()
             os.close(descriptors[0])
             continue
@@ -84,7 +84,7 @@ def _reap(jobs: dict[int, socket.socket]) -> None:
 
 
 def _become(request: dict[str, Any], *, log: int) -> None:
-    """Be the process that the request describes."""
+    """Turn this fork into the process that the request describes."""
     os.setpgid(0, 0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
@@ -96,11 +96,11 @@ def _become(request: dict[str, Any], *, log: int) -> None:
     os.chdir(request["folder"])
     sys.argv[1:] = request["arguments"]
     if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()  # as `random` does by itself: forks would draw the same numbers
+        numpy.random.seed()  # `random` does so by itself; otherwise all forks would draw the same numbers
 
 
 def _sources(among: dict[str, tuple[int, int]] | None = None) -> dict[str, tuple[int, int]]:
-    """Time and size of every file of this project that has been imported, or of those given."""
+    """Modification time and size of every imported file of this project, or of the given files."""
     if among is None:
         root = Path.cwd().resolve()
         files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]

@@ -1,4 +1,4 @@
-"""Stages as tasks of Ray, which chooses their nodes, and starts a task again whose worker is lost."""
+"""Stages as Ray tasks: Ray chooses their nodes, and restarts a task whose worker is lost."""
 
 import logging
 import os
@@ -19,10 +19,10 @@ class UnderRay:
 
     Args:
         parcel: What all stages need on a node.
-        asked: What a stage asks for.
+        asked: The resources that a stage asks for.
 
     Raises:
-        UserError: There is no such package or no cluster, or no node of it has as much as a stage asks for.
+        UserError: Ray is not installed, there is no cluster, or none of its nodes has the resources.
     """
 
     def __init__(self, parcel: Parcel, asked: Cluster) -> None:
@@ -43,19 +43,19 @@ class UnderRay:
             num_gpus=asked.gpus,
             memory=int(asked.memory * _GIGABYTE),
             max_retries=asked.retries,
-            retry_exceptions=False,  # a stage that fails is not tried again, only one whose worker dies
+            retry_exceptions=False,  # a stage is not retried because it fails, only because its worker dies
         )(node.work_under_ray)
         self._running: dict[Any, str] = {}
 
     def start(self, task: Assignment, log: Path) -> None:
-        """Queue a stage, whose output goes to ``log`` as it comes."""
+        """Queue a stage; its output goes to ``log`` as it arrives."""
         reference = self._work.options(name=task.stage).remote(
             self._parcel, task, str(log.resolve()), self._logbook
         )
         self._running[reference] = task.stage
 
     def wait(self, seconds: float) -> list[tuple[str, int, str]]:
-        """Stages that have ended; waits that long for the first one."""
+        """Stages that have ended; waits up to ``seconds`` for the first one."""
         if not self._running:
             time.sleep(seconds)
             return []
@@ -68,7 +68,7 @@ class UnderRay:
             self._ray.cancel(reference, force=at_once)
 
     def close(self) -> None:
-        """Leave the cluster as it was."""
+        """Disconnect from the cluster."""
         self._ray.shutdown()
 
     def _outcome(self, reference: Any) -> tuple[int, str]:  # noqa: ANN401 - Ray's
@@ -89,10 +89,10 @@ class UnderRay:
 
 
 def _connected() -> Any:  # noqa: ANN401 - a module
-    # Otherwise Ray would install the project anew on every node, and tell its makers about it.
+    # Otherwise Ray would reinstall the project on every node, and report usage statistics.
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Of 20, each of which takes 40 s at a wrong address.
+    # The default is 20 retries, each of which takes 40 s at a wrong address.
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
     try:
         import ray
@@ -113,7 +113,7 @@ def _connected() -> Any:  # noqa: ANN401 - a module
 
 
 def _check_room(nodes: list[dict[str, Any]], asked: Cluster) -> None:
-    """A task that no node can ever run would wait for good."""
+    """Refuse a task that no node can run: it would wait forever."""
     wanted = {"CPU": asked.cpus, "GPU": asked.gpus, "memory": asked.memory * _GIGABYTE}
     alive = [each["Resources"] for each in nodes if each["Alive"]]
     if not any(all(each.get(name, 0) >= amount for name, amount in wanted.items()) for each in alive):

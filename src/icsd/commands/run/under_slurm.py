@@ -1,4 +1,4 @@
-"""Stages as jobs of SLURM, by way of submitit."""
+"""Stages as SLURM jobs, through submitit."""
 
 import math
 import subprocess
@@ -13,19 +13,19 @@ from icsd.errors import UserError, first_line
 from icsd.params.cluster import Cluster
 
 _ASK_SECONDS = 10.0
-"""Between two questions to SLURM: it serves everybody on the cluster."""
+"""Time between two queries to SLURM, which serves the whole cluster."""
 _POLL_SECONDS = 0.2
 _LATE_SECONDS = 15.0
 """How late a file may appear on a shared disk."""
 _MINUTES = 24 * 60
-"""Of a job, where cluster.slurm names no time."""
+"""Time limit of a job if cluster.slurm sets none."""
 _TIMES = 100
-"""How often a job whose time is over is put back into the queue."""
+"""How often a job that has timed out is requeued."""
 
 
 @dataclass
 class _Submitted:
-    """A stage that SLURM has."""
+    """A stage that was submitted to SLURM."""
 
     task: Assignment
     log: Path
@@ -35,20 +35,20 @@ class _Submitted:
     read: int = 0
     """Bytes of the job's output that are in the log."""
     gone: float | None = None
-    """When the cluster was first seen without it."""
+    """When SLURM was first seen not to list the job."""
 
 
 class UnderSlurm:
     """A SLURM cluster that sees this checkout's disk.
 
     Args:
-        folder: For submitit's files; on a disk that the nodes share.
+        folder: Folder for submitit's files, on a disk that the nodes share.
         parcel: What all stages need on a node.
-        asked: What a stage asks for.
+        asked: The resources that a stage asks for.
         executor: ``slurm``, or ``local``: submitit's own processes on this machine, to try it out.
 
     Raises:
-        UserError: There is no such package or no SLURM here, or it does not know a parameter.
+        UserError: submitit is not installed, there is no SLURM here, or it does not know a parameter.
     """
 
     def __init__(self, folder: Path, parcel: Parcel, asked: Cluster, *, executor: str = "slurm") -> None:
@@ -60,11 +60,11 @@ class UnderSlurm:
         self._cancelled = False
 
     def start(self, task: Assignment, log: Path) -> None:
-        """Queue a stage, whose output goes to ``log`` as it comes."""
+        """Queue a stage; its output goes to ``log`` as it arrives."""
         self._running[task.stage] = _Submitted(task, log, self._submit(task), time.monotonic())
 
     def wait(self, seconds: float) -> list[tuple[str, int, str]]:
-        """Stages that have ended; waits that long for the first one."""
+        """Stages that have ended; waits up to ``seconds`` for the first one."""
         until = time.monotonic() + seconds
         while True:
             ended = [outcome for each in list(self._running.values()) if (outcome := self._outcome(each))]
@@ -79,21 +79,21 @@ class UnderSlurm:
             each.job.cancel(check=False)
 
     def close(self) -> None:
-        """Nothing is held between jobs."""
+        """Nothing to release."""
 
     def _submit(self, task: Assignment) -> Any:  # noqa: ANN401 - submitit's
         self._executor.update_parameters(name=task.stage)
         return self._executor.submit(node.Work(), self._parcel, task)
 
     def _outcome(self, each: _Submitted) -> tuple[str, int, str] | None:
-        """What has become of a stage; None while it waits or runs, also once more."""
+        """The outcome of a stage; None while it waits or runs, also after it was resubmitted."""
         from submitit.core.utils import FailedJobError
 
         stage = each.task.stage
         _copy_output(each)
         if not each.job.paths.result_pickle.exists():
             return self._again(each) if self._is_lost(each) else None
-        _copy_output(each)  # what came between the two looks
+        _copy_output(each)  # output that came since
         del self._running[stage]
         try:
             code, reason = each.job.result()
@@ -102,7 +102,7 @@ class UnderSlurm:
         return stage, int(code), str(reason)
 
     def _again(self, each: _Submitted) -> tuple[str, int, str] | None:
-        """Submit a stage once more whose worker was lost."""
+        """Resubmit a stage whose worker was lost; its outcome if there is no further attempt."""
         stage = each.task.stage
         if self._cancelled or each.attempt == self._attempts:
             del self._running[stage]
@@ -161,7 +161,7 @@ def _executor(folder: Path, asked: Cluster, executor: str) -> Any:  # noqa: ANN4
 
 
 def _copy_output(each: _Submitted) -> None:
-    """What a job has printed since the last time, from the shared disk into the log."""
+    """Append what a job has printed since the last call, from the shared disk to the log."""
     try:
         with each.job.paths.stdout.open("rb") as output:
             output.seek(each.read)

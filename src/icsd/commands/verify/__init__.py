@@ -1,5 +1,5 @@
-"""Command ``verify``: whether rows of a report still hold. Nothing is written, and no server is asked.
+"""Command ``verify``: whether rows of a report still hold. Nothing is written, and no server is queried.
 
-A row holds if everything that determined its network is as it was recorded, and the stored network, measured
-again, gives every stored number. DVC's cache and MLflow's store hold if they are as dvc.lock and files say.
+A row holds if everything that determined its network is as recorded, and measuring the stored network again
+gives every stored number. DVC's cache and MLflow's store hold if they agree with dvc.lock and the files.
 """

@@ -1,4 +1,4 @@
-"""DVC's cache, and the outputs in the workspace, against the digests in dvc.lock: every byte is read."""
+"""Compares DVC's cache and the outputs in the workspace with the digests in dvc.lock; reads every byte."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from icsd.commands.repair import LOCK, RWLOCK, conflict_of_lock, damaged_files
 from icsd.commands.verify.checks import Check, State, check_of
 
 _FOLDER = ".dir"
-"""The ending of the digest of a folder, whose object lists its files."""
+"""Suffix of a folder's digest; the folder's object lists its files."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class _Output:
     """An output of a stage, as dvc.lock describes it.
 
     Attributes:
-        path: From the root of the repository.
-        stage: Who writes it.
-        digest: MD5; of a folder with ``.dir`` at the end.
+        path: Path, relative to the root of the repository.
+        stage: The stage that writes it.
+        digest: MD5 digest, with the suffix ``.dir`` for a folder.
         cached: Whether DVC keeps a copy of it.
     """
 
@@ -35,7 +35,7 @@ class _Output:
 
 
 class _Digests:
-    """MD5 digests of files; of a file and its hard links once."""
+    """MD5 digests of files, computed once for a file and its hard links."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], str] = {}
@@ -52,7 +52,7 @@ class _Digests:
 
 
 def check_cache(root: Path) -> Iterator[Check]:
-    """DVC's lock files, the objects in its cache, and the outputs; nothing where DVC is not in use."""
+    """Check DVC's lock files, the objects in its cache, and the outputs; nothing if DVC is not in use."""
     if not (root / ".dvc").is_dir() or not (root / LOCK).exists():
         return
     damaged = damaged_files(root)
@@ -95,7 +95,7 @@ def _outputs(root: Path, repo: Any) -> list[_Output]:  # noqa: ANN401 - DVC has 
 
 
 def _files_in(folder: Path, repo: Any) -> list[str]:  # noqa: ANN401 - DVC has no type information
-    """The files of a folder that .dvcignore leaves to DVC, relative to it."""
+    """The files of a folder that .dvcignore does not exclude, relative to the folder."""
     if not folder.is_dir():
         return []
     place = folder.resolve()
@@ -108,7 +108,7 @@ def _object(cache: Path, digest: str) -> Path:
 
 
 def _listed(cache: Path, digest: str) -> dict[str, str] | None:
-    """File -> digest of a folder, from its object in the cache; None where that is missing or damaged."""
+    """File -> digest, from a folder's object in the cache; None if that is missing or damaged."""
     try:
         content = _object(cache, digest).read_bytes()
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != digest.removesuffix(_FOLDER):
@@ -121,9 +121,9 @@ def _listed(cache: Path, digest: str) -> dict[str, str] | None:
 def _check_objects(
     root: Path, outputs: list[_Output], cache: Path, digests: _Digests, whole: set[Path]
 ) -> Check:
-    """Every object that dvc.lock refers to is there, and its content is what its name says.
+    """Check that every object in dvc.lock exists, and that its content has the digest in its name.
 
-    ``whole`` are the outputs in the workspace that are as dvc.lock says: DVC can take an object from them.
+    ``whole`` are the outputs in the workspace that agree with dvc.lock: DVC can restore objects from them.
     """
     damaged: list[str] = []
     missing: list[str] = []
@@ -156,7 +156,7 @@ def _objects_of(output: _Output, cache: Path) -> list[str]:
 
 
 def _changes(root: Path, output: _Output, files: list[str], cache: Path, digests: _Digests) -> Iterator[str]:
-    """What is not as dvc.lock says of an output, one line each."""
+    """The differences between an output and dvc.lock, one line each."""
     path = root / output.path
     remedy = "`dvc checkout` brings it back" if output.cached else "`dvc repro` writes it again"
     if not path.exists():
@@ -182,7 +182,7 @@ def _changes(root: Path, output: _Output, files: list[str], cache: Path, digests
 
 
 def _folder_digest(files: dict[str, str]) -> str:
-    """What DVC calls a folder: the MD5 of the list of its files."""
+    """DVC's digest of a folder: the MD5 of the list of its files."""
     entries = [{"md5": files[name], "relpath": name} for name in sorted(files)]
     content = json.dumps(entries, sort_keys=True).encode()
     return hashlib.md5(content, usedforsecurity=False).hexdigest() + _FOLDER

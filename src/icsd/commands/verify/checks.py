@@ -1,4 +1,4 @@
-"""The checks of one row of a report: what determined the network, and what the report says of it."""
+"""The checks of one row of a report: what determined the network, and the number in the report."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ from icsd.stages.training.job import student_job, teacher_job
 ABSENT = object()
 """Stands for a key that only one of two trees has."""
 LISTED = 8
-"""Differences of one check that are listed one by one."""
+"""How many differences of one check are listed."""
 
 
 class State(StrEnum):
@@ -70,30 +70,30 @@ def _in_words(value: object) -> str:
 
 
 def relative_message(root: Path, error: UserError) -> str:
-    """An error's message, with paths from the root of the repository."""
+    """An error's message, with paths relative to the root of the repository."""
     return str(error).replace(f"{root}/", "")
 
 
 def compare_code(recorded: Mapping[str, str], now: Mapping[str, str]) -> Check:
-    """The source files that determine a network, by digest."""
+    """Compare the digests of the source files that determine a network."""
     return check_of("code", list(differences_of(recorded, now)), same=f"{len(now)} source files as they were")
 
 
 def compare_parameters(params: Params, key: RunKey, recorded: Mapping[str, Any]) -> Check:
-    """The blocks of params.yaml that determine a network."""
+    """Compare the parameters that determine a network."""
     job = teacher_job(params) if key.is_teacher else student_job(params, key)
     differences = list(differences_of(recorded, to_jsonable_python(job.numbers)))
     return check_of("parameters", differences, same="params.yaml describes this run")
 
 
 def compare_data(recorded: str, now: str, damage: Sequence[str]) -> Check:
-    """The manifest's digest, and what is wrong with the shards that it lists."""
+    """Compare the manifest's digest, and report damage of the shards that it lists."""
     differences = [*differences_of(recorded, now, "manifest.json"), *damage]
     return check_of("data", differences, same=f"manifest {now[:12]}, every shard as it says")
 
 
 def compare_file(subject: str, now: str | None, recorded: Mapping[str, str | None]) -> Check:
-    """A file's digest with the one in every place that records it."""
+    """Compare a file's digest with the one in every place that records it."""
     differences = [line for place, digest in recorded.items() for line in differences_of(digest, now, place)]
     return check_of(subject, differences, same=f"{_in_words(now)}, as in {', '.join(recorded)}")
 
@@ -111,7 +111,7 @@ def recorded_weights(root: Path, key: RunKey, metrics: MetricsRecord) -> dict[st
 
 
 def compare_report(root: Path, params: Params, key: RunKey) -> Check:
-    """The report's mIoU with the mean over the seeds' results, in the digits that the report prints."""
+    """Compare the report's mIoU with the mean of the seeds' results, to the digits that the report prints."""
     table = Path("reports") / key.dataset / "comparison.csv"
     seeds = [key.seed] if key.is_teacher else params.grid.seeds
     results = [RunKey(key.dataset, key.method, key.network, seed).results / "metrics.json" for seed in seeds]

@@ -1,4 +1,4 @@
-"""A stored network measured again, against every number that its evaluation stored."""
+"""Measures a stored network again and compares every number that its evaluation stored."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +20,7 @@ from icsd.stages.evaluation.measurement import Evaluation, measure, open_evaluat
 from icsd.stages.evaluation.outputs import arrays_of
 
 _DIGESTS = {"weights_sha256", "teacher_sha256"}
-"""Fields of metrics.json that have checks of their own."""
+"""Fields of metrics.json that have their own checks."""
 
 
 def measure_again(root: Path, params: Params, key: RunKey, recorded: MetricsRecord) -> Check:
@@ -66,7 +66,7 @@ def _array_differences(name: str, stored: NDArray[Any] | None, now: NDArray[Any]
 
 
 def _moved_pixels(stored: NDArray[np.int64], now: NDArray[np.int64]) -> str:
-    """How many pixels have another class now, as far as the images' confusion matrices can tell."""
+    """How many pixels have another class now, as a lower bound from the images' confusion matrices."""
     moved = np.abs(stored - now).sum(axis=(1, 2)) / 2  # a pixel leaves one cell and enters another
     return (
         f"at least {np.ceil(moved).sum():,.0f} of {now.sum():,} pixels are predicted differently, "

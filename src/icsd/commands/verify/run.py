@@ -1,4 +1,4 @@
-"""The command: the rows that are asked for, their checks, and the exit code."""
+"""The command: checks the rows that are asked for, and returns the exit code."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ from icsd.stages.validate import checked_params
 def verify(root: Path, *, method: str | None, student: str | None, seed: int | None) -> int:
     """Check the rows of the grid with this method, student and seed (None: any), and print the outcome.
 
-    Where all rows are asked for, the files of data.source, DVC's cache and MLflow's store are checked, too.
+    If all rows are asked for, the files of data.source, DVC's cache and MLflow's store are checked, too.
 
     Returns:
         The exit code: 0 if all rows hold, 1 if something differs, 2 if something is missing instead.
@@ -60,7 +60,7 @@ def verify(root: Path, *, method: str | None, student: str | None, seed: int | N
 
 
 def _shown(title: str, checks: Iterator[Check]) -> list[Check]:
-    """Print a group of checks as they end, with its verdict; nothing of a group without any."""
+    """Print the checks of a group as they end, then its verdict; nothing if the group is empty."""
     done: list[Check] = []
     for check in checks:
         if not done:
@@ -73,7 +73,7 @@ def _shown(title: str, checks: Iterator[Check]) -> list[Check]:
 
 
 def _check_source(root: Path, params: Params) -> Iterator[Check]:
-    """The user's own files, which DVC does not watch; nothing where there are none."""
+    """Check the user's own files, which DVC does not track; nothing if there are none."""
     try:
         if count := check_source(root, params.dataset, params.data):
             yield check_of("source", [], same=f"{count} files of data.source are those that were downloaded")
@@ -164,7 +164,7 @@ def _compare_provenance(
     metrics: MetricsRecord,
     damage: Sequence[str],
 ) -> Iterator[Check]:
-    """What determined the network, and whether it is the network that was measured."""
+    """Compare what determined the network, and whether it is the network that was measured."""
     now, recorded = provenance_of(root, params, key), training.provenance
     if recorded is None:
         reason = "train.json is of an older version that recorded none: train the network again"

@@ -1,4 +1,4 @@
-"""MLflow's store, where it is a file of ours: whole, and with every run, curve and file of the results."""
+"""Checks MLflow's store, if it is a local file: undamaged, with every run, curve and file of the results."""
 
 import csv
 import math
@@ -26,7 +26,7 @@ _LOST = "the files have it; only MLflow does not show it"
 
 
 def check_store(root: Path, keys: Sequence[RunKey]) -> Iterator[Check]:
-    """The database, and of every network its run, its curves and its files. A server is not asked."""
+    """Check the database, and every network's run, curves and files. A server is not queried."""
     database = local_database(root)
     if database is None:
         return
@@ -62,7 +62,7 @@ def _shown(root: Path, path: Path) -> str:
 
 
 def _damage(database: Path) -> list[str]:
-    """What SQLite says of the file; opened so that nothing is written."""
+    """SQLite's findings about the file, which is opened read-only."""
     try:
         with sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True) as connection:
             lines = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
@@ -97,7 +97,7 @@ def _run_of(client: "MlflowClient", root: Path, key: RunKey) -> "Run":
 def _curve_differences(client: "MlflowClient", root: Path, key: RunKey, run: "Run") -> Iterator[str]:
     history = key.folder / "history.csv"
     if not (root / history).exists():
-        return  # the row says so
+        return  # reported by the row's checks
     for name, points in _points_of(root / history).items():
         logged = client.get_metric_history(run.info.run_id, name)
         # Before the first epoch the history has no row; the similarity has a point there.
@@ -130,7 +130,7 @@ def _same_points(recorded: list[tuple[int, float]], stored: list[tuple[int, floa
 def _file_differences(root: Path, key: RunKey, run: "Run") -> Iterator[str]:
     address = urlsplit(run.info.artifact_uri)
     if address.scheme not in ("", "file"):
-        return  # an object store, which is not asked
+        return  # an object store, which is not queried
     place = Path(unquote(address.path))
     for path in sorted((root / key.folder).glob("*")):
         copy = place / path.name

@@ -1,4 +1,4 @@
-"""Seeds one after another, until every method has an answer or nothing is left to train with."""
+"""Trains one seed after another until every method has an answer, or the seeds or hours are used up."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,18 +10,18 @@ from icsd.reporting.results import ALONE
 from icsd.reporting.statistics.sequential import FIRST, Standing, standing
 
 Ending = Literal["decided", "seeds", "hours", "too few"]
-"""Why no further seed was trained; ``too few``: the hours do not last for ``FIRST`` seeds, none was."""
+"""Why no further seed was trained. ``too few``: the hours do not suffice for ``FIRST`` seeds, so none was."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked.
+    """The question.
 
     Attributes:
-        methods: Whose gains over the student alone.
-        margin: Points of mIoU that a gain must exceed.
-        max_seeds: At most so many.
-        seconds: Of training at most; None for as many as it takes.
+        methods: The methods whose gains over the student alone are asked for.
+        margin: Gain that a method must exceed, in percentage points of mIoU.
+        max_seeds: Largest number of seeds.
+        seconds: Limit for the training time, in seconds; None for no limit.
     """
 
     methods: Sequence[str]
@@ -32,12 +32,12 @@ class Question:
 
 @dataclass
 class Findings:
-    """What was found, seed after seed.
+    """The results after some seeds.
 
     Attributes:
-        seconds_before: Spent before the first training.
-        rounds: The trainings of every seed, by method.
-        standings: What the seeds so far say of each method that has not diverged.
+        seconds_before: Seconds spent before the first training.
+        rounds: For every seed, method -> training.
+        standings: The standing, after the seeds so far, of each method that has not diverged.
         diverged: Method -> the seed with which it diverged; it is not trained again.
         ending: Why there is no further seed.
     """
@@ -50,7 +50,7 @@ class Findings:
 
     @property
     def seconds(self) -> float:
-        """Of training, in all."""
+        """Total training time."""
         return self.seconds_before + sum(_seconds(each) for each in self.rounds)
 
     @property
@@ -72,12 +72,12 @@ def decide(
     """Train every method and the student alone with one seed after another.
 
     Args:
-        question: What is asked.
+        question: The question.
         seeds: In their order, ``question.max_seeds`` or more.
         train: Method and seed -> the finished training.
         is_finished: Whether that takes no time, since it was trained before.
-        seconds_before: Spent already.
-        seconds_per_seed: Foretold of the first; the slowest so far says it of the others.
+        seconds_before: Seconds already spent.
+        seconds_per_seed: Estimate for the first seed; for later ones, the slowest seed so far is used.
         on_seed: Called after each seed.
 
     Raises:
@@ -106,7 +106,7 @@ def decide(
 
 
 def gains_of(found: Findings, method: str) -> list[float]:
-    """The method's difference to the student alone with every seed, points."""
+    """The method's difference to the student alone with every seed, in percentage points."""
     return [
         100 * (own - alone)
         for each in found.rounds

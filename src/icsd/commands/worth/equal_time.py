@@ -5,16 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 from icsd.stages.paces import epochs_at
 
 EPOCHS, ROUNDS = 2, 2
-"""A rehearsal: so many epochs of every method by turns, so often."""
+"""The rehearsal: epochs of every method per round, and rounds; the methods take turns."""
 
 
 def epochs_in_equal_time(epochs: int, *, seconds_alone: float, seconds: float) -> int:
-    """The epochs that a method gets where the student alone gets ``epochs``; never more, and at least one.
+    """The epochs of a method that take as long as ``epochs`` of the student alone; from 1 to ``epochs``.
 
     Args:
-        epochs: Of the student alone.
-        seconds_alone: Of one of its epochs.
-        seconds: Of one of the method's, with a teacher that runs.
+        epochs: Epochs of the student alone.
+        seconds_alone: Duration of an epoch of the student alone.
+        seconds: Duration of an epoch of the method, with a running teacher.
     """
     return epochs_at(max(1.0, seconds / seconds_alone), epochs)
 
@@ -22,12 +22,11 @@ def epochs_in_equal_time(epochs: int, *, seconds_alone: float, seconds: float) -
 def rehearsed(methods: Sequence[str], seconds_of: Callable[[str], float]) -> Mapping[str, float]:
     """Seconds of an epoch by method.
 
-    All methods take turns, and the faster of a method's rounds counts: what else the machine does only ever
-    adds to a time.
+    All methods take turns, and a method's fastest round counts: other load on the machine can only add time.
 
     Args:
-        methods: The student alone among them.
-        seconds_of: Trains a method for ``EPOCHS`` epochs, and returns the seconds of one.
+        methods: The methods, including the student alone.
+        seconds_of: Trains a method for ``EPOCHS`` epochs, and returns the seconds per epoch.
     """
     rounds = [{method: seconds_of(method) for method in methods} for _ in range(ROUNDS)]
     return {method: min(each[method] for each in rounds) for method in methods}

@@ -1,4 +1,4 @@
-"""What the question sends to MLflow besides its trainings: a parent run with gains and verdict."""
+"""What ``worth`` sends to MLflow in addition to its trainings: a parent run with gains and verdict."""
 
 from collections.abc import Mapping
 from math import isfinite
@@ -12,7 +12,7 @@ from icsd.tracking import Tag, Tracker, worth_experiment_name
 
 
 def record_standings(root: Path, params: Params, *, group: str, standings: Mapping[str, Standing]) -> None:
-    """Add what the seeds so far say of every method to the parent run, at the number of seeds."""
+    """Add every method's standing to the parent run, with the number of seeds as the step."""
     with _parent(root, params, group) as parent:
         for method, each in standings.items():
             values = {

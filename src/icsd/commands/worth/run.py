@@ -1,4 +1,4 @@
-"""The command: the question checked, the teacher brought up to date, seeds trained, the answer printed."""
+"""The command: checks the question, updates the teacher, trains seeds and prints the answer."""
 
 import textwrap
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from icsd.stages.device import accelerator
 from icsd.stages.validate import checked_params
 
 METHODS = ("kd", "aicsd", "cwd", "dist")
-"""KD, the paper's method, and two that did well on CamVid; all read the teacher's logits alone."""
+"""KD, the paper's method, and two that did well on CamVid; all of them only read the teacher's logits."""
 _WIDTH = 110
 
 
@@ -41,15 +41,15 @@ def worth(
     max_seeds: int,
     out: Path | None,
 ) -> None:
-    """Say whether distilling is worth it, and go on with an earlier call's trainings.
+    """Say whether distillation is worth it; continues the trainings of an earlier call.
 
     Args:
         root: The repository.
         methods: Blocks of params.yaml; empty for ``METHODS``.
         student: A block of ``networks.students``; None for the first of the grid.
-        margin: Points of mIoU; None for ``report.rope``.
-        hours: Of training at most; None for as many as it takes.
-        max_seeds: At most so many.
+        margin: Gain to exceed, in percentage points of mIoU; None for ``report.rope``.
+        hours: Limit for the training time; None for no limit.
+        max_seeds: Largest number of seeds.
         out: Where to write everything as JSON; None for nowhere.
 
     Raises:
@@ -117,13 +117,13 @@ def _refuse_unanswerable(params: Params, methods: Sequence[str], student: str, m
 
 
 def _seeds(params: Params) -> list[int]:
-    """Seeds that are neither reported nor tuned with, in their order."""
+    """Seeds that are neither in the grid nor used for tuning, in order."""
     taken = {params.tuning.seed, *params.grid.seeds}
     return list(islice((seed for seed in count(params.tuning.seed + 1) if seed not in taken), LAST))
 
 
 def _find(asked: Question, seeds: Sequence[int], trainings: Trainings) -> tuple[Findings, float]:
-    """What the trainings say, and the seconds that a seed of all methods takes."""
+    """The findings, and the seconds that one seed of all methods takes."""
     all_methods = trainings.all_methods
     foretold = sum(trainings.costs[method] * trainings.epochs(method) for method in all_methods)
     _foretell(asked, trainings, foretold)
@@ -156,7 +156,7 @@ def _find(asked: Question, seeds: Sequence[int], trainings: Trainings) -> tuple[
 
 
 def _foretell(asked: Question, trainings: Trainings, seconds_per_seed: float) -> None:
-    """What an epoch costs, what every method gets for it, and what the hours allow."""
+    """Print what an epoch costs, how many epochs every method gets, and how many seeds the hours allow."""
     costs = trainings.costs
     for method in trainings.all_methods:
         relative = "" if method == ALONE else f", {costs[method] / costs[ALONE]:.2f} times as long"
@@ -185,7 +185,7 @@ def _line(found: Findings) -> str:
 
 
 def _content(answer: Verdict, found: Findings, trainings: Trainings) -> dict[str, Any]:
-    """Everything that the answer is made of; what is infinite is null."""
+    """Everything behind the answer, as JSON values; infinite numbers are null."""
     standings = {
         name: {
             key: value if not isinstance(value, float) or isfinite(value) else None

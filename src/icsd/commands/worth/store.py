@@ -1,4 +1,4 @@
-"""Finished trainings and measured costs, kept in .state/ so that a killed search goes on where it was."""
+"""Finished trainings and measured costs, kept in .state/ so that a killed search resumes where it was."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +20,10 @@ class Trained(Record):
     Attributes:
         method: Its method.
         seed: Its seed.
-        epochs: It had so many.
-        miou: On the validation split after the last, a fraction; None where it diverged.
-        seconds: It took.
-        seconds_saved: What the teacher would have taken besides, whose logits another training had kept.
+        epochs: Number of epochs.
+        miou: mIoU on the validation split after the last epoch, a fraction; None if it diverged.
+        seconds: Duration.
+        seconds_saved: Additional time that the teacher would have taken, had its logits not been cached.
     """
 
     method: str
@@ -35,12 +35,13 @@ class Trained(Record):
 
 
 class Kept(Record):
-    """The file: by the name of its state folder, which is a digest of all that determines it, each training.
+    """The content of the file.
 
     Attributes:
-        costs: Seconds of an epoch, by method, of every rehearsal.
-        seconds: That every rehearsal took.
-        digest: Of all the others: a score that was changed is no score.
+        trainings: Name of the state folder, with a digest of all that determines the training -> training.
+        costs: Rehearsal -> method -> seconds of an epoch.
+        seconds: Rehearsal -> its duration.
+        digest: Digest of the other fields, so that an edited score is detected.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -50,19 +51,19 @@ class Kept(Record):
     digest: str = ""
 
     def content(self) -> dict[str, Any]:
-        """As the file has it, with the digest of what is in it now."""
+        """The content as the file has it, with its current digest."""
         content = self.model_dump(mode="json", by_alias=True, exclude={"digest"})
         return {**content, "digest": digest_of(content)}
 
 
 class Store:
-    """The file of one dataset, which is rewritten whole after every training.
+    """The file of one dataset, which is completely rewritten after every training.
 
     Args:
-        folder: Where it is.
+        folder: The folder of the file.
 
     Raises:
-        UserError: It is damaged.
+        UserError: The file is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -85,7 +86,7 @@ class Store:
         self._write()
 
     def rehearsal(self, name: str) -> tuple[dict[str, float], float] | None:
-        """What an epoch of each method costs, and the seconds that it took to find out."""
+        """Seconds of an epoch by method, and the duration of the rehearsal; None without such a rehearsal."""
         if name not in self._kept.costs:
             return None
         return self._kept.costs[name], self._kept.seconds.get(name, 0.0)
@@ -101,5 +102,5 @@ class Store:
 
 
 def worth_folder(dataset: str) -> Path:
-    """Where a dataset's trainings are kept."""
+    """The folder in which a dataset's trainings are kept."""
     return state_root() / "worth" / dataset

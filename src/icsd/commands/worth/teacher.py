@@ -1,4 +1,4 @@
-"""The teacher of the question: the pipeline's own, brought up to date by the pipeline."""
+"""The teacher of ``worth``: the pipeline's own, brought up to date by the pipeline."""
 
 import subprocess
 import sys
@@ -13,10 +13,10 @@ STAGE = "train_teacher"
 
 
 def bring_teacher_up_to_date(root: Path) -> None:
-    """Prepare the data and train the teacher, where they are missing or stale; as `dvc repro` does.
+    """Prepare the data and train the teacher if they are missing or stale, as `dvc repro` does.
 
     Raises:
-        UserError: A stage failed; what it printed says why.
+        UserError: A stage failed; its output says why.
     """
     command = [sys.executable, "-m", "pipeline", "run", "-j", "1", STAGE]
     done = subprocess.run(command, cwd=root, check=False)
@@ -25,7 +25,7 @@ def bring_teacher_up_to_date(root: Path) -> None:
 
 
 def seconds_of_teacher(root: Path, params: Params) -> float | None:
-    """What its training took; None where it was not trained here."""
+    """Duration of the teacher's training; None if it was not trained here."""
     try:
         cost = read_record(root / teacher_key(params).cost, CostRecord)
     except FileNotFoundError:

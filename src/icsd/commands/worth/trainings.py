@@ -1,4 +1,4 @@
-"""The trainings of the question: students that are trained for their validation mIoU alone."""
+"""The trainings of ``worth``: students that are trained only for their validation mIoU."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,11 +30,11 @@ class Trainings:
 
     Attributes:
         root: The repository.
-        params: The tree.
-        methods: What is asked about; the student alone is trained besides.
-        student: Its network.
-        first_seed: Of the rehearsal.
-        store: What is finished already.
+        params: The parameter tree.
+        methods: The methods in question; the student alone is trained in addition.
+        student: The students' network.
+        first_seed: Seed of the rehearsal.
+        store: The finished trainings.
     """
 
     root: Path
@@ -56,11 +56,11 @@ class Trainings:
 
     @property
     def seconds_of_rehearsal(self) -> float:
-        """That it took to measure them."""
+        """Seconds that measuring the costs took."""
         return self._rehearsal[1]
 
     def epochs(self, method: str) -> int:
-        """What a method gets, so that it takes as long as the student alone."""
+        """The epochs of a method that take as long as the student alone."""
         costs = self.costs
         return epochs_in_equal_time(
             self.params.train.epochs, seconds_alone=costs[ALONE], seconds=costs[method]
@@ -71,7 +71,7 @@ class Trainings:
         return self.store.training(self._name(self._job(method, seed, self.epochs(method))))
 
     def train(self, method: str, seed: int) -> Trained:
-        """Train a student, or go on with one that was interrupted; a finished one is not trained again."""
+        """Train a student, or resume an interrupted training; a finished one is not repeated."""
         if (known := self.finished(method, seed)) is not None:
             return known
         job = self._job(method, seed, self.epochs(method))
@@ -105,7 +105,7 @@ class Trainings:
 
     @property
     def group(self) -> str:
-        """MLflow's parent run: all that was asked under the same conditions."""
+        """Id of MLflow's parent run, shared by all calls under the same conditions."""
         names = [self._name(self._job(method, self.first_seed, EPOCHS)) for method in self.all_methods]
         return tracking.group_id(self.root, digest_of(names), label="worth")
 
@@ -137,13 +137,13 @@ class Trainings:
         return costs, total
 
     def _rehearsal_job(self, method: str) -> Job:
-        """A training of a few epochs with a teacher that runs."""
+        """A training of a few epochs with a running teacher."""
         job = self._job(method, self.first_seed, min(EPOCHS, self.params.train.epochs))
         return replace(job, params=_with(job.params, "runtime", teacher_cache="off"))
 
     def _job(self, method: str, seed: int, epochs: int) -> Job:
-        # The last epochs are compared, and nobody looks at gradients or similarity. The grid is what is
-        # trained of this seed: whoever reads the teacher's logits shares them.
+        # Last epochs are compared, and gradients and similarity are not monitored. The grid has all trainings
+        # with this seed, so that those which read the teacher's logits share a cache.
         params = beside_the_student_alone(self.params)
         params = _with(params, "train", epochs=epochs, budget="epochs", select="last")
         params = _with(params, "monitor", health_steps=0, similarity_every=0)
@@ -172,12 +172,12 @@ class Trainings:
 
     @cached_property
     def _provenance(self) -> Mapping[str, Provenance]:
-        """What determines the trainings of a method besides the parameters; the same for all seeds."""
+        """Method -> what determines its trainings in addition to the parameters; the same for all seeds."""
         jobs = [self._job(method, self.first_seed, EPOCHS) for method in self.all_methods]
         return {job.key.method: provenance_of(self.root, job.params, job.key) for job in jobs}
 
     def _name(self, job: Job) -> str:
-        """What a training is kept under: its coordinates, and a digest of all that determines it."""
+        """The key of a training in the store: its coordinates, and a digest of all that determines it."""
         return self._state(job).name
 
 

@@ -1,4 +1,4 @@
-"""The answer in one paragraph: worth it or not, by how much, how sure, at what cost, and what to run next."""
+"""The answer in a paragraph: worth it or not, by how much, how surely, at what cost, and what to run next."""
 
 import shlex
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ class Verdict:
     """The answer.
 
     Attributes:
-        answer: In a word.
-        method: The one with the highest gain: of those that are worth it, or of all.
-        paragraph: In words.
+        answer: The answer in short.
+        method: The method with the highest gain, among those that are worth it, or else among all.
+        paragraph: The answer in words.
         command: What to run next.
     """
 
@@ -38,14 +38,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a question was asked.
+    """The conditions under which a question was asked.
 
     Attributes:
-        params: The tree.
+        params: The parameter tree.
         student: The students' network.
         device: ``CPU`` or ``GPU``.
-        seconds_per_seed: That a seed of all methods takes.
-        seconds_of_teacher: That the teacher's training took; None where it was not trained here.
+        seconds_per_seed: Seconds that one seed of all methods takes.
+        seconds_of_teacher: Duration of the teacher's training; None if it was not trained here.
     """
 
     params: Params
@@ -138,7 +138,7 @@ def _too_few(question: Question, found: Findings, setting: Setting) -> Verdict:
 
 
 def _more(question: Question, found: Findings, setting: Setting, open_ones: Sequence[str]) -> str:
-    """More seeds where they may decide it; the grid where only more than ``LAST`` could."""
+    """A call with more seeds; or the grid, if ``LAST`` seeds are trained already."""
     needed = [
         seeds_to_decide(each.mean - question.margin, each.std or 0.0, num_methods=len(question.methods))
         for name in open_ones
@@ -163,7 +163,7 @@ def _again(question: Question, setting: Setting, *, hours: float | None, seeds: 
 
 
 def _grid(setting: Setting, method: str, each: Standing) -> str:
-    """The grid of the method and the student alone, with as many seeds as establish this gain in a report."""
+    """The grid of the method and the student alone, with enough seeds to establish this gain in a report."""
     needed = seeds_for(each.mean, each.std or 0.0, (0.0, 1), LEVEL) or MOST_SEEDS
     seeds = range(min(MOST_SEEDS, max(FIRST, needed)))
     under_alw = bool(setting.params.methods[method].alw)
@@ -195,7 +195,7 @@ def _gain(each: Standing) -> str:
 
 
 def _percent(share: float) -> str:
-    """Whole percents, rounded down: never surer than it is."""
+    """Whole percent, rounded down so that no certainty is overstated."""
     return f"{int(100 * share + 1e-9)} %"
 
 
@@ -204,5 +204,5 @@ def _hours(seconds: float) -> str:
 
 
 def _enough(seconds: float) -> float:
-    """Hours with a tenth more, rounded up to two digits behind the point."""
+    """Hours plus a tenth, rounded up to two decimals."""
     return ceil(110 * seconds / 3600) / 100
