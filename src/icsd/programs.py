@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 TRACED = (64, 96)
-"""Height and width of the two pictures on which a program is traced. The three free sizes are above one and
+"""Height and width of the two images on which a program is traced. The three dynamic sizes are above one and
 differ, so that the exporter neither fixes nor equates them."""
 
 
@@ -30,9 +30,9 @@ def segmenter(
         std: Per channel, for pixel values in 0..1; it divides.
 
     Returns:
-        Takes RGB images as read from a file, uint8 [B, H, W, 3] of any B, H and W, and returns logits
-        [B, C, H, W]: the images are scaled and normalised as in the evaluation, and the network's logits are
-        upsampled bilinearly (corners aligned) to the images' size.
+        A module that takes RGB images as read from a file, uint8 [B, H, W, 3] of any B, H and W, and returns
+        logits [B, C, H, W]: the images are scaled and normalised as in the evaluation, and the network's
+        logits are upsampled bilinearly (corners aligned) to the images' size.
     """
     import torch
     from torch import nn
@@ -61,10 +61,10 @@ def segmenter(
 
 
 def bare(network: "nn.Module") -> "nn.Module":
-    """A copy of the network, in float32 on the CPU, without what stands before it and after it.
+    """A copy of the network, in float32 on the CPU, without pre- and postprocessing.
 
     Returns:
-        Takes normalised images [B, 3, H, W] and returns the network's own logits [B, C, h, w].
+        A module that takes normalised images [B, 3, H, W] and returns the network's own logits [B, C, h, w].
     """
     from torch import nn
 
@@ -81,7 +81,7 @@ def bare(network: "nn.Module") -> "nn.Module":
 
 
 def trace_images(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Two small images of a picture [H, W, 3], to trace a segmenter on: uint8 [2, h, w, 3]."""
+    """Two small images made from a picture [H, W, 3], to trace a segmenter on: uint8 [2, h, w, 3]."""
     from PIL import Image, ImageOps
 
     small = np.asarray(ImageOps.fit(Image.fromarray(picture), (TRACED[1], TRACED[0])))
@@ -89,18 +89,18 @@ def trace_images(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def program_of(module: "nn.Module", example: "Tensor", *, sizes: Sequence[int]) -> "ExportedProgram":
-    """The program of a module, whose input may have any length along some axes.
+    """Export a module whose input may have any length along some axes.
 
     Args:
-        module: In eval mode, on the CPU.
-        example: Its input; above one and of different lengths along ``sizes``.
-        sizes: The free axes.
+        module: The module, in eval mode on the CPU.
+        example: An input; its lengths along ``sizes`` are above one and differ.
+        sizes: The dynamic axes.
     """
     import torch
     from torch.export import Dim
 
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of torch about itself
+        warnings.simplefilter("ignore")  # torch's warnings about itself
         free = {axis: Dim.AUTO for axis in sizes}
         program = torch.export.export(module, (example,), dynamic_shapes=[free])
     free_sizes(program)

@@ -1,1 +1,1 @@
-"""Networks at work: on images of any size, and as files that need none of this project."""
+"""Networks in use: on images of any size, and as files that do not need this project."""

@@ -1,4 +1,4 @@
-"""One call of a network, on images of one size: what is timed, and what memory is measured of."""
+"""A call of a network on images of one size: the unit whose time and memory are measured."""
 
 from collections.abc import Callable
 
@@ -15,12 +15,12 @@ Opened = NetworkRunner | FileRunner
 
 
 def call_of(runner: Opened, size: Size, batch: int) -> Callable[[], object]:
-    """A call of a network on images of one size, which ends when its device is done.
+    """A call of a network on images of one size; it returns when its device is done.
 
     Args:
         runner: The network.
-        size: Of the images as the network sees them.
-        batch: How many.
+        size: Height and width of the images as the network sees them.
+        batch: Number of images.
     """
     height, width = size
     if isinstance(runner, FileRunner):
@@ -46,7 +46,7 @@ def _input(runner: FileRunner, size: Size, batch: int) -> Tensor:
 
 
 def _noise(batch: int, height: int, width: int) -> Tensor:
-    """Of an image's mean and spread; what an image shows changes no network's time."""
+    """Random input with the mean and spread of normalised images; the content changes no network's time."""
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 

@@ -1,4 +1,4 @@
-"""What goes with a network wherever it goes: its classes and colours, and how images become its input."""
+"""The card that accompanies a network: its classes and colours, and how images become its input."""
 
 from typing import Annotated, Literal, Self
 
@@ -9,37 +9,37 @@ from icsd.errors import UserError
 from icsd.records import Digest, Record, first_mistake
 
 KEY = "icsd"
-"""Under which an exported file holds its card, as JSON."""
+"""The metadata key under which an exported file holds its card, as JSON."""
 Byte = Annotated[int, Field(ge=0, le=255)]
 Channels = tuple[float, float, float]
 _Spread = Annotated[float, Field(gt=0)]
 
 
 class Card(Record):
-    """What is known of a network besides its weights."""
+    """What is known of a network in addition to its weights."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     dataset: str
     network: str
     """How it was trained: method, network and seed."""
     classes: tuple[str, ...] = Field(min_length=2, max_length=255)
-    """By their ids."""
+    """In the order of their ids."""
     palette: tuple[tuple[Byte, Byte, Byte], ...]
     """Red, green and blue of every class."""
     input_scale: float = Field(ge=0.02, le=16)
     """Size of the image that the network sees, relative to the image as read."""
     mean: Channels = IMAGENET_MEAN
     std: tuple[_Spread, _Spread, _Spread] = IMAGENET_STD
-    """Of pixel values in 0..1: what its input is normalised with."""
+    """Mean and standard deviation, for pixel values in 0..1, with which the input is normalised."""
     weights_sha256: Digest
-    """Of the weights that training wrote."""
+    """Digest of the weights that training wrote."""
     preprocessing: Literal["inside", "outside"] = "outside"
     """Of an exported file: ``inside`` takes images as they are read, uint8 [B, H, W, 3], and returns logits
     [B, C, H, W] of their size; ``outside`` takes them scaled and normalised, float32 [B, 3, h, w], and
     returns the network's own logits, to be upsampled bilinearly with aligned corners."""
     precision: Literal["fp32", "int8"] = "fp32"
     opset: int | None = None
-    """Of ONNX; None for other files."""
+    """The opset of ONNX; None for other files."""
 
     @model_validator(mode="after")
     def _has_a_colour_for_each_class(self) -> Self:
@@ -48,7 +48,7 @@ class Card(Record):
         return self
 
     def to_json(self) -> str:
-        """As an exported file holds it."""
+        """The card as an exported file holds it."""
         return self.model_dump_json(by_alias=True)
 
 
@@ -56,7 +56,7 @@ def read_card(text: str | None, place: str) -> Card:
     """The card in an exported file.
 
     Raises:
-        UserError: There is none, or it is damaged; names ``place``.
+        UserError: There is none, or it is damaged; the message names ``place``.
     """
     advice = "export the network again with `python -m pipeline export`"
     if text is None:

@@ -1,4 +1,4 @@
-"""An exported file against the network that it was exported from, on real images of three sizes."""
+"""Compares an exported file with the network that it was exported from, on real images of three sizes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from icsd.deployment.runners import Runner, open_file
 from icsd.errors import UserError
 
 TOLERANCE = 1e-3
-"""Of a logit, as a part of the largest: float32 sums in another order."""
+"""Largest difference of a logit, relative to the largest logit: float32 sums in another order."""
 TOLERANCE_SCALED = 0.05
-"""The same where the file scales images itself: a grey level may round to its neighbour."""
+"""The same if the file scales images itself: a grey level may round to its neighbour."""
 SAME = 0.999
-"""Of the pixels must have the same class."""
+"""Share of the pixels that must have the same class."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Comparison:
     """A file and its network on images of one size.
 
     Attributes:
-        batch: How many.
-        size: Height and width.
-        difference: The largest of a logit, as a part of the largest logit.
-        same: The part of the pixels that have the same class.
+        batch: Number of images.
+        size: Height and width of the images.
+        difference: Largest difference of a logit, relative to the largest logit.
+        same: Share of the pixels that have the same class.
     """
 
     batch: int
@@ -45,12 +45,12 @@ def check_file(path: Path, network: Runner, card: Card, images: Sequence[Pixels]
 
     Args:
         path: The file.
-        network: What it was exported from, in float32 on the CPU.
-        card: What the file must say of itself.
-        images: Real ones, [H, W, 3].
+        network: The network that it was exported from, in float32 on the CPU.
+        card: The card that the file must have.
+        images: Real images, [H, W, 3].
 
     Raises:
-        UserError: The file says something else; or, in float32, computes something else.
+        UserError: The file has another card or, in float32, computes something else.
     """
     file = open_file(path)
     if file.card != card:
@@ -63,7 +63,7 @@ def check_file(path: Path, network: Runner, card: Card, images: Sequence[Pixels]
 
 
 def tolerance(card: Card) -> float:
-    """Of a logit, as a part of the largest."""
+    """Largest allowed difference of a logit, relative to the largest logit."""
     return TOLERANCE_SCALED if scales(card) else TOLERANCE
 
 
@@ -73,7 +73,7 @@ def scales(card: Card) -> bool:
 
 
 def compare(network: Runner, file: Runner, images: Sequence[Pixels]) -> Comparison:
-    """The two on images of one size."""
+    """Compare the two on images of one size."""
     size = images[0].shape[:2]
     wanted, found = network.logits(images).cpu(), file.logits(images)
     difference = (resized(wanted, found) - found).abs().max() / wanted.abs().max().clamp_min(1e-12)

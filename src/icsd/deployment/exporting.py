@@ -1,4 +1,4 @@
-"""A network as a file: a torch.export program, or ONNX from such a program."""
+"""Exports a network to a file: a torch.export program, or ONNX made from such a program."""
 
 import io
 import re
@@ -16,7 +16,7 @@ from icsd.deployment.libraries import needed
 from icsd.programs import TRACED, bare, program_of, segmenter
 
 OPSET = 18
-"""Of ONNX: the first whose Resize averages where it shrinks, as the images' scaling does."""
+"""The first ONNX opset whose Resize averages when it shrinks (antialias), as the images' scaling does."""
 INPUT, OUTPUT = "images", "logits"
 _SYMBOL = re.compile(r"\bs\d+\b")
 
@@ -38,7 +38,7 @@ def onnx_file(network: nn.Module, card: Card) -> bytes:
         needed(name, wanted_by="ONNX")
     program, example = _program(network, card)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about itself
+        warnings.simplefilter("ignore")  # torch's warnings about itself
         exported = torch.onnx.export(
             program,
             (example,),
@@ -59,7 +59,7 @@ def onnx_file(network: nn.Module, card: Card) -> bytes:
 
 
 def set_card(model: Any, card: Card) -> None:  # noqa: ANN401 - a message of protobuf
-    """Write a card into an ONNX model, in place of what it has."""
+    """Write a card into an ONNX model, replacing its metadata."""
     del model.metadata_props[:]
     model.metadata_props.add(key=KEY, value=card.to_json())
 
@@ -77,7 +77,7 @@ def _program(network: nn.Module, card: Card) -> tuple[ExportedProgram, Tensor]:
 
 
 def _name_sizes(model: Any, axes: Mapping[int, str]) -> None:  # noqa: ANN401
-    """Names for the free sizes, as people read them, in place of the exporter's symbols."""
+    """Replace the exporter's symbols for the dynamic sizes by readable names."""
     dims = model.graph.input[0].type.tensor_type.shape.dim
     names = {dims[axis].dim_param: name for axis, name in axes.items()}
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
@@ -87,7 +87,7 @@ def _name_sizes(model: Any, axes: Mapping[int, str]) -> None:  # noqa: ANN401
 
 
 def _without_traces(model: Any) -> None:  # noqa: ANN401
-    """Leave out what the exporter notes of every node: names of folders on this machine."""
+    """Remove the exporter's notes on every node, which contain names of folders on this machine."""
     for part in (model.graph, *model.functions):
         for node in part.node:
             del node.metadata_props[:]

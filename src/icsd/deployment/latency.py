@@ -1,4 +1,4 @@
-"""How fast a network is in each of its forms: all of them by turns, so that all meet the same machine."""
+"""Measures the speed of a network's forms, which take turns so that the machine's load affects all alike."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +19,11 @@ class Form:
     """A network in one form.
 
     Attributes:
-        name: For the table.
-        open: From a number of threads to the network: ``partial(open_file, path)`` for an exported file. It
-            must be picklable (a function of a module, or ``functools.partial`` of one), as a process of its
-            own opens the network, too, to measure its memory.
-        file: Its file; None where there is none.
+        name: Its name in the table.
+        open: Opens the network with a number of threads: ``partial(open_file, path)`` for an exported file.
+            It must be picklable (a function of a module, or ``functools.partial`` of one), since a separate
+            process opens the network, too, to measure its memory.
+        file: Its file; None if there is none.
     """
 
     name: str
@@ -33,20 +33,20 @@ class Form:
 
 @dataclass(frozen=True)
 class Latency:
-    """A form on images of one size.
+    """The latency of a form on images of one size.
 
     Attributes:
-        form: Its name.
+        form: The form's name.
         size: Height and width of the images as the network sees them.
-        threads: Of the CPU.
-        batch: Images of a call.
-        calls: How many were timed.
-        p50_ms: The median of their durations in milliseconds.
-        p95_ms: Their 95th percentile, between the two nearest.
-        images_per_second: All their images, over the sum of their durations.
-        peak_megabytes: Of a process that does only this; see ``icsd.deployment.memory``. None where nobody
-            asked, or the system does not tell.
-        file_bytes: Of its file; None where there is none.
+        threads: Number of CPU threads.
+        batch: Images per call.
+        calls: Number of timed calls.
+        p50_ms: Median duration of a call, in milliseconds.
+        p95_ms: 95th percentile of the durations, linearly interpolated, in milliseconds.
+        images_per_second: Images of all calls over the sum of their durations.
+        peak_megabytes: Peak memory of a process that does only this; see ``icsd.deployment.memory``. None if
+            it was not measured, or the system does not report it.
+        file_bytes: Size of its file; None if there is none.
     """
 
     form: str
@@ -63,7 +63,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class _Variant:
-    """What takes its turn."""
+    """A form, a size and a number of threads, which take turns with the others."""
 
     form: Form
     size: Size
@@ -86,29 +86,26 @@ def measure_latency(
 ) -> list[Latency]:
     """Measure every form at every size with every number of threads.
 
-    What is timed is the network: from a tensor of the network's input to its logits. A file that scales and
-    normalises images itself gets them as they are read, and its time includes that. Every round gives each
-    variant one turn, in an order that rotates: a call that is not timed, for the caches, and ``calls`` that
-    are. Before the first round, every variant is called twice.
+    Only the network is timed, from its input tensor to its logits. A file that scales and normalises images
+    itself gets them as they are read, and its time includes that. In every round each variant has one turn,
+    in a rotating order: an untimed call to warm the caches, then ``calls`` timed ones. Before the first
+    round, every variant is called twice.
 
     Args:
-        forms: With different names.
+        forms: The forms, with different names.
         sizes: Heights and widths of the images as the network sees them.
-        threads: Of the CPU.
-        batch: Images of a call.
-        rounds: At most.
-        calls: Timed, per turn.
-        seconds: Per variant: after so many, no further round begins. There is always one.
-        memory: Whether to measure it: a process for each form, before the first round.
-        advance: Told what was done, ``len(forms)`` times for the memory and
-            ``len(forms) * len(sizes) * len(threads)`` times for being opened, then once a round.
-        clock: In seconds.
+        threads: Numbers of CPU threads.
+        batch: Images per call.
+        rounds: Largest number of rounds.
+        calls: Timed calls per turn.
+        seconds: Time per variant after which no further round begins. There is always one round.
+        memory: Whether to measure peak memory, in one process per form before the first round.
+        advance: Called with what was done: ``len(forms)`` times for the memory, ``len(forms) * len(sizes) *
+            len(threads)`` times for opening, then once per round.
+        clock: Returns seconds.
 
     Returns:
-        In the order of sizes, threads and forms.
-
-    Raises:
-        UserError: A form cannot be opened, or cannot take images of a size; names it.
+        One entry per size, number of threads and form, in this order.
     """
     peaks: dict[tuple[str, Size], float | None] = {}
     for form in forms:
@@ -132,7 +129,7 @@ def _opened(
     batch: int,
     advance: Callable[[str], None],
 ) -> list[_Variant]:
-    """All variants, each called twice."""
+    """Open all variants and call each twice."""
     runners = {}
     variants = []
     for size, number, form in product(sizes, threads, forms):

@@ -7,10 +7,10 @@ from icsd.errors import UserError
 
 
 def needed(name: str, *, wanted_by: str) -> Any:  # noqa: ANN401 - a module without types
-    """A library of the extra ``deploy``.
+    """Import a library of the extra ``deploy``.
 
     Raises:
-        UserError: It is not installed; names ``wanted_by``.
+        UserError: It is not installed; the message names ``wanted_by``.
     """
     try:
         return importlib.import_module(name)

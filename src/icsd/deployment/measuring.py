@@ -1,4 +1,4 @@
-"""What a network or an exported file gets right, image by image."""
+"""Confusion matrices of a network or an exported file, image by image."""
 
 from collections.abc import Iterable
 
@@ -20,8 +20,8 @@ def confusion_of(runner: Runner, pairs: Iterable[tuple[Pixels, Pixels]], *, tota
 
     Args:
         runner: The network.
-        pairs: Image [H, W, 3] and label [H, W].
-        total: How many there are, for the progress bar.
+        pairs: Image [H, W, 3] and label [H, W] of each.
+        total: Number of pairs, for the progress bar.
 
     Raises:
         UserError: An image cannot be read or predicted.

@@ -1,4 +1,4 @@
-"""The most memory that a network needs, in a process that does nothing else."""
+"""The peak memory of a network, measured in a process that does nothing else."""
 
 import re
 import signal
@@ -21,21 +21,21 @@ _SECONDS_TO_END = 30.0
 def peak_megabytes(
     name: str, open_network: Callable[[int], Opened], sizes: Sequence[Size], *, threads: int, batch: int
 ) -> Peaks:
-    """The most memory of a process that opens a network and predicts images of a size.
+    """The peak memory of a process that opens a network and predicts images of a size.
 
-    On the CPU it is what the process needs above what it had after importing torch: the weights, whatever
-    opening a file or compiling takes, and the activations. Smaller sizes come first in the same process. On
-    CUDA it is the device memory that torch's allocator held.
+    On the CPU it is the memory in excess of that after importing torch: the weights, what opening a file or
+    compiling takes, and the activations. Smaller sizes come first in the same process. On CUDA it is the
+    device memory that torch's allocator held.
 
     Args:
-        name: What the network is called in an error.
-        open_network: From a number of threads to the network; picklable.
+        name: Name of the network in an error.
+        open_network: Opens the network with a number of threads; picklable.
         sizes: Heights and widths of the images as the network sees them.
-        threads: Of the CPU.
-        batch: Images of a call.
+        threads: Number of CPU threads.
+        batch: Images per call.
 
     Returns:
-        Megabytes, by size; None where the system does not tell, which only Linux does.
+        Size -> megabytes; None on systems other than Linux, which do not report it.
 
     Raises:
         UserError: The network cannot be opened, or cannot take the images, or the process was killed.
@@ -68,7 +68,7 @@ def peak_megabytes(
 
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """What is started inside never hears of Ctrl-C: whoever started it ends it, without a traceback."""
+    """Block Ctrl-C in processes that are started inside: the parent ends them, without a traceback."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -83,7 +83,7 @@ def _measure(
     threads: int,
     batch: int,
 ) -> None:
-    """In the process: sends what it needed, or why it could not."""
+    """Run in the process: sends the peaks, or the reason why they could not be measured."""
     try:
         found: Peaks | str = _peaks(open_network, sizes, threads, batch)
     except Exception as error:  # the other process raises it
@@ -110,7 +110,7 @@ def _peaks(open_network: Callable[[int], Opened], sizes: Sequence[Size], threads
 
 
 def _kilobytes(field: str) -> int | None:
-    """A field of this process's memory, as the kernel counts it."""
+    """A memory field of this process's status, from the kernel."""
     if not _STATUS.is_file():
         return None
     match = re.search(rf"^{field}:\s+(\d+) kB", _STATUS.read_text(encoding="ascii"), re.MULTILINE)

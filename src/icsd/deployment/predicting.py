@@ -1,4 +1,4 @@
-"""The class of every pixel of images of any size, and on demand how probable each class is."""
+"""Predicts the class of every pixel of images of any size and, if asked for, the probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from icsd.deployment.tiles import tiled_logits
 
 @dataclass(frozen=True)
 class Tiling:
-    """How large images are divided.
+    """How large images are divided into tiles.
 
     Attributes:
-        side: Of a tile, in pixels of the image.
-        overlap: What neighbours have in common, as a part of their side.
+        side: Side of a tile, in pixels of the image.
+        overlap: Overlap of neighbouring tiles, as a fraction of their side.
     """
 
     side: int
@@ -29,11 +29,11 @@ class Tiling:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of one image.
+    """A network's prediction for one image.
 
     Attributes:
-        classes: Ids, uint8 [H, W].
-        probabilities: uint8 [C, H, W], in 255ths; None where nobody asked.
+        classes: Class ids, uint8 [H, W].
+        probabilities: uint8 [C, H, W], in 255ths; None if they were not asked for.
     """
 
     classes: Pixels
@@ -43,13 +43,13 @@ class Prediction:
 def predict(
     runner: Runner, images: Sequence[Pixels], *, batch: int, tiling: Tiling | None, probabilities: bool
 ) -> list[Prediction]:
-    """The predictions of images of one size: whole, or in tiles.
+    """Predict images of one size, whole or in tiles.
 
     Args:
         runner: The network.
-        images: [H, W, 3] each; at most ``batch`` where they are taken whole.
+        images: [H, W, 3] each; at most ``batch`` without tiling.
         batch: Tiles at a time.
-        tiling: None for whole images, together.
+        tiling: None for whole images, in one batch.
         probabilities: Whether to return them, too.
 
     Raises:
@@ -81,6 +81,6 @@ def _in_tiles(runner: Runner, image: Pixels, batch: int, tiling: Tiling, probabi
 
 
 def _probabilities(logits: Tensor) -> Pixels:
-    """Of logits [C, H, W], in 255ths."""
+    """Probabilities from logits [C, H, W], in 255ths."""
     in_255ths: Pixels = logits.softmax(0).mul_(255).round_().to(torch.uint8).cpu().numpy()
     return in_255ths

@@ -1,4 +1,4 @@
-"""ONNX in 8 bits: static, per channel, as QDQ pairs, calibrated on images that the network learnt from."""
+"""ONNX in 8 bits: static quantisation per channel, as QDQ pairs, calibrated on training images."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,24 +18,24 @@ from icsd.deployment.runners import input_of
 from icsd.files import write_bytes
 
 TYPES = ("Add", "Clip", "Concat", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "MaxPool", "Mul", "Relu")
-"""What computes in 8 bits.
+"""Types of operators that compute in 8 bits.
 
-The activations belong to it: without them, a convolution's output would have to span what ReLU6 cuts off. A
-pretrained EfficientNet-Lite0 keeps its class on 98 % of CamVid's pixels with them, on 78 % without. What
-scales images and logits stays out: their resizing is cheap, and a rounded logit moves every class's borders.
+Activation functions are among them: without them, a convolution's output would have to span what ReLU6 cuts
+off. A pretrained EfficientNet-Lite0 keeps its class on 98 % of CamVid's pixels with them, on 78 % without.
+Resizing of images and logits is not: it is cheap, and a rounded logit moves every class's borders.
 """
 
 
 def int8_file(onnx_model: bytes, card: Card, images: Sequence[Pixels]) -> bytes:
-    """A float32 model in 8 bits, with its card.
+    """Quantise a float32 model to 8 bits, and add its card.
 
-    The convolution that gives the logits stays in float32, too: with 8 bits, classes of nearly equal logits
+    The convolution that gives the logits stays in float32, too: in 8 bits, classes with nearly equal logits
     would tie.
 
     Args:
-        onnx_model: The ONNX file.
-        card: Of the new file.
-        images: To calibrate the ranges of the activations on; never of the reported split.
+        onnx_model: The content of the ONNX file.
+        card: The card of the new file.
+        images: Images that calibrate the ranges of the activations; never from the reported split.
 
     Raises:
         UserError: The libraries are not installed.
@@ -68,7 +68,7 @@ def int8_file(onnx_model: bytes, card: Card, images: Sequence[Pixels]) -> bytes:
 
 
 def last_convolution(model: Any) -> str:  # noqa: ANN401 - a message of protobuf
-    """The name of the convolution from which the logits come."""
+    """The name of the convolution that gives the logits."""
     makers = {output: node for node in model.graph.node for output in node.output}
     waiting = [model.graph.output[0].name]
     while waiting:
@@ -81,7 +81,7 @@ def last_convolution(model: Any) -> str:  # noqa: ANN401 - a message of protobuf
 
 
 class _Calibration:
-    """Gives the runtime one image after the other, as it asks for them."""
+    """Gives the runtime one image after another."""
 
     def __init__(self, images: Sequence[Pixels], card: Card) -> None:
         self._images: Iterator[Pixels] = iter(images)
@@ -95,7 +95,7 @@ class _Calibration:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the runtime's advice on how to quantise, which is followed."""
+    """Silence the runtime's advice on how to quantise, which is followed already."""
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)
     try:

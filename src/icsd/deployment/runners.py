@@ -1,4 +1,4 @@
-"""Anything that turns images into logits: a network of this project, or a file that was exported from one."""
+"""Runners, which turn images into logits: a network of this project, or a file that was exported from one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from icsd.deployment.libraries import needed
 from icsd.errors import UserError, first_line
 
 SUFFIXES = (".onnx", ".pt2")
-"""Of exported files."""
+"""Suffixes of exported files."""
 
 
 class Runner(Protocol):
@@ -24,11 +24,11 @@ class Runner(Protocol):
 
     @property
     def card(self) -> Card:
-        """What it is."""
+        """The network's card."""
         ...
 
     def logits(self, images: Sequence[Pixels]) -> Tensor:
-        """Float32 logits [B, C, h, w] of images [H, W, 3] of one size, at whatever size the network has.
+        """Float32 logits [B, C, h, w] of images [H, W, 3] of one size, at the network's own output size.
 
         Raises:
             UserError: They are not finite, or the network cannot take images of this size.
@@ -41,9 +41,9 @@ class NetworkRunner:
     """A network of this project.
 
     Attributes:
-        network: In eval mode, on ``device``.
-        card: What goes with it.
-        device: Where it is.
+        network: The network in eval mode, on ``device``.
+        card: Its card.
+        device: Its device.
     """
 
     network: nn.Module
@@ -62,8 +62,8 @@ class FileRunner:
     """An exported file, on the CPU.
 
     Attributes:
-        run: From the file's input to its output.
-        card: What it says of itself.
+        run: Maps the file's input to its output.
+        card: The card in the file.
     """
 
     run: Callable[[Tensor], Tensor]
@@ -77,7 +77,7 @@ class FileRunner:
 
 
 def input_of(images: Sequence[Pixels], card: Card) -> Tensor:
-    """What an exported file takes for images of one size."""
+    """The input of an exported file for images of one size."""
     if card.preprocessing == "inside":
         return torch.from_numpy(np.stack(images))
     return prepared(images, card)
@@ -91,11 +91,11 @@ def prepared(images: Sequence[Pixels], card: Card) -> Tensor:
 
 
 def open_file(path: Path, threads: int | None = None) -> FileRunner:
-    """An exported file.
+    """Open an exported file.
 
     Args:
         path: The file.
-        threads: Of ONNX Runtime; None for one per core. A torch.export program has those of torch.
+        threads: Threads of ONNX Runtime; None for one per core. A torch.export program uses torch's.
 
     Raises:
         UserError: There is no such file, it is damaged or no export of this project, or a library is missing.
@@ -114,7 +114,7 @@ def _open_onnx(path: Path, threads: int | None) -> FileRunner:
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         metadata = session.get_modelmeta().custom_metadata_map
         name = session.get_inputs()[0].name
-    except Exception as error:  # given a damaged file, its reader raises whatever it stumbles over
+    except Exception as error:  # a damaged file can raise any exception in the reader
         raise _unreadable(path, error) from error
 
     def run(batch: Tensor) -> Tensor:

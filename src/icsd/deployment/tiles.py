@@ -1,4 +1,4 @@
-"""Images of any size in overlapping tiles, whose logits are blended so that no seam is seen."""
+"""Predicts images of any size in overlapping tiles, whose logits are blended so that no seams show."""
 
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
@@ -10,23 +10,23 @@ from icsd.core.labels import Pixels
 from icsd.core.logits import upsample
 
 Logits = Callable[[Sequence[Pixels]], Tensor]
-"""From images of one size to logits at any."""
+"""Maps images of one size to logits of any size."""
 
 
 def tiled_logits(
     logits: Logits, image: Pixels, *, tile: int, overlap: float, batch: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """The logits of an image, from those of its tiles, from top to bottom.
+    """The logits of an image, blended from those of its tiles, from top to bottom.
 
-    A tile's weight falls towards its neighbours, to nothing at its own edge, and the weights of every pixel
-    add up to 1: where an object lies across the edge of a tile, the tile that sees more around it decides.
-    Only the rows of one line of tiles are in memory.
+    A tile's weight falls towards its neighbours, almost to 0 at its own edge, and the weights of every pixel
+    add up to 1: if an object lies across the edge of a tile, the tile with more context decides. Only the
+    rows of one line of tiles are in memory.
 
     Args:
-        logits: Of the network.
+        logits: The network.
         image: [H, W, 3].
-        tile: Side of a tile in pixels of the image. Where a side of the image is shorter, so is the tile's.
-        overlap: What neighbouring tiles have in common at least, as a part of their side; below 1.
+        tile: Side of a tile in pixels of the image. If a side of the image is shorter, so is the tile's.
+        overlap: Smallest overlap of neighbouring tiles, as a fraction of their side; below 1.
         batch: Tiles at a time.
 
     Yields:
@@ -52,7 +52,7 @@ def tiled_logits(
 
 
 def places(side: int, tile: int, overlap: float) -> tuple[list[int], list[Tensor]]:
-    """Where the tiles of one side begin, evenly spread, and the weights of their pixels."""
+    """The evenly spread positions of tiles along one side, and the weights of their pixels."""
     if side <= tile:
         return [0], [torch.ones(side)]
     step = max(1, int(tile * (1 - overlap)))

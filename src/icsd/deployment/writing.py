@@ -1,4 +1,4 @@
-"""An exported file: written, read again, and compared with its network."""
+"""Writes an exported file, reads it again, and compares it with its network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +21,10 @@ Item = TypeVar("Item")
 
 
 def card_of_file(card: Card, to: Format, *, inside: bool) -> Card:
-    """What a file of a network says of itself.
+    """The card of a network's exported file.
 
     Args:
-        card: The network's.
+        card: The network's card.
         to: The file's format.
         inside: Whether the file scales and normalises images itself.
     """
@@ -46,16 +46,16 @@ def write_checked(
     *,
     exported: bytes | None = None,
 ) -> list[Comparison]:
-    """Write a file where nobody looks yet, and check it.
+    """Write a file and check it.
 
     Args:
-        file: The place.
+        file: The path, at which nothing reads the file before it is checked.
         runner: The network, on the CPU.
-        card: Of the file.
-        to: Its format.
-        images: Real ones, to check it on, and to calibrate 8 bits on; never of the reported split.
-        exported: The same network as ONNX with the same preprocessing, if there is such a file: 8 bits are
-            made of it.
+        card: The file's card.
+        to: The file's format.
+        images: Real images on which it is checked and int8 is calibrated; never from the reported split.
+        exported: The content of the network's ONNX file with the same preprocessing, if there is one; it is
+            used instead of a new export.
 
     Raises:
         UserError: A library is missing, or the file does not compute what its network does.
@@ -76,7 +76,7 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
 
 
 def _reference(runner: NetworkRunner, card: Card) -> Runner:
-    """What the file must compute: the network, with what stands before it where that is inside."""
+    """What the file must compute: the network, with the scaling of images if that is in the file."""
     if not scales(card):
         return runner
     module = segmenter(runner.network, input_scale=card.input_scale, mean=card.mean, std=card.std)

@@ -117,7 +117,7 @@ def _folder(jobs: Path) -> Iterator[Path]:
 
 
 def _clone(parcel: Parcel, task: Assignment, folder: Path, *, cache: Path, state: Path) -> None:
-    """Clone the checkout as it was when the execution began, with DVC's remote, this node's cache and state."""
+    """Clone the checkout as it was at the start, with DVC's remote, this node's cache and state."""
     bundle = parcel.bundle
     if isinstance(bundle, bytes):
         (folder / "bundle").write_bytes(bundle)
