@@ -1,1 +1,1 @@
-"""Networks measured on a split: confusion, similarity, agreement with the teacher."""
+"""Evaluation of networks on a split: confusion, similarity, agreement with the teacher."""

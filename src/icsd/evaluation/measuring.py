@@ -1,4 +1,4 @@
-"""A network on a split: exact confusion per image, similarity matrices, agreement with the teacher."""
+"""Evaluation on a split: exact confusion per image, similarity matrices, agreement with the teacher."""
 
 from dataclasses import dataclass
 
@@ -18,14 +18,14 @@ from icsd.records import Agreement
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a network does on a split.
+    """Results of a network on a split.
 
     Attributes:
-        confusion: [N, C, C], counts of the N images; rows: truth, columns: prediction.
-        student_ics: [C, C], the similarity matrix in nats, mean over the images that have labelled positions.
-        teacher_ics: [C, C], the same of the teacher; None without one.
-        agreement: None without a teacher.
-        predictions: Index of an image -> class ids [H, W], for the images that were to be kept.
+        confusion: Counts of each of the N images, [N, C, C]; rows: truth, columns: prediction.
+        student_ics: Similarity matrix in nats, [C, C], mean over the images that have labelled positions.
+        teacher_ics: The teacher's similarity matrix, [C, C]; None without a teacher.
+        agreement: Agreement with the teacher; None without a teacher.
+        predictions: Maps the index of an image to class ids [H, W], for the images in ``keep``.
     """
 
     confusion: NDArray[np.int64]
@@ -46,15 +46,15 @@ def evaluate(
     teacher: nn.Module | None = None,
     keep: frozenset[int] = frozenset(),
 ) -> Evaluated:
-    """Run a network over a split, and its teacher with it.
+    """Run a network and optionally its teacher over a split.
 
     Args:
-        network: In eval mode, on ``device``.
+        network: The network, in eval mode, on ``device``.
         images: The split, one image at a time, in order.
         num_classes: Number of classes C.
-        temperature: Of the similarity matrices' spatial softmax.
-        device: Where the networks are.
-        teacher: The network to compare with; in eval mode, on ``device``.
+        temperature: Temperature of the similarity matrices' spatial softmax.
+        device: Device of the networks.
+        teacher: The network to compare with, in eval mode, on ``device``.
         keep: Indices of the images whose predictions are kept.
 
     Raises:
@@ -87,7 +87,7 @@ def evaluate(
 
 
 class _Mean:
-    """Running weighted mean of tensors, kept on their device."""
+    """Running weighted mean of tensors, on their own device."""
 
     def __init__(self) -> None:
         self._total: Tensor | None = None
@@ -116,7 +116,7 @@ class _Means:
         return ics_matrix(logits, temperature=self._temperature, valid=valid)[0].double()
 
     def add_student(self, logits: Tensor, valid: Tensor) -> Tensor:
-        """Add an image, and return the student's matrix [C, C] on it."""
+        """Add an image and return the student's matrix [C, C] for it."""
         own = self._ics(logits, valid)
         self.student_ics.add(own)
         return own
@@ -130,7 +130,7 @@ class _Means:
         labels: Tensor,
         valid: Tensor,
     ) -> None:
-        """Add the teacher's view of the same image: its matrix, and how far the student is from it."""
+        """Add the teacher's matrix for the same image, and the student's differences from the teacher."""
         theirs = self._ics(teacher_logits, valid)
         self.teacher_ics.add(theirs)
         self._distance.add((own - theirs).square().mean())
@@ -144,7 +144,7 @@ class _Means:
 def _pixel_agreement(
     logits: Tensor, teacher_logits: Tensor, prediction: Tensor, labels: Tensor, valid: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Means of one image over its labelled pixels, [KL, same prediction], and the number of these pixels."""
+    """One image's means over labelled pixels, [KL, same prediction], and the number of labelled pixels."""
     log_teacher = teacher_logits.log_softmax(1)
     kl_map = (log_teacher.exp() * (log_teacher - logits.log_softmax(1))).sum(1)
     labelled = labels != IGNORE
@@ -154,6 +154,6 @@ def _pixel_agreement(
 
 
 def evenly_spread(count: int, num_images: int) -> list[int]:
-    """At most ``count`` indices, spread evenly over a split and the same for every network, in order."""
+    """At most ``count`` ascending indices, evenly spread over a split and the same for every network."""
     count = min(count, num_images)
     return [round((2 * place + 1) * num_images / (2 * count) - 0.5) for place in range(count)]

@@ -1,1 +1,1 @@
-"""What watches a student while it learns. It changes no weight, so no stage depends on this code."""
+"""Monitoring of a student during training. It changes no weight, so no stage depends on this code."""

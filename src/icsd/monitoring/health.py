@@ -1,9 +1,10 @@
-"""Loss health: how much each loss term moves the student, and whether it pulls with cross-entropy.
+"""Loss health: each loss term's share of the student's gradient, and its agreement with cross-entropy.
 
-A distillation term that does nothing, or drowns all others, makes a comparison of methods meaningless,
-and no loss curve shows it: what moves the student is a term's gradient. So on a few steps per epoch each
-term is differentiated by itself. Training is not touched: the forward pass is the same, no random number is
-drawn and no gradient is accumulated. The trained weights are bit-identical with and without.
+A distillation term that has no effect, or outweighs all others, makes a comparison of methods meaningless,
+and loss curves do not show it, because the student is updated by a term's gradient, not by its value. In a
+few steps per epoch each term is therefore differentiated separately. This does not affect training: the
+forward pass is the same, no random number is drawn and no gradient is accumulated, so the trained weights are
+bit-identical with and without it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,12 +26,12 @@ Gradient = Sequence[Tensor | None]
 class HealthMeter:
     """Loss health of one epoch: means over its measured steps.
 
-    The gradients are those of a step's batch, averaged over the ranks. Where they are accumulated, only the
-    first parts are measured: these have fewer images than the batch, so their gradients are noisier and the
-    cosines nearer to 0.
+    The gradients are those of a step's batch, averaged over the ranks. With gradient accumulation, only each
+    rank's first part is measured; it has fewer images, so its gradients are noisier and the cosines closer to
+    0.
 
     Args:
-        student: The network whose gradients are compared; adapters of the method do not count.
+        student: The network whose gradients are compared, without the method's adapters.
         steps: The steps of the epoch to measure, from ``measured_steps``.
     """
 
@@ -42,7 +43,7 @@ class HealthMeter:
     def measure(
         self, fabric: Fabric, step: int, terms: Mapping[str, Tensor], weights: Mapping[str, float]
     ) -> None:
-        """Measure if ``step`` is one of the steps and there is distillation; before the backward pass."""
+        """Measure if ``step`` is one of ``steps`` and there are several terms, before the backward pass."""
         if step not in self._steps or len(terms) == 1:
             return
 
@@ -52,7 +53,7 @@ class HealthMeter:
         fabric.backward(cast(Tensor, _InsteadOfLoss(compare)))
 
     def row(self) -> dict[str, float]:
-        """Columns ``health/share/<term>`` and ``health/cosine/<term>``, of those that were ever defined."""
+        """Columns ``health/share/<term>`` and ``health/cosine/<term>``, if defined in at least one step."""
         if not self._measured:
             return {}
         values = torch.stack([torch.stack(list(step.values())) for step in self._measured])
@@ -63,15 +64,15 @@ class HealthMeter:
 
 
 def measured_steps(steps: int, count: int) -> frozenset[int]:
-    """``count`` of an epoch's steps: the middles of as many equal parts; all steps where there are fewer."""
+    """The middle steps of ``count`` equal parts of an epoch; all steps if there are fewer."""
     count = min(count, steps)
     return frozenset((2 * part + 1) * steps // (2 * count) for part in range(count))
 
 
 def keep_compiled_graphs() -> None:
-    """Let graphs that ``torch.compile`` builds from now on in this process be differentiated more than once.
+    """Allow graphs that ``torch.compile`` builds later in this process to be differentiated repeatedly.
 
-    Otherwise the backward pass overwrites what the forward pass has saved, and refuses to keep the graph.
+    By default the backward pass overwrites tensors saved by the forward pass, so it cannot retain the graph.
     """
     torch._functorch.config.donated_buffer = False
 
@@ -86,15 +87,15 @@ def compare_terms(
     """Compare the gradients of the terms.
 
     Args:
-        terms: Unweighted scalars of one forward pass, ``ce`` among them; their graph is kept.
-        weights: Of each term.
-        parameters: Whose gradients.
-        average: Gives the mean over the ranks.
+        terms: Unweighted scalars of one forward pass, including ``ce``; their graph is retained.
+        weights: Weight of each term.
+        parameters: Parameters with respect to which the terms are differentiated.
+        average: Averages a gradient over the ranks.
 
     Returns:
-        Float64 scalars on the parameters' device, NaN where not defined: ``share/<term>``, the norm of the
-        term's weighted gradient divided by the sum of these norms; and for all terms but ``ce``
-        ``cosine/<term>``, between the term's gradient and that of cross-entropy, whatever their weights.
+        Float64 scalars on the parameters' device, NaN if undefined: ``share/<term>``, the norm of the term's
+        weighted gradient divided by the sum of these norms; and for all terms except ``ce``
+        ``cosine/<term>``, the cosine between the unweighted gradients of the term and of cross-entropy.
     """
     reference = average(_gradient(terms["ce"], parameters))
     norms, products = {}, {}
@@ -110,13 +111,13 @@ def compare_terms(
 
 
 def health_warnings(history: Sequence[Mapping[str, float]], *, method: str) -> list[str]:
-    """A sentence for each term that did nothing or everything over a run, with what to do about it.
+    """A warning for each term with a negligible or dominant share over a run, with what to do about it.
 
-    Epochs in which a term's weight is 0 by schedule do not count against it.
+    Epochs in which the schedule sets a term's weight to 0 do not count as negligible.
 
     Args:
-        history: The run's rows, with ``weight/<term>`` and, in the measured ones, ``health/share/<term>``.
-        method: The name of its block in params.yaml.
+        history: The run's rows, with ``weight/<term>`` and, if measured, ``health/share/<term>``.
+        method: Name of the method's block in params.yaml.
     """
     measured = [row for row in history if "health/share/ce" in row]
     names = [key.removeprefix("health/share/") for key in (measured or [{}])[0] if "health/share/" in key]
@@ -143,7 +144,7 @@ def _sentence(method: str, term: str, verdict: str, share: float, todo: str) -> 
 
 
 def _gradient(value: Tensor, parameters: Sequence[Tensor]) -> Gradient:
-    """One tensor per parameter; None where there is no gradient, as for a term that is constant."""
+    """One tensor per parameter; None for a parameter without a gradient, e.g. of a constant term."""
     if not value.requires_grad:
         return [None] * len(parameters)
     return torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
@@ -162,7 +163,7 @@ def _average(fabric: Fabric) -> Callable[[Gradient], Gradient]:
 
 
 def _dot(first: Gradient, second: Gradient, *, like: Tensor) -> Tensor:
-    """Inner product in float64, without waiting for the device."""
+    """Inner product in float64, without synchronising with the device."""
     pairs = zip(first, second, strict=True)
     products = [(a.double() * b.double()).sum() for a, b in pairs if a is not None and b is not None]
     return torch.stack([like.new_zeros((), dtype=torch.float64), *products]).sum()
@@ -172,8 +173,8 @@ def _dot(first: Gradient, second: Gradient, *, like: Tensor) -> Tensor:
 class _InsteadOfLoss:
     """Passed to ``fabric.backward`` in place of a loss: its backward pass is ``measure``.
 
-    Under mixed precision, Fabric refuses to differentiate a module's outputs outside ``fabric.backward``,
-    which itself can only accumulate gradients.
+    Under mixed precision, Fabric does not allow differentiating a module's outputs outside
+    ``fabric.backward``, which itself can only accumulate gradients.
     """
 
     measure: Callable[[], None]

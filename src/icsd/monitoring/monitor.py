@@ -1,4 +1,4 @@
-"""The monitor of a student: loss health in every epoch, similarity to the teacher every few epochs."""
+"""The monitor of a student: loss health every epoch, similarity to the teacher every few epochs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from icsd.monitoring.probe import SimilarityHistory, SimilarityProbe
 
 Array = NDArray[np.generic]
 OnSimilarity = Callable[[int, Tensor, Tensor, float], None]
-"""Takes finished epochs, the student's matrix [C, C], the teacher's, and their distance."""
+"""Takes the number of finished epochs, the student's and the teacher's matrix [C, C], and their distance."""
 
 
 class StudentMonitor:
@@ -25,8 +25,8 @@ class StudentMonitor:
         student: The network that is trained.
         epochs: Epochs of the whole run.
         steps: Steps of an epoch.
-        health_steps: How many of them compare the gradients of the loss terms; 0 for none.
-        probe: Measures the similarity; None to leave it out, as on all ranks but the first.
+        health_steps: Steps per epoch in which the gradients of the loss terms are compared; 0 for none.
+        probe: Measures the similarity; None to skip it, as on all ranks except the first.
         similarity_every: Epochs between two measurements; the state before training and the last epoch are
             always measured.
         on_similarity: Called with each measurement.
@@ -57,7 +57,7 @@ class StudentMonitor:
     def before_backward(
         self, fabric: Fabric, step: int, terms: Mapping[str, Tensor], weights: Mapping[str, float]
     ) -> None:
-        """Compare the gradients of the terms if this is one of the steps for it."""
+        """Compare the gradients of the terms if this step is to be measured."""
         self._health.measure(fabric, step, terms, weights)
 
     def after_steps(self, fabric: Fabric) -> dict[str, float]:
@@ -67,7 +67,7 @@ class StudentMonitor:
         return row
 
     def after_epoch(self, finished: int) -> dict[str, float]:
-        """Column ``similarity/distance`` where the similarity is due."""
+        """Column ``similarity/distance`` if the similarity is measured after this epoch."""
         if self._probe is None or self._probe.teacher_matrix is None or not self._is_due(finished):
             return {}
         matrix, distance = self._probe.measure(self._student)
@@ -80,7 +80,7 @@ class StudentMonitor:
         return finished % self._similarity_every == 0 or finished == self._epochs
 
     def arrays(self) -> dict[str, Array]:
-        """The student's matrices over its training; docs/results.md describes the arrays."""
+        """The student's matrices during training; docs/results.md describes the arrays."""
         history = self._similarity
         if self._probe is None or self._probe.teacher_matrix is None or not history.epochs:
             return {}
@@ -93,9 +93,9 @@ class StudentMonitor:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """The similarity measured so far. Loss health begins anew in every epoch."""
+        """The similarity history. Loss health has no state between epochs."""
         return asdict(self._similarity)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue a former similarity history."""
+        """Continue a saved similarity history."""
         self._similarity = SimilarityHistory(**state)

@@ -1,4 +1,4 @@
-"""Similarity while a student learns: its inter-class similarity matrix on a fixed set of a few images."""
+"""A student's inter-class similarity matrix during training, on a small fixed set of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from icsd.data.loaders import Images
 
 @dataclass
 class SimilarityHistory:
-    """The similarity matrices of a student over its training.
+    """The similarity matrices of a student during its training.
 
     Attributes:
-        epochs: Finished epochs at each of the E measurements; 0 is before training.
-        matrices: The student's [C, C] float32 at each, mean over the images, in nats.
-        distances: Mean over the images of the mean squared difference to the teacher's, in nats².
+        epochs: Number of finished epochs at each measurement; 0 is before training.
+        matrices: The student's matrix at each measurement, float32 [C, C], mean over the images, in nats.
+        distances: Mean squared difference from the teacher's matrix, mean over the images, in nats².
     """
 
     epochs: list[int] = field(default_factory=list)
@@ -37,18 +37,19 @@ class SimilarityProbe:
     """Compares a student's matrices with its teacher's on fixed images, without augmentation.
 
     The temperature is 1 and ignored positions are left out, as in the evaluation's defaults. The distance is
-    the unweighted ICSD loss of these images (arXiv 2308.04243, eq. 5), also where the method does not train
-    on it.
+    the unweighted ICSD loss of these images (arXiv 2308.04243, eq. 5), even if the method does not train on
+    it.
 
     Args:
         images: The probe's images; those without a labelled position have no matrix and are left out.
-        ids: Of the images.
-        teacher: In eval mode, on ``device``; used only in the constructor.
-        device: Where the networks are.
+        ids: Ids of the images.
+        teacher: The teacher, in eval mode, on ``device``; used only in the constructor.
+        device: Device of the networks.
 
     Attributes:
-        ids: Of the images.
-        teacher_matrix: [C, C] float32, mean over the images; None when no image has a labelled position.
+        ids: Ids of the images.
+        teacher_matrix: The teacher's matrix, float32 [C, C], mean over the images; None if no image has a
+            labelled position.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class SimilarityProbe:
 
     @torch.no_grad()
     def measure(self, student: nn.Module) -> tuple[Float[Tensor, "C C"], float]:
-        """The student's mean matrix and its distance; the network is left in training mode.
+        """The student's mean matrix and its distance; leaves the network in training mode.
 
         Raises:
             ValueError: No image has a labelled position.
@@ -84,6 +85,6 @@ class SimilarityProbe:
         return matrices.mean(0).cpu(), float((matrices - self._teacher).square().mean())
 
     def _matrix(self, student: nn.Module, image: Tensor, labels: Tensor) -> Tensor:
-        logits = student(image.to(self._device))["logits"]  # whose grid may be another than the teacher's
+        logits = student(image.to(self._device))["logits"]  # its grid may differ from the teacher's
         valid = valid_positions(labels.to(self._device), logits.shape[-2:])
         return ics_matrix(logits, valid=valid)[0]
