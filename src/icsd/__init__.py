@@ -1,1 +1,1 @@
-"""icsd: adaptive inter-class similarity distillation for semantic segmentation, with its baselines."""
+"""icsd: adaptive inter-class similarity distillation for semantic segmentation, and its baselines."""

@@ -1,4 +1,4 @@
-"""CSV files that a command reads back, with the type of every column."""
+"""Read back CSV files written by commands, with a type for every column."""
 
 import csv
 import io
@@ -20,8 +20,8 @@ def read_rows(
 
     Args:
         path: The file.
-        columns: All of its columns, in their order, and what their cells hold.
-        optional: Columns with cells that may be empty, which are read as None.
+        columns: All of its columns, in order, and the kind of their values.
+        optional: Columns whose cells may be empty; an empty cell is read as None.
         advice: What to do about a damaged file, for the message.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the stage ``deploy`` writes: the champions as files, and how fast everything is; for who reads it."""
+"""Types of the results of the stage ``deploy``: the champions as files, and how fast each network is."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ Milliseconds = Annotated[float, Field(ge=0)]
 
 
 def deployed_folder(dataset: str) -> Path:
-    """Output of the stage."""
+    """Output folder of the stage."""
     return Path("deployed") / dataset
 
 
@@ -21,9 +21,9 @@ class Form(Record):
     """A network in one form.
 
     Attributes:
-        bytes: Of its file; of a network of this project, of its weights.
-        p50_ms: Median of the durations of a call.
-        p95_ms: Their 95th percentile.
+        bytes: Size of its file, or of the weights of a network in PyTorch.
+        p50_ms: Median duration of a call, in milliseconds.
+        p95_ms: 95th percentile of the duration of a call, in milliseconds.
     """
 
     bytes: int = Field(ge=0)
@@ -35,9 +35,9 @@ class FileForm(Form):
     """An exported file, in the student's folder.
 
     Attributes:
-        format: What it is.
-        file: Its name.
-        sha256: Of its content.
+        format: Format of the file.
+        file: Name of the file.
+        sha256: SHA-256 of its content.
         confusion: Name of the file with its confusion matrices on the reported split.
     """
 
@@ -51,15 +51,15 @@ class DeployedStudent(Record):
     """A student's champion.
 
     Attributes:
-        student: Its name, and that of its folder.
-        method: That it was trained with.
-        seed: The first of the grid that has a score; no score selects it.
-        weights_sha256: Of the weights that the files were made of.
-        reason: Why this method, in words.
+        student: Name of the student, and of its folder.
+        method: Method that it was trained with.
+        seed: The first seed of the grid that has a score; it is not selected by its score.
+        weights_sha256: SHA-256 of the weights that the files were exported from.
+        reason: Why this method is champion, in words.
         own: The network itself, in PyTorch.
-        alone: The student alone, in PyTorch; None where it is not in the grid, or the champion.
-        teacher: In PyTorch.
-        files: In every format.
+        alone: The student alone, in PyTorch; None if it is not in the grid, or is the champion.
+        teacher: The teacher, in PyTorch.
+        files: The exported file in every format.
     """
 
     student: FileName
@@ -77,10 +77,10 @@ class DeploymentRecord(Record):
     """deployed/<dataset>/deployment.json.
 
     Attributes:
-        students: None where ``deploy.formats`` is empty.
-        size: Height and width of the images as the networks see them, whose durations these are.
-        threads: Of the CPU.
-        machine: On which durations were measured.
+        students: One entry per student; empty if ``deploy.formats`` is empty.
+        size: Height and width, as the networks see them, of the images on which durations were measured.
+        threads: Number of CPU threads.
+        machine: The machine on which durations were measured.
         preprocessing: Whether the files' durations include scaling and normalising.
     """
 

@@ -1,4 +1,4 @@
-"""The one error that a user may see, and what helps its message: hints, reasons, lists that stay short."""
+"""The one type of error that users see, and helpers for its messages: hints, reasons, short lists."""
 
 import difflib
 from collections.abc import Iterable
@@ -17,21 +17,21 @@ def did_you_mean(name: str, known: list[str]) -> str:
 
 
 def refuse(problems: Iterable[str]) -> None:
-    """Nothing where there are no problems.
+    """Raise an error if there are problems.
 
     Raises:
-        UserError: A line per problem, each once.
+        UserError: There are problems; has one line for each, without duplicates.
     """
     if lines := dict.fromkeys(problems):
         raise UserError("\n".join(lines))
 
 
 def first_line(error: Exception) -> str:
-    """What an error of somebody else's code says, as a part of a message; its type where it says nothing."""
+    """The first line of a foreign error's message, to be part of another; its type if it has no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def some(names: Iterable[str], count: int, *, most: int = 5) -> str:
-    """The first ``most`` of ``count`` names, and how many more there are; no more of them are taken."""
+    """The first ``most`` of ``count`` names, and how many more there are. Takes no more from the iterable."""
     more = f" and {count - most} more" if count > most else ""
     return f"{', '.join(islice(names, most))}{more}"

@@ -1,4 +1,4 @@
-"""Files and folders that are either complete or not there, and written by one process at a time."""
+"""Files and folders that are either complete or absent, and written by one process at a time."""
 
 import errno
 import fcntl
@@ -23,13 +23,13 @@ _FOLDER_IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST}
 
 @contextmanager
 def exclusive(lock: Path, *, waiting: str) -> Iterator[None]:
-    """Hold a lock file for the block; the system releases it when the process ends, however it ends.
+    """Hold a lock file during the ``with`` block; the system releases it however the process ends.
 
-    A killed ``dvc`` leaves its child working: the next one starts the same stage, and must wait for it.
+    When ``dvc`` is killed, its child keeps working. The next ``dvc`` starts the same stage and has to wait.
 
     Args:
-        lock: The file, which stays. Not among the outputs, which DVC deletes.
-        waiting: What to print when another process holds it; "…; waiting for it" is added.
+        lock: The file, which is not removed. It must not be among the outputs, which DVC deletes.
+        waiting: What to print if another process holds the lock, before "; waiting for it".
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(lock)
@@ -45,7 +45,7 @@ def exclusive(lock: Path, *, waiting: str) -> Iterator[None]:
 
 
 def remove_if_free(folder: Path) -> None:
-    """Remove a folder, unless a process holds the lock in it."""
+    """Remove a folder unless a process holds the lock in it."""
     lock = FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)
@@ -64,17 +64,17 @@ def sha256_of(path: Path) -> str:
 
 
 def write_bytes(path: Path, content: bytes | memoryview, *, former: Path | None = None) -> None:
-    """Write a file, and its folder: a reader sees the old content or the new one, whatever happens.
+    """Write a file atomically, creating its folder: a reader sees either the old content or the new one.
 
-    Never in place: the file may be a hard link to an object of DVC's cache.
+    It is never written in place, as it may be a hard link to an object in DVC's cache.
 
     Args:
         path: The file.
-        content: All of it.
-        former: Where to keep what was there; it is removed if this is not given.
+        content: Its whole content.
+        former: Where to keep the previous file; without it, the previous file is replaced.
 
     Raises:
-        OSError: It cannot be written; names ``path``, and what was there is still there.
+        OSError: The file cannot be written; names ``path``. The previous file is unchanged.
     """
     with file_written_whole(path, former=former) as file:
         file.write(content)
@@ -82,7 +82,7 @@ def write_bytes(path: Path, content: bytes | memoryview, *, former: Path | None 
 
 @contextmanager
 def file_written_whole(path: Path, *, former: Path | None = None) -> Iterator[BinaryIO]:
-    """A file to write to, which takes ``path``'s place when the block ends well; see ``write_bytes``."""
+    """A file to write to, which replaces ``path`` if the ``with`` block succeeds; see ``write_bytes``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     file = _new_file(path)
@@ -104,34 +104,34 @@ def file_written_whole(path: Path, *, former: Path | None = None) -> Iterator[Bi
 
 
 def being_written(path: Path) -> bool:
-    """Whether another process is inside ``file_written_whole`` of this path."""
+    """Whether another process is in ``file_written_whole`` for this path."""
     _remove_abandoned(path)
     return any(path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"))
 
 
 def _new_file(path: Path) -> BinaryIO:
-    """A new file beside ``path``, locked as long as its process has it open."""
+    """A new file next to ``path``, locked as long as its process has it open."""
     while True:
         file = _sibling(path, "unfinished").open("xb")
-        with suppress(OSError):  # a file system without locks
+        with suppress(OSError):  # the file system has no locks
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
             return file
-        file.close()  # another process took it for abandoned just before it was locked
+        file.close()  # another process removed it as abandoned just before it was locked
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON atomically, keys sorted, so that equal values are equal bytes."""
+    """Write JSON atomically with sorted keys, so that equal values give equal bytes."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
     write_bytes(path, f"{text}\n".encode())
 
 
 @contextmanager
 def folder_written_whole(destination: Path) -> Iterator[Path]:
-    """A fresh folder to write to, which takes ``destination``'s place only when the block ends well.
+    """A new folder to write to, which replaces ``destination`` only if the ``with`` block succeeds.
 
-    Its name is no other process's. What a killed process left unfinished is removed by the next one, which
-    knows it by its lock: nobody holds it any more.
+    Its name is unique to the process. The next process removes unfinished folders of killed processes, which
+    it recognises by their released locks.
     """
     with place_beside(destination) as place:
         content = place / "content"
@@ -142,7 +142,7 @@ def folder_written_whole(destination: Path) -> Iterator[Path]:
 
 @contextmanager
 def place_beside(destination: Path) -> Iterator[Path]:
-    """A locked folder beside ``destination`` for the block; those of killed processes are removed."""
+    """A locked folder next to ``destination`` for the ``with`` block; removes those of killed processes."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(destination)
     place = _sibling(destination, "unfinished")
@@ -157,17 +157,17 @@ def place_beside(destination: Path) -> Iterator[Path]:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove what killed processes left beside ``path``: nobody holds its lock any more."""
+    """Remove unfinished files next to ``path`` whose lock is free, because their process was killed."""
     for place in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
         with suppress(OSError), (place / "lock" if place.is_dir() else place).open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where a process is at work
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if the process is alive
             _remove(place)
 
 
 def replace_folder(source: Path, destination: Path) -> None:
-    """Move ``source`` to ``destination``; an older folder there steps aside first and goes last.
+    """Move ``source`` to ``destination``; an older folder there is renamed first and removed last.
 
-    The two may be on different disks: then a copy is made next to the destination, and renamed.
+    If they are on different disks, a copy is made next to the destination and renamed.
     """
     old = _sibling(destination, "old")
     while True:
@@ -182,9 +182,9 @@ def replace_folder(source: Path, destination: Path) -> None:
                 raise
         else:
             break
-        _remove(old)  # another process was faster: its folder steps aside, too
+        _remove(old)  # another process was faster: its folder is replaced, too
     for former in destination.parent.glob(f".{glob.escape(destination.name)}.*.old"):
-        _remove(former)  # also those of killed processes
+        _remove(former)  # including those of killed processes
 
 
 def _move(source: Path, destination: Path) -> None:
@@ -202,7 +202,7 @@ def _move(source: Path, destination: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder, a file, or the link that stands in its place."""
+    """Remove a folder, a file, or a link."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -210,14 +210,14 @@ def _remove(path: Path) -> None:
 
 
 def _sibling(path: Path, ending: str) -> Path:
-    """A hidden name in the same folder, which no other process uses."""
+    """A hidden path in the same folder that no other process uses."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{ending}")
 
 
 def check_writable(output: Path) -> None:
-    """Find out before the work whether a file or folder can be written; nothing is made.
+    """Check before any work that a file or folder can be written; leaves nothing behind.
 
-    Files that DVC has made read-only are no obstacle, since they are replaced and not opened.
+    Files that DVC made read-only do not matter, since they are replaced and not opened.
 
     Raises:
         UserError: A folder cannot be written; names it.
@@ -234,7 +234,7 @@ def check_writable(output: Path) -> None:
 
 
 def check_disk_space(folder: Path, num_bytes: int) -> None:
-    """Raises UserError when ``num_bytes`` more do not fit on the disk of ``folder``."""
+    """Raise a UserError if ``num_bytes`` more do not fit on the disk of ``folder``."""
     free = shutil.disk_usage(folder).free
     if num_bytes > free:
         raise UserError(
@@ -244,16 +244,16 @@ def check_disk_space(folder: Path, num_bytes: int) -> None:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """An independent copy, sharing blocks with the original where the file system can.
+    """Make an independent copy, which shares blocks with the original if the file system supports it.
 
-    Never a hard link: DVC makes the files it tracks read-only, and a linked original would become so too.
+    It is never a hard link: DVC makes tracked files read-only, which would affect a linked original.
     """
     check_disk_space(target.parent, source.stat().st_size)
     with source.open("rb") as reader, file_written_whole(target) as writer:
         try:
             while os.copy_file_range(reader.fileno(), writer.fileno(), 1 << 30):
                 pass
-        except (AttributeError, OSError):  # systems that cannot; start again the ordinary way
+        except (AttributeError, OSError):  # not supported by this system; copy the ordinary way
             reader.seek(0)
             writer.seek(0)
             shutil.copyfileobj(reader, writer, 1 << 20)

@@ -1,4 +1,4 @@
-"""Imports without the garbage collector: they make hundreds of thousands of objects, and all of them stay."""
+"""Imports without garbage collection: they create hundreds of thousands of objects, none of them garbage."""
 
 import gc
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Import here what is large: MLflow takes half as long, torch nine tenths."""
+    """Import large packages in this block: MLflow takes half as long to import, torch nine tenths."""
     collecting = gc.isenabled()
     gc.disable()
     try:

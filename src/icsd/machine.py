@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def cores() -> int:
-    """How many of them this process may use."""
+    """Number of CPU cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on Linux
@@ -14,7 +14,7 @@ def cores() -> int:
 
 
 def processor() -> str:
-    """Its model, as far as the system tells; what kernels compute, and how fast, depends on it."""
+    """Model name of the CPU, if the system has one. Speed and rounding of kernels depend on it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not on Linux

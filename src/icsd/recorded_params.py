@@ -1,4 +1,4 @@
-"""What is read of the parameter blocks in a train.json, which holds all that determine its run."""
+"""The fields that are read from the parameter blocks in a train.json."""
 
 from typing import Any
 
@@ -6,40 +6,40 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class _Block(BaseModel):
-    """A part of them: whatever else a block has is left alone."""
+    """A part of a block: other keys are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class MethodRecord(_Block):
-    """What is read of a method's block."""
+    """The fields that are read from a method's block."""
 
     method: str = ""
     alw: bool | dict[str, str | float] = False
-    """Or what differs from the block ``alw``."""
+    """A mapping has the keys that differ from the block ``alw``."""
     weights: dict[str, float] = {}
 
 
 class ImagesRecord(_Block):
-    """What is read of the block of the images."""
+    """The fields that are read from the block ``images``."""
 
     input_scale: float = 1
     scale: tuple[float, float] = (1, 1)
 
 
 class TrainingRecord(_Block):
-    """What is read of the block of the training.
+    """The fields that are read from the training's block.
 
     Attributes:
-        pace: How many times as long a step takes as the student's alone, where equal time is what gave the
-            run its epochs; None under equal epochs.
+        pace: Duration of a step relative to that of the student alone, from which equal time sets the run's
+            epochs; None under equal epochs.
     """
 
     pace: float | None = Field(default=None, ge=1)
 
 
 class ParamsRecord(_Block):
-    """What is read of the parameter blocks that determine a run; the file has all of them."""
+    """The fields that are read from the parameter blocks that determine a run; the file has more."""
 
     method: MethodRecord = MethodRecord()
     training: TrainingRecord = TrainingRecord()
@@ -48,10 +48,10 @@ class ParamsRecord(_Block):
 
 
 def checked_params(params: dict[str, Any]) -> dict[str, Any]:
-    """The blocks themselves.
+    """Check the blocks, and return them unchanged.
 
     Raises:
-        ValueError: One has not the structure in which it is read.
+        ValueError: A block does not have the expected structure.
     """
     try:
         ParamsRecord.model_validate(params, strict=False)

@@ -1,7 +1,7 @@
-"""One type per result file, for those who write it and those who read it; docs/results.md describes them.
+"""One type per result file, shared by its writers and readers; docs/results.md describes the files.
 
-A file begins with the version of its layout, ``schema``. A reader takes files that later versions have
-extended (unknown keys are ignored) and refuses those in which something that it needs is missing or wrong.
+A file has the version of its layout, ``schema``. A reader accepts files that later versions have extended
+(unknown keys are ignored) and rejects those in which a field that it needs is missing or wrong.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from icsd.recorded_params import checked_params, pace_in
 from icsd.runs import advice_for
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-"""SHA-256, hexadecimal."""
+"""SHA-256 as hexadecimal digits."""
 FileName = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]
 """A name without a folder: the file lies next to the record that names it."""
 
@@ -41,7 +41,7 @@ class Agreement(Record):
 
 
 class MetricsRecord(Record):
-    """results/.../metrics.json: what one network reaches on the reported split; scores are fractions."""
+    """results/.../metrics.json: a network's scores on the reported split, as fractions."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     dataset: str
@@ -55,7 +55,7 @@ class MetricsRecord(Record):
     pixel_accuracy: float = Field(ge=0, le=1)
     class_accuracy: float = Field(ge=0, le=1)
     iou_per_class: tuple[float | None, ...]
-    """None for a class that the labels do not have."""
+    """None for a class that is absent from the labels."""
     absent_classes: tuple[str, ...]
     agreement: Agreement | None
     """None for the teacher."""
@@ -81,18 +81,18 @@ class DivergedRecord(Record):
     weights_sha256: str
     not_finite: tuple[str, ...]  # names of the tensors that hold NaN or infinity
     loss: str | None
-    """What training said of the loss that was not finite; None where only weights are not."""
+    """Training's message about the loss that was not finite; None if only weights are not finite."""
 
 
 class NetworkRecord(Record):
-    """What was built.
+    """The network that was built.
 
     Attributes:
-        architecture: As params.yaml writes it; of a folder its name.
-        backbone: Of DeepLabV3+; of any other network again its architecture.
-        width: 1 but for DeepLabV3+.
-        head_width: Of DeepLabV3+ where its head has another width than its backbone; else None.
-        output_stride: None where the network has no such setting.
+        architecture: Its name in params.yaml; for a model's folder, the folder's name.
+        backbone: Backbone of DeepLabV3+; for any other network, its architecture.
+        width: Width of DeepLabV3+; 1 for any other network.
+        head_width: Width of the head of DeepLabV3+ if it differs from the backbone's; otherwise None.
+        output_stride: None if the network has no such setting.
     """
 
     architecture: str = "deeplabv3plus"
@@ -103,15 +103,15 @@ class NetworkRecord(Record):
 
 
 class Provenance(Record):
-    """What determines a network besides the parameters, as SHA-256 digests.
+    """Everything except the parameters that determines a network, as SHA-256 digests.
 
     Attributes:
-        code: Path in ``src`` -> digest, of every source file that can change the result; and of the files
-            of a network that somebody brings, by their names.
-        data: Of the prepared data's manifest, which holds the digest of every shard.
-        teacher: Of the teacher's weights; None for the teacher itself.
-        pretrained: Of a local file of initial weights; None without one.
-        weights: Of the file that the whole network was loaded from; None without one.
+        code: Maps each source file that can change the result (by its path in ``src``, or by its name if it
+            belongs to a user's own network) to its digest.
+        data: Digest of the prepared data's manifest, which has the digest of every shard.
+        teacher: Digest of the teacher's weights; None for the teacher itself.
+        pretrained: Digest of a local file of initial weights; None without one.
+        weights: Digest of the file that the whole network was loaded from; None without one.
     """
 
     code: dict[str, str]
@@ -125,7 +125,7 @@ class TrainRecord(Record):
     """runs/.../train.json: how one network was trained; the same bytes in every identical run."""
 
     schema_version: Literal[1, 2] = Field(default=2, alias="schema")
-    """1 had no provenance under this name."""
+    """Version 1 had no field ``provenance``."""
     kind: Literal["student", "teacher"]
     dataset: str
     method: str | None
@@ -134,21 +134,21 @@ class TrainRecord(Record):
     seed: int
     pretrained: bool | str
     loaded: str | None = None
-    """Name or address of what the whole network was loaded from; None for one that began without."""
+    """Name or address of the weights that the whole network was loaded from; None without them."""
     epochs: int  # 0 for a teacher that was not trained here
     batch: int
     crop: tuple[int, int]
     num_train_images: int
     num_unlabelled_images: int = 0
-    """That a student sees without their labels, besides."""
+    """Additional images that a student sees without their labels."""
     num_validation_images: int
     selected: Literal["last", "best_val"]
     selected_epoch: int | None
     """None for a run that diverged."""
     diverged: str | None = None
-    """Which loss was not finite, and when; None for a run that ended well."""
+    """Which loss was not finite, and when; None for a run that did not diverge."""
     weights_sha256: Digest | None = None
-    """Of the weights; None in files of older versions."""
+    """SHA-256 of the weights; None in files of older versions."""
     weights_source: str | None = "set by hand"
     """Where the terms' weights come from: published, tuned (and how), set by hand; None without terms."""
     params: Annotated[dict[str, Any], AfterValidator(checked_params)]
@@ -158,18 +158,18 @@ class TrainRecord(Record):
 
     @property
     def pace(self) -> float | None:
-        """What gave the run its epochs under ``train.budget: seconds``; None under equal epochs."""
+        """The pace that set the run's epochs under ``train.budget: seconds``; None under equal epochs."""
         return pace_in(self.params)
 
     @property
     def and_unlabelled(self) -> str:
-        """``, and 1500 without labels``; empty where there are none."""
+        """Text such as ``, and 1500 without labels``; empty if there are none."""
         count = self.num_unlabelled_images
         return f", and {count} without labels" if count else ""
 
 
 class MlflowRecord(Record):
-    """Where the run's curves and artifacts are; the tag ``icsd.key`` leads there while there is no id."""
+    """Where MLflow has the run's curves and artifacts; without an id, the tag ``icsd.key`` identifies it."""
 
     experiment: str
     run_id: str | None
@@ -185,11 +185,11 @@ class GitRecord(Record):
 
 
 class CostRecord(Record):
-    """costs/*.json: what a run cost and where it ran; never the same twice, so no result depends on it."""
+    """costs/*.json: what a run cost and where it ran. It differs every time, so no result depends on it."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     seconds_training: float
-    seconds_per_epoch: float | None  # None without an epoch, as the next
+    seconds_per_epoch: float | None  # like the next, None if no epoch was trained
     images_per_second: float | None
     peak_memory_mb: float | None
     device: str
@@ -200,11 +200,11 @@ class CostRecord(Record):
     finished: str
     resumed: int  # how often
     cached_epochs: int = Field(default=0, ge=0)
-    """Epochs whose logits of the teacher were read from files that another run had written."""
+    """Number of epochs in which the teacher's logits were read from files that another run had written."""
     seconds_saved: float = 0.0
-    """The teacher's time there, less that of reading, and of writing for others."""
+    """Time the teacher would have taken in them, minus the time of reading, and of writing for other runs."""
     processor_seconds: float | None = None
-    """Of all cores, without loader processes: what runs beside hardly changes it. None in older files."""
+    """CPU time over all cores, without loader processes; hardly depends on other load. None in older files."""
     processor_saved: float = 0.0  # as seconds_saved
     mlflow: MlflowRecord | None
     git: GitRecord | None
@@ -212,7 +212,7 @@ class CostRecord(Record):
 
 
 class FetchedFile(Record):
-    """One archive of a dataset, as it was fetched."""
+    """An archive of a dataset, as it was downloaded."""
 
     name: FileName
     bytes: int = Field(ge=0)
@@ -220,7 +220,7 @@ class FetchedFile(Record):
 
 
 class SourceRecord(Record):
-    """data/<dataset>/raw/source.json: what was fetched; no path, address or date, so the same everywhere."""
+    """data/<dataset>/raw/source.json: what was downloaded, without paths, addresses and dates."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     dataset: str
@@ -231,12 +231,12 @@ Kind = TypeVar("Kind", bound=Record)
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write a record atomically; equal records are equal bytes."""
+    """Write a record atomically; equal records give equal bytes."""
     write_json(path, record.model_dump(mode="json", by_alias=True))
 
 
 def read_record(path: Path, kind: type[Kind], *, advice: str | None = None) -> Kind:
-    """One JSON file as a record of this kind; by default ``advice`` on a bad one is how to restore it.
+    """Read a JSON file as a record; ``advice`` on an invalid file is by default how to restore it.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -251,23 +251,23 @@ def read_record(path: Path, kind: type[Kind], *, advice: str | None = None) -> K
 
 
 def first_mistake(error: ValidationError, *, whole: str) -> str:
-    """The field that is wrong, and how; ``whole`` stands for the field where it is all of it."""
+    """The first wrong field and what is wrong; ``whole`` names the field if it is the whole content."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or whole
     return f"{field}: {first['msg']}"
 
 
 def read_needed(path: Path, kind: type[Kind], *, missing: str, advice: str) -> Kind:
-    """As ``read_record``, for a file without which there is nothing to work with.
+    """Like ``read_record``, for a required file.
 
     Args:
         path: The file.
         kind: Its type.
-        missing: What it means that there is no such file, and what to do.
-        advice: What to do about a file that cannot be read or is not valid.
+        missing: What a missing file means and what to do, for the message.
+        advice: What to do about an unreadable or invalid file.
 
     Raises:
-        UserError: Whatever is wrong with the file.
+        UserError: The file is missing, unreadable or invalid.
     """
     try:
         return read_record(path, kind, advice=advice)

@@ -1,8 +1,8 @@
-"""What a trained network is called, and where its files are.
+"""Names of trained networks, and paths of their files.
 
-Outputs lie below the working directory, where DVC tracks them. State for resuming lies below
-``DVC_ROOT``, the main repository also inside DVC's temporary experiments, and is no output:
-DVC deletes outputs before a stage runs.
+Outputs are below the working directory, where DVC tracks them. State for resuming is below ``DVC_ROOT``,
+which is the main repository even in DVC's temporary experiments. It is not an output, because DVC deletes
+outputs before a stage runs.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 TEACHER = "teacher"
-"""The name that stands where a student has its method."""
+"""The name used in place of a student's method."""
 _STAGES = {"runs", "costs", "results", "deployed"}
 
 
@@ -26,23 +26,23 @@ class RunKey:
 
     @classmethod
     def teacher(cls, dataset: str, *, backbone: str, seed: int) -> Self:
-        """The teacher of a dataset: there is one."""
+        """The only teacher of a dataset."""
         return cls(dataset, TEACHER, backbone, seed)
 
     @property
     def is_teacher(self) -> bool:
-        """Whether this is the teacher and not a student."""
+        """Whether this is the teacher rather than a student."""
         return self.method == TEACHER
 
     @property
     def path(self) -> Path:
-        """The run's place below ``runs/`` and ``results/``."""
+        """The run's path below ``runs/`` and ``results/``."""
         base = Path(self.dataset) / self.method
         return base if self.is_teacher else base / f"{self.network}-{self.seed}"
 
     @property
     def title(self) -> str:
-        """How MLflow and the log call it."""
+        """Its title in MLflow and in the log."""
         return f"{self.method} · {self.network} · seed {self.seed}"
 
     @property
@@ -52,7 +52,7 @@ class RunKey:
 
     @property
     def weights(self) -> Path:
-        """The network's weights."""
+        """File of the network's weights."""
         return self.folder / ("teacher.safetensors" if self.is_teacher else "student.safetensors")
 
     @property
@@ -62,7 +62,7 @@ class RunKey:
 
     @property
     def cost(self) -> Path:
-        """What training cost, and its MLflow run: never the same twice, so a file of its own."""
+        """File of the training's cost and MLflow run, separate because it differs every time."""
         return Path("costs") / self.path.with_name(self.path.name + ".json")
 
     def state(self, determined_by: str) -> Path:
@@ -71,7 +71,7 @@ class RunKey:
 
 
 def advice_for(path: Path) -> str:
-    """What brings back a damaged output: the end of a message that names it."""
+    """How to restore a damaged output: the end of a message that names it."""
     parts = path.parts
     start = max((index for index, part in enumerate(parts) if part in _STAGES), default=None)
     if start is None or len(parts) < start + 3:
@@ -89,35 +89,35 @@ def advice_for(path: Path) -> str:
 
 
 def data_folder(dataset: str) -> Path:
-    """What preprocessing makes of a dataset."""
+    """Output folder of preprocessing."""
     return Path("data") / dataset / "processed"
 
 
 def raw_folder(dataset: str) -> Path:
-    """What was downloaded."""
+    """Output folder of the download."""
     return Path("data") / dataset / "raw"
 
 
 def validated_folder(dataset: str) -> Path:
-    """What ``validate`` writes: the parameters of an execution, and those of each stage."""
+    """Output folder of ``validate``, with the parameters of an execution and those of each stage."""
     return Path("data") / dataset / "validated"
 
 
 def main_root(root: Path = Path()) -> Path:
-    """The main repository, also inside DVC's temporary experiments; without DVC ``root``."""
+    """The main repository, even in DVC's temporary experiments; without DVC, ``root``."""
     return Path(os.environ.get("DVC_ROOT") or root).resolve()
 
 
 def places_of(root: Path, named: str) -> list[Path]:
-    """Where a file or folder that params.yaml names may be, the first place to look at first.
+    """Possible paths of a file or folder named in params.yaml, in the order in which to try them.
 
-    A relative path begins at ``root`` or else at the main repository: DVC's temporary experiments run in a
-    copy that has only what git and DVC track.
+    A relative path starts at ``root``, or else at the main repository, because DVC's temporary experiments
+    run in a copy that has only the files tracked by git and DVC.
     """
     path = Path(named).expanduser()
     return [path] if path.is_absolute() else [root / path, main_root(root) / path]
 
 
 def state_root() -> Path:
-    """Where interrupted work is kept: ignored by git and DVC."""
+    """Folder for the state of interrupted work, ignored by git and DVC."""
     return main_root() / ".state"

@@ -1,8 +1,8 @@
-"""YAML as DVC reads and writes it, so that a value is the same in the code as in DVC's eyes.
+"""Read and write YAML exactly as DVC does, so that code and DVC see the same values.
 
-DVC decides by its own reading of params.yaml what has to run again, and fills ``dvc.yaml`` from it. It uses
-ruamel.yaml in safe mode, hence YAML 1.2: ``010`` is ten, ``on`` and ``12:30`` are text, ``1e-3`` is a number,
-and a key that is given twice is an error. This module reads with the same settings.
+DVC reads params.yaml itself to decide what has to run again and to fill in ``dvc.yaml``. It uses ruamel.yaml
+in safe mode, hence YAML 1.2: ``010`` is ten, ``on`` and ``12:30`` are text, ``1e-3`` is a number, and a
+repeated key is an error. This module reads with the same settings.
 """
 
 import io
@@ -23,11 +23,11 @@ _CONFLICT_END = re.compile(rb"^>{7}(?: |\r?$)", re.MULTILINE)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping.
+    """Read a YAML file that contains a mapping.
 
     Raises:
-        UserError: The file is missing, cannot be read, is not YAML, or holds something else; names the file
-            and, where there is one, the line.
+        UserError: The file is missing, unreadable, not YAML, or not a mapping; names the file and, if there
+            is one, the line.
     """
     try:
         content = path.read_bytes()
@@ -41,7 +41,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds; ``path`` is only named in messages.
+    """Parse YAML that contains a mapping; ``path`` is only used in messages.
 
     Raises:
         UserError: See ``read_yaml``.
@@ -59,7 +59,7 @@ def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: {conflict_in(content, path) or _explain(error, text)}") from None
     except RecursionError:
         raise UserError(f"{path}: not YAML that anyone can read: nested too deeply") from None
-    except TypeError as error:  # ruamel completes a mapping after its node, out of the constructor's sight
+    except TypeError as error:  # ruamel completes a mapping outside construct_object, see _Constructor
         raise UserError(f"{path}: not YAML: a key must be a word or a number ({error})") from None
     if not isinstance(value, dict):
         held = "nothing" if value is None else "a list" if isinstance(value, list) else "a single value"
@@ -68,7 +68,7 @@ def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def conflict_in(content: bytes, path: Path) -> str | None:
-    """What to do where git has left the markers of an unfinished merge in a file; None without them."""
+    """What to do about git's conflict markers in a file; None if there are none."""
     begin, end = _CONFLICT.search(content), _CONFLICT_END.search(content)
     if not begin or not end:
         return None
@@ -80,7 +80,7 @@ def conflict_in(content: bytes, path: Path) -> str | None:
 
 
 def yaml_text(tree: Any) -> str:  # noqa: ANN401 - whatever YAML can hold
-    """``tree`` in the layout in which DVC writes YAML."""
+    """``tree`` in the layout of YAML files written by DVC."""
     writer = YAML()
     writer.default_flow_style = False
     stream = io.StringIO()
@@ -89,7 +89,7 @@ def yaml_text(tree: Any) -> str:  # noqa: ANN401 - whatever YAML can hold
 
 
 class _Constructor(SafeConstructor):
-    """The safe constructor, which also says where a value is that cannot be converted (``!!int x``)."""
+    """The safe constructor, which also reports the line of a value that cannot be converted (``!!int x``)."""
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:  # noqa: ANN401
         try:
@@ -107,7 +107,7 @@ def _reader() -> YAML:
 
 
 def _explain(error: YAMLError, text: str) -> str:
-    """What is wrong, in one line, beginning with the number of the line."""
+    """What is wrong, in one line that starts with the line number."""
     if isinstance(error, ReaderError):
         line = text.count("\n", 0, error.position) + 1
         return f"line {line}: character U+{error.character:04X} is not allowed in YAML; remove it"

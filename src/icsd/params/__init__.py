@@ -1,4 +1,4 @@
-"""params.yaml and the dataset's preset as one frozen, strict tree."""
+"""params.yaml merged with the dataset's preset, as one frozen, strict tree."""
 
 from icsd.params.block import Block, Count, Name, Natural, NonNegative, Positive
 from icsd.params.networks import Network, TeacherNetwork

@@ -1,4 +1,4 @@
-"""The block ``alw``, whose numbers are those of the decays in ``icsd.core.weighting``."""
+"""The block ``alw``, whose numbers are the parameters of the decays in ``icsd.core.weighting``."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -39,11 +39,11 @@ _SomeNumbers: Any = _with_numbers(
 
 
 class AlwParams(_AllNumbers):  # type: ignore[misc]  # made from the table of decays
-    """Adaptive loss weighting: how the teacher's weight 1 - α decays over a run's own epochs."""
+    """Adaptive loss weighting: how the teacher's weight 1 - α decays over the epochs of a run."""
 
     decay: DecayName
     scope: Scope
 
 
 class AlwChanges(_SomeNumbers):  # type: ignore[misc]  # made from the table of decays
-    """What a method's own ``alw`` changes of the common one; what it does not name is as there."""
+    """A method's own ``alw``: the keys that differ from the common block."""

@@ -1,7 +1,7 @@
-"""What the blocks of the parameters are made of: strict, frozen models, and numbers with limits.
+"""Building blocks of the parameter schema: strict, frozen models, and numbers with limits.
 
-Every number has an upper limit, far above what anybody trains with: what lies beyond is a slip of the finger,
-and would end hours later as a full memory, an overflow or a traceback of a library.
+Every number has an upper limit, far above any value used in training. A larger one is a typing error that
+would otherwise surface hours later as exhausted memory, an overflow or a traceback from a library.
 """
 
 from typing import Annotated
@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 LARGEST = 1_000_000
-"""Of whatever is counted."""
+"""Upper limit of every count."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$", max_length=80)]
 Natural = Annotated[int, Field(ge=0, le=LARGEST)]
@@ -22,7 +22,7 @@ Weight = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
 Temperature = Annotated[float, Field(ge=1e-3, le=1e3, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=16, le=8192)]
-"""Of a crop, pixels."""
+"""Side of a crop, in pixels."""
 Size = Annotated[list[Side], Field(min_length=2, max_length=2)]
 Processes = Annotated[int, Field(ge=1, le=1024)]
 

@@ -1,4 +1,4 @@
-"""What ``python -m pipeline run --on ray | slurm`` asks of other machines."""
+"""Resources that ``python -m pipeline run --on ray | slurm`` requests from other machines."""
 
 from typing import Annotated, Any
 
@@ -15,14 +15,14 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - as YAML has it
 
 
 class Cluster(Block):
-    """Resources of a stage on a node; no stage depends on them.
+    """Resources of a stage on a node. No stage depends on them.
 
     Attributes:
-        gpus: Graphics processors, or parts of one under Ray.
-        cpus: Cores.
-        memory: In GB.
-        retries: How often a stage is started again whose worker died.
-        scratch: Folder for clones, DVC's cache and states on a node.
+        gpus: Number of GPUs; may be fractional under Ray.
+        cpus: Number of CPU cores.
+        memory: Memory in GB.
+        retries: How often a stage is restarted if its worker dies.
+        scratch: Folder on a node for clones, DVC's cache and resume states.
         slurm: Further parameters of submitit's SLURM executor.
     """
 

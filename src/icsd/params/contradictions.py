@@ -1,4 +1,4 @@
-"""Mistakes that no single key shows."""
+"""Contradictions between keys, each of which is valid on its own."""
 
 from collections.abc import Iterator
 
@@ -8,13 +8,13 @@ from icsd.params.schema import Params, has_validation
 from icsd.runs import TEACHER
 
 LARGEST_STEP = 2**30
-"""Pixels of a batch."""
+"""Largest number of pixels in a batch."""
 SMALLEST_IMAGE = 8
-"""Pixels of a side."""
+"""Smallest side of an image, in pixels."""
 
 
 def contradictions(params: Params) -> Iterator[str]:
-    """One line per mistake, with the key to change."""
+    """Yield one line per mistake, with the key to change."""
     yield from _grid(params)
     yield from _networks(params)
     yield from _sizes(params)
@@ -134,7 +134,7 @@ def _optimiser(params: Params) -> Iterator[str]:
 def _own_teacher(params: Params) -> Iterator[str]:
     network = params.networks.teacher
     if network.weights is None:
-        # A model of transformers has the weights of its classifier, too.
+        # A pretrained transformers model includes its classifier, so it is a complete teacher.
         is_hf = (network.library_name or "").startswith("hf:")
         whole = is_hf and params.networks.start_of(network) is True
         if not params.teacher.train and not whole:

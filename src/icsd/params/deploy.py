@@ -1,4 +1,4 @@
-"""The block ``deploy``: the champions as files for other programs."""
+"""The block ``deploy``: export of the champions as files for other programs."""
 
 from typing import Annotated, Literal
 
@@ -8,12 +8,12 @@ from icsd.params.block import Block
 
 
 class Deploy(Block):
-    """Which files the stage ``deploy`` makes of every student's champion, and what depends on them.
+    """Which files the stage ``deploy`` exports of every student's champion, and what depends on them.
 
     Attributes:
-        formats: None: no file is made, and the report has nothing about files.
-        preprocessing: Whether a file scales and normalises images itself.
-        calibration: Training images that 8 bits are calibrated on.
+        formats: Formats to export. If empty, no file is made, and the report has no section about files.
+        preprocessing: Whether a file scales and normalises images itself (``inside``) or not (``outside``).
+        calibration: Number of training images used to calibrate 8-bit quantisation.
         gate: Whether the alias ``champion`` only moves to a network whose files all keep its mIoU.
     """
 

@@ -1,4 +1,4 @@
-"""The block ``data.folder``: somebody's own images and masks."""
+"""The block ``data.folder``: a user's own images and masks."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ Values = Byte | Annotated[list[Byte | Rgb], Field(min_length=1)]
 
 
 class Folder(Block):
-    """A folder of images and masks: where they lie, what splits it, and what the masks' pixels mean."""
+    """A folder of images and masks: their paths, how they are split, and what the masks' values mean."""
 
     images: str
     masks: str
@@ -48,13 +48,13 @@ class Folder(Block):
         return self
 
     def values_of(self, name: str) -> tuple[int | tuple[int, int, int], ...]:
-        """The numbers or colours of a class."""
+        """The values or colours of a class in the masks."""
         values = self.classes[name]
         return tuple(_value(value) for value in (values if isinstance(values, list) else [values]))
 
     @property
     def ignored(self) -> tuple[int | tuple[int, int, int], ...]:
-        """The numbers or colours that stand for no class."""
+        """The values or colours in the masks that belong to no class."""
         return tuple(_value(value) for value in self.ignore)
 
 

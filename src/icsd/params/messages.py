@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a block, as one line that a user can act on."""
+"""Turns pydantic's validation errors into lines that a user can act on."""
 
 import datetime
 import re
@@ -13,7 +13,7 @@ from icsd.errors import did_you_mean
 MOVED = {
     f"train.{name}": f"monitor.{name}" for name in ("health_steps", "similarity_every", "similarity_images")
 }
-"""Keys of earlier versions -> where they are now."""
+"""Maps keys of earlier versions to their current names."""
 _HINTS = {
     ("bool_type", str): "; write true or false",
     ("string_type", datetime.date): "; put it in quotes",
@@ -21,7 +21,7 @@ _HINTS = {
     ("int_type", str): "; a number has no quotes",
     ("float_type", str): "; a number has no quotes, and 1e-3 is one",
 }
-"""What people meant who wrote a value of this type."""
+"""Maps an error and the type of the given value to a hint about the likely cause."""
 QUOTES = "'\""
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
@@ -31,21 +31,21 @@ _SHORT.maxlevel, _SHORT.maxlong = 3, 40
 def explained(
     error: ValidationError, *, schema: type[BaseModel], prefix: str = "", missing: str = "missing"
 ) -> list[str]:
-    """A line for everything that was found; see :func:`explain`."""
+    """One line per error; see :func:`explain`."""
     return [explain(item, schema=schema, prefix=prefix, missing=missing) for item in error.errors()]
 
 
 def explain(
     error: ErrorDetails, *, schema: type[BaseModel], prefix: str = "", missing: str, null: str | None = None
 ) -> str:
-    """One line for one finding: the key with its full path, what is wrong, and what is allowed.
+    """One line for one error: the key with its full path, what is wrong, and what is allowed.
 
     Args:
         error: One of ``ValidationError.errors()``.
-        schema: What was validated.
-        prefix: Path of the block that ``schema`` describes, where it is not the whole file.
-        missing: What to say of a missing key; ``{keys}`` stands for those of its block.
-        null: What to say of a null; None says pydantic's message.
+        schema: The model that was validated.
+        prefix: Path of the block that ``schema`` describes, if it is not the whole file.
+        missing: Message for a missing key; ``{keys}`` is replaced by the keys of its block.
+        null: Message for a null; None for pydantic's own message.
     """
     location = _without_union_tags([str(part)[:80] for part in error["loc"]])
     path = ".".join(([prefix] if prefix else []) + location)
@@ -67,7 +67,7 @@ def explain(
 
 
 def shown(value: object) -> str:
-    """A value as a message names it: at most a line, whatever it is."""
+    """Any value as a short text for a message, at most one line long."""
     try:
         return _SHORT.repr(value)
     except ValueError:  # a number of thousands of digits
@@ -75,7 +75,7 @@ def shown(value: object) -> str:
 
 
 def _without_union_tags(location: list[str]) -> list[str]:
-    """Pydantic names the tried member of a union, which is no key of the file."""
+    """Remove pydantic's names of union members from a path, as they are not keys of the file."""
     return [
         part
         for part in location

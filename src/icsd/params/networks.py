@@ -1,4 +1,4 @@
-"""The block ``networks``: what teacher and students are, and what they start from."""
+"""The block ``networks``: architectures of teacher and students, and their initial weights."""
 
 from typing import Annotated, Literal
 
@@ -10,33 +10,33 @@ from icsd.params.block import Block, Name
 Architecture = Annotated[str, AfterValidator(checked_architecture)]
 Backbone = Annotated[str, AfterValidator(checked_backbone)]
 Channel = Annotated[int, Field(ge=0, lt=100_000)]
-"""Of a network's logits, from 0."""
+"""Index of a channel of a network's logits, from 0."""
 Width = Annotated[float, Field(ge=0.01, le=2)]
 Tap = Literal["stage1", "stage2", "stage3", "stage4", "aspp", "decoder"]
 
 
 class Normalisation(Block):
-    """What a network expects its images to be normalised with, for pixel values in [0, 1]."""
+    """The normalisation of images that a network expects, for pixel values in [0, 1]."""
 
     mean: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=3)]
     std: Annotated[list[Annotated[float, Field(ge=0.001, le=1)]], Field(min_length=3, max_length=3)]
 
 
 class Network(Block):
-    """A network; what is None has the value of all networks, or that of its library.
+    """A network. A key that is None takes the value of the block ``networks``, or its library's default.
 
     Attributes:
         architecture: DeepLabV3+, or a network of a library; see ``icsd.models.names``.
-        backbone: Of DeepLabV3+; None for the student's name.
+        backbone: Backbone of DeepLabV3+; None for the student's name.
         width: Factor on the channel counts of DeepLabV3+; 1.0 is the published network.
-        head_width: Factor on those of its head; None for ``width``.
-        pretrained: What it starts from; None for that of all networks.
-        normalisation: What it expects; None for ImageNet's mean and standard deviation.
-        output_stride: Of its deepest map; None for that of all networks.
-        taps: Tap -> path of a module in a library's network, where the network needs to be told.
-        weights: What the whole network starts from, instead of ``pretrained``: a file, or
-            ``models:/name/version`` of MLflow's registry; None for nothing.
-        load: How ``weights`` must fit: as they are; below wrappings and prefixes; or only in part.
+        head_width: Factor on the channel counts of its head; None for ``width``.
+        pretrained: Its initial weights; None for ``networks.pretrained``.
+        normalisation: The normalisation it expects; None for ImageNet's mean and standard deviation.
+        output_stride: Stride of its deepest map; None for ``networks.output_stride``.
+        taps: Maps taps to paths of modules in a library's network, if they are not known otherwise.
+        weights: Initial weights of the whole network instead of ``pretrained``: a file, or
+            ``models:/name/version`` in MLflow's registry; None for none.
+        load: How ``weights`` must fit: exactly, after removing wrappings and prefixes, or only in part.
     """
 
     architecture: Architecture | None = None
@@ -52,17 +52,17 @@ class Network(Block):
 
     @property
     def library_name(self) -> str | None:
-        """The architecture where it is that of a library; None for DeepLabV3+."""
+        """The architecture if it is a library's; None for DeepLabV3+."""
         return None if self.architecture in (None, DEEPLAB) else self.architecture
 
 
 class TeacherNetwork(Network):
-    """The teacher, which has no name that could be its backbone.
+    """The teacher, which has no name from which to take its backbone.
 
     Attributes:
-        backbone: Its name.
-        classes: The dataset's class -> the channels of ``weights`` that stand for it; None where the two are
-            the same, in the same order.
+        backbone: Name of the backbone.
+        classes: Maps each class of the dataset to the channels of ``weights`` that represent it; None if
+            the classes are the same, in the same order.
     """
 
     backbone: Backbone
@@ -76,13 +76,13 @@ class TeacherNetwork(Network):
         return self
 
     def channels_of(self, name: str) -> tuple[int, ...]:
-        """The channels that ``classes`` gives a class."""
+        """The channels that represent a class according to ``classes``."""
         channels = (self.classes or {})[name]
         return (channels,) if isinstance(channels, int) else tuple(channels)
 
 
 class Networks(Block):
-    """The teacher and the students, which have any names."""
+    """The teacher and the students, with their common settings; students can have any names."""
 
     output_stride: Literal[8, 16]
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -91,5 +91,5 @@ class Networks(Block):
     students: dict[Name, Network]
 
     def start_of(self, network: Network) -> bool | str:
-        """The ``pretrained`` of a network: its own, or that of all networks."""
+        """The ``pretrained`` of a network: its own, or the common one."""
         return self.pretrained if network.pretrained is None else network.pretrained

@@ -1,4 +1,4 @@
-"""params.yaml and the preset of its dataset, read, merged and checked."""
+"""Read, merge and check params.yaml and the preset of its dataset."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from icsd.params.schema import Params
 from icsd.yaml_files import read_yaml
 
 PRESET_ONLY = frozenset({"reader", "sources", "classes", "splits", "generated", "folder"})
-"""Keys of ``data`` that say what the dataset is; params.yaml must not set them."""
+"""Keys of ``data`` that define the dataset; params.yaml must not set them."""
 PARAMS = "params.yaml"
 
 
@@ -22,16 +22,16 @@ def load_params(root: Path) -> Params:
     """Read and check ``root/params.yaml`` with the preset that it names.
 
     Raises:
-        UserError: Any mistake, all of them at once, each with its full path and what is allowed.
+        UserError: All mistakes at once, each with its full path and what is allowed.
     """
     return parse_params(*read_tree(root))
 
 
 def read_tree(root: Path) -> tuple[dict[str, Any], str]:
-    """``root/params.yaml`` over the preset that it names, not yet checked, and what messages call the two.
+    """``root/params.yaml`` merged over the preset that it names, unchecked, and a name of both for messages.
 
     Raises:
-        UserError: A file is missing or is not YAML, there is no such preset, or a key belongs into it.
+        UserError: A file is missing or not YAML, there is no such preset, or a key belongs in the preset.
     """
     written = read_yaml(root / PARAMS)
     dataset = written.get("dataset")
@@ -58,7 +58,7 @@ def read_tree(root: Path) -> tuple[dict[str, Any], str]:
 
 
 def preset_name(dataset: str) -> str:
-    """The preset of a dataset, from the root of the repository."""
+    """Path of a dataset's preset, relative to the root of the repository."""
     return f"configs/datasets/{dataset}.yaml"
 
 
@@ -78,12 +78,12 @@ def parse_params(tree: Mapping[str, Any], source: str) -> Params:
 
 
 def listed(source: str, problems: Sequence[str]) -> UserError:
-    """The error that reports all of them."""
+    """One error that lists all problems."""
     return UserError("\n".join([f"{source}:", *(f"  {line}" for line in problems)]))
 
 
 def merge(preset: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
-    """``written`` over ``preset``, block by block; a written null leaves the preset's value."""
+    """Merge ``written`` over ``preset``, block by block; a null in ``written`` keeps the preset's value."""
     merged = dict(preset)
     for key, value in written.items():
         if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
@@ -94,10 +94,10 @@ def merge(preset: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, An
 
 
 def refuse_endless(tree: object, source: str, *, budget: int = 100_000) -> None:
-    """Refuse a tree with more values than parameters can have, each counted as often as aliases repeat it.
+    """Reject a tree with more values than parameters can have; repeated YAML aliases count every time.
 
     Raises:
-        UserError: It is larger, or deeper, or has no end.
+        UserError: The tree is too large, too deep, or endless.
     """
     waiting = [(tree, 0)]
     while waiting:

@@ -1,9 +1,9 @@
 """The parameters as one frozen, strict tree.
 
-``params.yaml`` holds every number. Where a value there is ``null``, the preset of the dataset
-(``configs/datasets/<dataset>.yaml``) supplies it; a value that is written there wins. The tree that
-comes out has no defaults of its own but for networks, whose keys may be left out where all networks or their
-library have a value: any other key that neither file sets is an error.
+``params.yaml`` holds every number. The preset of the dataset (``configs/datasets/<dataset>.yaml``) supplies
+values that are ``null`` there; other values in params.yaml take precedence. The schema itself has defaults
+only for a network's keys, which may be left out if all networks or the network's library have a value. Any
+other key that neither file sets is an error.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ from icsd.params.training import StudentTraining, TeacherTraining
 
 
 class Grid(Block):
-    """What is trained: students × seeds, with methods under ALW (distilled) and without (baselines)."""
+    """What is trained: students × methods × seeds, with methods under ALW (distilled) or not (baselines)."""
 
     students: Annotated[list[Name], Field(min_length=1)]
     baselines: list[Name]
@@ -49,14 +49,14 @@ class Grid(Block):
 
 
 class Source(Block):
-    """One file to fetch: a URL, and its sha256 where the publisher's file never changes."""
+    """One file to fetch: its URL, and its SHA-256 if the publisher never changes the file."""
 
     url: str
     sha256: str | None
 
 
 class Splits(Block):
-    """Which published split plays which role; ``validation: null`` where there are only two."""
+    """The published split for each role; ``validation: null`` if there are only two splits."""
 
     train: str
     validation: str | None
@@ -64,7 +64,7 @@ class Splits(Block):
 
 
 class Generated(Block):
-    """Size of the generated dataset: images per split, pixels per side, and its seed."""
+    """The generated dataset: images per split, side of an image in pixels, and seed."""
 
     train: Count
     val: Count
@@ -74,7 +74,7 @@ class Generated(Block):
 
 
 class Data(Block):
-    """Where the images come from, and which are used for what."""
+    """Where the images come from, and what each split is used for."""
 
     reader: str
     source: str | None
@@ -87,11 +87,11 @@ class Data(Block):
 
 
 Scale = Annotated[float, Field(ge=0.02, le=16)]
-"""Of an image's sides; less leaves pixels, not an image."""
+"""Factor on an image's sides; below the lower limit only a few pixels would be left."""
 
 
 class Images(Block):
-    """How an image reaches a network, in training (crop and augmentation) and in evaluation."""
+    """How images are preprocessed for training (crop and augmentation) and evaluation."""
 
     input_scale: Scale
     crop: Size
@@ -108,7 +108,7 @@ class Images(Block):
 
 
 class Monitor(Block):
-    """What is watched while a student learns: gradients and similarity. No number depends on it."""
+    """Monitoring of gradients and similarity during a student's training. No result depends on it."""
 
     health_steps: Natural
     similarity_every: Natural
@@ -118,8 +118,8 @@ class Monitor(Block):
 class MethodBlock(BaseModel):
     """One method: weights of its terms, whether ALW schedules them, and its constructor's arguments.
 
-    The arguments are checked against the method's class by ``icsd.methods.parse_block``; here only
-    what all methods share.
+    ``icsd.methods.parse_block`` checks the arguments against the method's class. Only the keys that all
+    methods share are checked here.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", allow_inf_nan=False)
@@ -129,11 +129,11 @@ class MethodBlock(BaseModel):
 
     @property
     def block(self) -> dict[str, Any]:
-        """The block as it stands in params.yaml."""
+        """The block as written in params.yaml."""
         return self.model_dump(exclude_unset=True)
 
     def schedule(self, common: AlwParams) -> AlwParams | None:
-        """The schedule of its weights: the common block ``alw`` and what this one changes; None without."""
+        """The schedule of its weights: the common block ``alw`` with this block's changes; None for none."""
         if isinstance(self.alw, AlwChanges):
             changes = self.alw.model_dump(exclude_unset=True)
             return cast(AlwParams, common.model_copy(update=changes))
@@ -141,7 +141,7 @@ class MethodBlock(BaseModel):
 
 
 class Tuning(Block):
-    """The search of ``python -m pipeline tune``, the same for every method; no stage depends on it."""
+    """The search of ``python -m pipeline tune``, the same for every method. No stage depends on it."""
 
     trials: Annotated[int, Field(ge=1, le=10_000)]
     factor: Annotated[float, Field(gt=1, le=1e60)]
@@ -150,14 +150,14 @@ class Tuning(Block):
 
 
 class Evaluation(Block):
-    """What evaluation keeps alongside the numbers."""
+    """Temperature of the evaluated similarity matrices, and number of images whose predictions are kept."""
 
     temperature: Temperature
     panels: Annotated[int, Field(ge=0, le=100)]
 
 
 class Report(Block):
-    """Resampling behind the intervals of the report; ``rope``: smaller differences are negligible."""
+    """Resampling for the report's intervals. Differences smaller than ``rope`` are negligible."""
 
     resamples: Annotated[int, Field(ge=100, le=100_000)]
     seed: Seed
@@ -166,7 +166,7 @@ class Report(Block):
 
     @property
     def clip_pattern(self) -> str | None:
-        """The regular expression of a clip's name; None where images are independent."""
+        """The regular expression of a clip's name; None if images are independent."""
         return None if self.clips == "none" else self.clips
 
     @field_validator("clips")
@@ -193,11 +193,11 @@ _MODES: dict[str, dict[str, Any]] = {
         "fused_optimizer": True,
     },
 }
-"""``runtime.mode`` -> its values of the keys that are left empty."""
+"""Maps ``runtime.mode`` to its values for keys that are left empty."""
 
 
 class Runtime(Block):
-    """Where and how fast it runs; no stage depends on it. What is null has the value of ``mode``."""
+    """Hardware and speed settings, on which no stage depends. ``mode`` supplies keys that are null."""
 
     mode: Literal["exact", "fast"]
     accelerator: Literal["auto", "cpu", "cuda"]
@@ -225,7 +225,7 @@ class Runtime(Block):
 
 
 class Tracking(Block):
-    """MLflow: on or off, and what is sent alongside curves and parameters."""
+    """MLflow: on or off, and what is sent in addition to curves and parameters."""
 
     enabled: bool
     models: bool
@@ -233,7 +233,7 @@ class Tracking(Block):
 
 
 class Params(Block):
-    """The whole tree; see params.yaml for what each number means."""
+    """The whole tree; params.yaml explains every number."""
 
     dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$", max_length=80)]
     grid: Grid
@@ -255,7 +255,7 @@ class Params(Block):
     tracking: Tracking
 
     def digest(self) -> str:
-        """Short hash of what can change a number of the pipeline: not where it runs, nor what is tracked."""
+        """Short hash of all parameters that can change a result: without hardware, tracking and the like."""
         without_effect = {"monitor", "tuning", "runtime", "cluster", "tracking"}
         if not self.deploy.formats:
             without_effect.add("deploy")
@@ -264,10 +264,10 @@ class Params(Block):
 
 
 def digest_of(value: object) -> str:
-    """First 12 hex digits of the sha256 of a JSON-able value."""
+    """First 12 hexadecimal digits of the SHA-256 of a JSON-serialisable value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def has_validation(data: Data) -> bool:
-    """Whether there are validation images: a published split, or some held out of training."""
+    """Whether there are validation images: a published split, or images held out from training."""
     return data.splits.validation is not None or data.holdout > 0

@@ -1,4 +1,4 @@
-"""The blocks ``teacher`` and ``train``: how a network learns."""
+"""The blocks ``teacher`` and ``train``: how a network is trained."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from icsd.params.block import Block, Count, NonNegative, Seed, Weight
 
 
 class Training(Block):
-    """On which images, by which losses of labels, with which optimiser; and what becomes the result."""
+    """Training images, losses against the labels, the optimiser, and which epoch's weights are kept."""
 
     subset: Count | Literal["all"]
     epochs: Count
@@ -18,7 +18,7 @@ class Training(Block):
     auxiliary_loss: Literal["none", "dice", "lovasz"]
     auxiliary_weight: Weight
     optimizer: Literal["sgd", "adamw"]
-    lr: Annotated[float, Field(gt=0, le=1e30)]  # times the factor below, still a float32
+    lr: Annotated[float, Field(gt=0, le=1e30)]  # times head_lr_factor, it must fit a float32
     head_lr_factor: Annotated[float, Field(gt=0, le=1000)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     nesterov: bool
@@ -31,12 +31,12 @@ class Training(Block):
 
     @property
     def label_terms(self) -> dict[str, float]:
-        """The weight of the loss that compares with the labels beside cross-entropy; empty without one."""
+        """The weight of the auxiliary loss against the labels; empty if there is none."""
         return {} if self.auxiliary_loss == "none" else {self.auxiliary_loss: self.auxiliary_weight}
 
 
 class TeacherTraining(Training):
-    """The teacher's own training, from its own seed; without ``train`` its weights are used as they are."""
+    """The teacher's training, with its own seed; with ``train: false`` its weights are used unchanged."""
 
     train: bool
     seed: Seed
@@ -46,9 +46,9 @@ class StudentTraining(Training):
     """Every student's training, whatever its method.
 
     Attributes:
-        unlabelled: Images beyond ``subset`` that are seen without their labels: half of every batch. What
-            there is to learn from them is what the teacher says.
-        budget: What is equal for all methods: the number of epochs, or the time that they take.
+        unlabelled: Number of images beyond ``subset`` that are used without their labels, as half of every
+            batch. From them a student learns only what the teacher predicts.
+        budget: What all methods have in common: the number of epochs, or the training time.
     """
 
     unlabelled: Annotated[int, Field(ge=0, le=10**9)] | Literal["all"]
@@ -59,7 +59,7 @@ class PacedTraining(StudentTraining):
     """The training of one method's students under ``budget: seconds``; params.yaml never holds it.
 
     Attributes:
-        pace: How many times as long a step takes as the student's alone; ``epochs`` are fewer for it.
+        pace: Duration of a step relative to that of the student alone; ``epochs`` is reduced accordingly.
     """
 
     pace: Annotated[float, Field(ge=1)]

@@ -14,16 +14,16 @@ Kind = TypeVar("Kind", bound=Block)
 
 
 def read_written(root: Path, place: Path, kind: type[Kind], *, otherwise: str) -> Kind | None:
-    """A file as a block; None if there is none.
+    """Read a file as a block; None if there is no such file.
 
     Args:
-        root: The repository.
-        place: The file, from there.
-        kind: Its type.
-        otherwise: What it means that it is something else, and what to do.
+        root: Root of the repository.
+        place: Path of the file, relative to the root.
+        kind: Type of the block.
+        otherwise: What an invalid file means and what to do, for the message.
 
     Raises:
-        UserError: It is something else; names every mistake.
+        UserError: The file is invalid; names every mistake.
     """
     if not (root / place).exists():
         return None
