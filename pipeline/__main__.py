@@ -8,7 +8,7 @@ from pipeline.spellings import former_command
 
 if __name__ == "__main__":
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends without a traceback until main() listens
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback before main() handles it
     check_environment()
     assert __spec__ is not None  # run by `python -m`
     if command := former_command(__spec__.name):

@@ -1,4 +1,4 @@
-"""All commands. Each imports what it needs when it runs, so that ``--help`` costs nothing."""
+"""All commands. Each imports what it needs only when it runs, so that ``--help`` is fast."""
 
 import io
 import os
@@ -48,7 +48,7 @@ def cli() -> None:
 
 
 def _command(section: str, *, example: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """A command of a section; its help ends with an example."""
+    """Add a function as a command to a section; its help ends with an example."""
 
     def add(function: Callable[..., Any]) -> click.Command:
         command = click.command(epilog=f"Example: {PROGRAM} {example}")(function)
@@ -59,7 +59,7 @@ def _command(section: str, *, example: str) -> Callable[[Callable[..., Any]], cl
 
 
 def _blocks(*path: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    """Completes with the keys of a block of params.yaml."""
+    """Shell completion with the keys of a block of params.yaml."""
 
     def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from icsd.yaml_files import read_yaml
@@ -70,7 +70,7 @@ def _blocks(*path: str) -> Callable[[click.Context, click.Parameter, str], list[
                 block = block[key]
             return [CompletionItem(name) for name in block if name.startswith(incomplete)]
         except (ValueError, KeyError, TypeError):
-            return []  # a completion is a courtesy
+            return []  # completion must not fail
 
     return complete
 
@@ -683,16 +683,16 @@ def completion(shell: str) -> None:
 
 
 def _show_every_character() -> None:
-    """Escape what a terminal's encoding lacks, or a file's name has in none: no output is worth an error."""
+    """Escape characters that cannot be printed, such as those of odd file names, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def main() -> None:
-    """Run the command that the arguments name; every failure ends as a message."""
+    """Run the command given by the arguments; every failure ends in a message."""
     _show_every_character()
-    if sys.argv[1:2] == ["--forks"]:  # of `run`: goes on from here in every process that is forked from this
+    if sys.argv[1:2] == ["--forks"]:  # started by `run`: forked processes continue below
         from icsd.commands.run.template import serve
 
         with uncollected():

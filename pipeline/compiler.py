@@ -1,8 +1,8 @@
-"""What ``torch.compile`` needs, more than a second of imports, is loaded when something compiles.
+"""Load ``torch._dynamo``, more than a second of imports, only when something is compiled.
 
-Every optimiser of torch imports ``torch._dynamo``, only to tell a compiler what not to trace, and so do
-Fabric, to recognise compiled modules, and torchvision, for operators that may be compiled. Stand-ins answer
-these until something asks for anything else: that loads the modules themselves, which take their places.
+Torch's optimisers import it only to mark code that must not be traced, Fabric to recognise compiled modules,
+and torchvision for operators that may be compiled. Stand-in modules serve these uses. Any other access loads
+the real modules, which replace the stand-ins.
 """
 
 import importlib
@@ -18,12 +18,12 @@ UTILS = f"{NAME}.utils"
 
 
 class LateCompiler(MetaPathFinder, Loader):
-    """Finds the stand-ins under the names of the modules, until those themselves are loaded."""
+    """Finds the stand-ins under the modules' names until the real modules are loaded."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The spec of a stand-in; asked for another module below it, that of the real one."""
+        """The spec of a stand-in, or that of a real module for any other module in the package."""
         if fullname in _STAND_INS:
             return ModuleSpec(fullname, self, is_package=fullname == NAME)
         if not fullname.startswith(f"{NAME}."):
@@ -34,15 +34,15 @@ class LateCompiler(MetaPathFinder, Loader):
         return importlib.machinery.PathFinder.find_spec(fullname, real.__path__)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """The stand-in."""
+        """Create the stand-in."""
         return _STAND_INS[spec.name](spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing: it is complete."""
+        """Do nothing: the stand-in is complete."""
 
 
 def load_compiler() -> ModuleType:
-    """The module itself, from now on in the place of its stand-in."""
+    """Load the real module, which replaces its stand-in."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, LateCompiler)]
     if isinstance(sys.modules.get(NAME), _StandIn):
         for name in _STAND_INS:
@@ -52,7 +52,7 @@ def load_compiler() -> ModuleType:
 
 
 class _Loaded(Loader):
-    """Gives a module that has been loaded already to an import that has not noticed."""
+    """Returns a module that was already loaded while its spec was being looked up."""
 
     def __init__(self, module: ModuleType) -> None:
         self._module, self._spec = module, module.__spec__
@@ -73,24 +73,24 @@ class _OfCompiled(type):
 
 
 class _StandIn(ModuleType):
-    """As long as nothing has been compiled, nothing is a compiled module, and there is nothing to disable."""
+    """A stand-in for use before anything is compiled: no module is compiled, and nothing needs disabling."""
 
     def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):  # asked of every module by whoever lists them
+        if name.startswith("__"):  # code that inspects all modules asks for these
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         load_compiler()
         return getattr(importlib.import_module(self.__name__), name)
 
     class OptimizedModule(metaclass=_OfCompiled):
-        """The type of compiled modules, also of those that are compiled later."""
+        """The type of compiled modules, including those compiled later."""
 
     @staticmethod
     def graph_break(**_: object) -> None:
-        """Nothing is being traced."""
+        """Do nothing, since nothing is being traced."""
 
     @staticmethod
     def disable(fn: Any = None, recursive: bool = True, **options: Any) -> Any:  # noqa: ANN401 - torch's own
-        """The function, hidden from a compiler if there is one by the time of the call."""
+        """The function, hidden from the compiler if it is loaded when the function is called."""
         if not isinstance(fn, FunctionType):
             return load_compiler().disable(fn, recursive, **options)
         hidden: list[Callable[..., Any]] = []
@@ -109,7 +109,7 @@ class _StandIn(ModuleType):
 class _UtilsStandIn(_StandIn):
     @staticmethod
     def is_compile_supported(device_type: str) -> bool:
-        """What the module itself says, by the time of the call."""
+        """Ask the real module when called."""
         return bool(load_compiler().utils.is_compile_supported(device_type))
 
 

@@ -1,6 +1,6 @@
-"""Is this the Python that the project was installed into? Asked before the project is imported.
+"""Check that this Python has the project's packages, before the project is imported.
 
-An older Python has to read this file, too, so it keeps to what Python 3.6 knows.
+Older Pythons must be able to run this file, so it uses only syntax of Python 3.6.
 """
 
 import sys
@@ -8,28 +8,28 @@ from importlib.util import find_spec
 
 OLDEST = (3, 11)
 PACKAGES = ("click", "dvc", "mlflow", "numpy", "pandas", "pydantic", "ruamel.yaml", "torch", "torchvision")
-"""Packages that every installation has; another Python may happen to have one or two of them."""
+"""Packages that every installation has. Another Python may have a few of them by chance."""
 _OURS = ("icsd", "pipeline")
 
 
 def check_python() -> None:
-    """End with a message where this Python is too old for any other file of the project."""
+    """Exit with a message if this Python is too old for the rest of the project."""
     if sys.version_info < OLDEST:
         _end(f"needs Python {'.'.join(map(str, OLDEST))} or newer, and this is {sys.version.split()[0]}")
 
 
 def check_environment() -> None:
-    """End with a message where packages that every installation has are missing."""
+    """Exit with a message if packages that every installation has are missing."""
     missing = [name for name in PACKAGES if not _is_installed(name)]
     if missing:
         _end(f"the project's packages are missing from this Python: {', '.join(missing)}")
 
 
 def end_without(error: ImportError) -> None:
-    """End with a message that names a package which cannot be imported.
+    """Exit with a message that names the package that cannot be imported.
 
     Raises:
-        ImportError: It is no package's, but a module of the project itself.
+        ImportError: ``error`` itself, if it is about a module of the project.
     """
     name = (error.name or "").split(".")[0]
     if name in _OURS:
@@ -43,7 +43,7 @@ def _is_installed(name: str) -> bool:
         spec = find_spec(name)
     except (ImportError, ValueError):
         return False
-    # An installation that was broken off, or undone, leaves folders without the package's first file.
+    # An interrupted or removed installation can leave a folder without the package's __init__.py.
     return spec is not None and spec.origin is not None
 
 

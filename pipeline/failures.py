@@ -1,4 +1,4 @@
-"""How a command ends: every failure is a message and an exit code, never a traceback."""
+"""Every failure of a command ends in a message and an exit code, never in a traceback."""
 
 import errno
 import os
@@ -16,16 +16,16 @@ from icsd.errors import UserError
 from pipeline.environment import end_without
 
 USER, DIVERGED, UNFORESEEN, SYSTEM, INTERRUPTED, TERMINATED = 2, 1, 70, 74, 130, 143
-"""Exit codes; 70 and 74 are those of sysexits.h for an internal error and for one of input or output."""
+"""Exit codes; 70 (internal error) and 74 (input/output error) are from sysexits.h."""
 
 _KEPT = (
     "Finished epochs, trials and downloads are kept in .state/; the same command, or `dvc repro`, "
     "resumes from there"
 )
 _LITTLE = 1 << 20
-"""A disk with less room than this is full."""
+"""A disk with less free space than this, in bytes, counts as full."""
 _NO_MEMORY = "can't allocate memory"
-"""What torch says on the CPU, in a RuntimeError."""
+"""Part of the message of torch's RuntimeError on the CPU."""
 _AGAIN = f"free some space, and run the same command again. {_KEPT}"
 _ADVICE = {
     errno.ENOSPC: f"the disk is full{{disks}}: {_AGAIN}",
@@ -39,13 +39,13 @@ _ADVICE = {
 
 @contextmanager
 def failures_as_messages() -> Iterator[None]:
-    """Turn whatever ends the block into one message on stderr and the matching exit code.
+    """Turn any exception in the ``with`` block into a message on stderr and the matching exit code.
 
-    ``ICSD_DEBUG=1`` lets the traceback through.
+    With ``ICSD_DEBUG=1``, internal and system errors keep their traceback.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that runs are closed as killed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that MLflow runs are closed as killed
     try:
         yield
     except (click.Abort, KeyboardInterrupt):
@@ -61,17 +61,17 @@ def failures_as_messages() -> Iterator[None]:
         _end(f"error: {error}", USER)
     except FloatingPointError as error:
         _end(f"error: {error}", DIVERGED)
-    except BrokenPipeError:  # `| head` has read enough
+    except BrokenPipeError:  # the reader, such as `| head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
         if os.environ.get("ICSD_DEBUG") == "1":
             raise
         if isinstance(error, ImportError):
-            with suppress(ImportError):  # one of the project's own modules is a defect
+            with suppress(ImportError):  # raised for the project's own modules, which is a defect
                 end_without(error)
         if isinstance(error, OSError):
-            foreseen = error.errno in _ADVICE  # no defect, and a log would only fill the disk
+            foreseen = error.errno in _ADVICE  # not a defect, and a log file could fill the disk
             _end(f"error: {_describe(error)}{'' if foreseen else _log(error)}", SYSTEM)
         _end(f"error: {_summarise(error)}{_log(error)}", UNFORESEEN)
 
@@ -82,14 +82,14 @@ def _end(message: str, code: int) -> None:
 
 
 def _describe(error: OSError) -> str:
-    """What the operating system refused, where, and what to do."""
+    """What the operating system rejected, where, and what to do."""
     place = f"{error.filename}: " if error.filename else ""
     advice = _ADVICE.get(error.errno or 0, "").format(disks=_full_disks(error))
     return f"{place}{error.strerror or error}" + (f"; {advice}" if advice else "")
 
 
 def _full_disks(error: OSError) -> str:
-    """Where no room is left, in words: the disks of the file, the project and temporary files."""
+    """Text about full disks, among those of the file, the project and temporary files."""
     named = [error.filename] if isinstance(error.filename, str) else []
     places = [*named, ".", os.environ.get("TMPDIR", "/tmp"), "/dev/shm"]  # noqa: S108 - nothing is written
     full: list[str] = []
@@ -121,7 +121,7 @@ def _summarise(error: Exception) -> str:
 
 
 def _log(error: Exception) -> str:
-    """Write the traceback to a file, and say where it is; nothing where it cannot be written."""
+    """Write the traceback to a file, and return text that names it; empty if it cannot be written."""
     root = Path(os.environ.get("DVC_ROOT") or Path.cwd())
     path = root / ".state" / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     try:

@@ -1,4 +1,4 @@
-"""A click group whose help lists the commands by section, and that guesses what was meant."""
+"""A click group whose help lists the commands by section, with suggestions for unknown commands."""
 
 import difflib
 
@@ -18,11 +18,11 @@ class SectionedGroup(click.Group):
         self.sections.setdefault(section, []).append(str(command.name))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the order of the help."""
+        """All command names, in the order of the help."""
         return [name for names in self.sections.values() for name in names]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """One list per section."""
+        """Write one list per section."""
         for section, names in self.sections.items():
             with formatter.section(section):
                 rows = [(name, self.commands[name].get_short_help_str(limit=90)) for name in names]
@@ -31,7 +31,7 @@ class SectionedGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, but an unknown command is answered with the nearest one."""
+        """Like click's, but the error for an unknown command suggests the closest one."""
         name = args[0]
         if name not in self.commands and not name.startswith("-"):
             close = difflib.get_close_matches(

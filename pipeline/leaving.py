@@ -1,6 +1,6 @@
-"""The end of a process: what is open is closed, and the memory is left to the operating system.
+"""Fast process exit: run exit handlers and flush streams, but leave memory to the operating system.
 
-Python would first take every object of every library apart, which takes half a second after torch.
+Python would first destroy every object of every library, which takes half a second after importing torch.
 """
 
 import atexit
@@ -11,17 +11,17 @@ from typing import NoReturn, TextIO
 
 
 def leave(code: int) -> NoReturn:
-    """End this process as ``sys.exit(code)`` would, at once.
+    """End this process like ``sys.exit(code)``, but without destroying its objects.
 
-    Threads that are no daemons are waited for, and the functions registered with ``atexit`` run.
+    It waits for non-daemon threads and runs the functions registered with ``atexit``.
     """
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     streams: list[TextIO | None] = [sys.stdout, sys.stderr]
     for stream in streams:
         try:
-            if stream is not None:  # closed already when Python began: nobody wants to read it
+            if stream is not None:  # None if it was closed when Python started
                 stream.flush()
-        except (OSError, ValueError):  # closed since, or a pipe that nobody reads
+        except (OSError, ValueError):  # closed since then, or a pipe without a reader
             code = code or 120  # as Python itself does
     os._exit(code)

@@ -1,8 +1,8 @@
-"""A stage ends with the ``dvc`` or ``run`` that started it.
+"""Stop a stage when the ``dvc`` or ``run`` that started it is gone.
 
-A killed ``dvc`` leaves its child running, and the next ``dvc repro`` would start the same stage once more.
-So a stage watches the process that it runs for and stops, as after SIGTERM, when that is gone. (Locks protect
-the seconds in which two of them live.)
+When ``dvc`` is killed, its child keeps running, and the next ``dvc repro`` would start the same stage again.
+A stage therefore watches the process that started it and stops, as after SIGTERM, when that process is gone.
+(Locks protect the seconds in which two of them are alive.)
 """
 
 import os
@@ -20,8 +20,8 @@ _GRACE_SECONDS = 20.0
 
 
 def end_with_parent() -> None:
-    """Watch DVC's process, where DVC runs this one (it sets ``DVC_STAGE``)."""
-    if "DVC_STAGE" not in os.environ or "ICSD_FIRST_RANK" in os.environ:  # which ends with its first rank
+    """Watch DVC's process if DVC runs this one (it sets ``DVC_STAGE``)."""
+    if "DVC_STAGE" not in os.environ or "ICSD_FIRST_RANK" in os.environ:  # other ranks end with the first
         return
     import psutil
 
@@ -29,12 +29,12 @@ def end_with_parent() -> None:
         ancestors = psutil.Process().parents()
         owner = next((process for process in ancestors if _is_dvc(process)), None) or ancestors[0]
     except (psutil.Error, IndexError):
-        return  # it is gone already, or hidden from us: nothing to watch
+        return  # already gone or not visible to this process, so there is nothing to watch
     threading.Thread(target=_watch, args=(owner,), daemon=True, name="end-with-parent").start()
 
 
 def _is_dvc(process: "psutil.Process") -> bool:
-    """Whether a process is DVC itself, or ``run``, and not the shell through which it runs a stage."""
+    """Whether a process is DVC itself or ``run``, rather than the shell in which it runs a stage."""
     from icsd.commands.run.known import is_run
 
     words = process.cmdline()
@@ -46,12 +46,12 @@ def _watch(owner: "psutil.Process") -> None:
         time.sleep(_POLL_SECONDS)
     print("the process that started this stage is gone; stopping, the same command resumes", flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_GRACE_SECONDS)  # for a last record and a closed run
+    time.sleep(_GRACE_SECONDS)  # time to write the last record and close the MLflow run
     os._exit(128 + signal.SIGTERM)
 
 
 def _is_alive(process: "psutil.Process") -> bool:
-    """Whether a process still works; one that has ended stays listed until its own parent asks for it."""
+    """Whether a process is still running; a zombie, which its parent has not reaped yet, is not."""
     import psutil
 
     try:

@@ -1,4 +1,4 @@
-"""The former spelling, ``python -m pipeline.train_teacher``, still works: scripts outlive releases."""
+"""Keep the former spelling ``python -m pipeline.train_teacher`` working, since scripts outlive releases."""
 
 import sys
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ COMMANDS = {
     "distill": "train-student",
     "baselines": "train-student",
 }
-"""Former module below ``pipeline`` -> command."""
+"""Maps a former module in ``pipeline`` to its command."""
 
 
 class FormerModules(MetaPathFinder):
-    """Loads ``pipeline.<former module>`` from ``__main__.py``, which asks ``former_command`` what it was."""
+    """Loads ``pipeline.<former module>`` from ``__main__.py``, which calls ``former_command``."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -32,7 +32,7 @@ class FormerModules(MetaPathFinder):
 
 
 def former_command(module: str) -> str | None:
-    """The command that a former module stands for, with a note on its spelling; None for ``__main__``."""
+    """The command of a former module, None for ``__main__``; prints a note on the current spelling."""
     command = COMMANDS.get(module.rpartition(".")[2])
     if command is not None:
         print(f"note: python -m {module} is spelled python -m pipeline {command} now", file=sys.stderr)

@@ -204,7 +204,7 @@ class CostRecord(Record):
     seconds_saved: float = 0.0
     """Time the teacher would have taken in them, minus the time of reading, and of writing for other runs."""
     processor_seconds: float | None = None
-    """CPU time over all cores, without loader processes; hardly depends on other load. None in older files."""
+    """CPU time of all cores without loader processes, hardly affected by other load; None in older files."""
     processor_saved: float = 0.0  # as seconds_saved
     mlflow: MlflowRecord | None
     git: GitRecord | None
