@@ -1,4 +1,4 @@
-"""Depthwise convolutions on a CPU: torch's gradients against ours, alone and in a network's step.
+"""Depthwise convolutions on a CPU: torch's gradients compared with ours, alone and in a network's step.
 
 PYTHONPATH=src:. python benchmarks/depthwise.py [--quick]
 """
@@ -23,7 +23,7 @@ ARITHMETIC = {"32-true": False, "bf16-mixed": True}
 
 
 class Case(NamedTuple):
-    """A convolution of square maps."""
+    """A convolution on square maps."""
 
     channels: int
     side: int
@@ -33,7 +33,7 @@ class Case(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Its row's name."""
+        """Name of its row."""
         title = f"{self.channels} maps of {self.side}², {self.kernel} × {self.kernel}"
         title += f", stride {self.stride}" if self.stride > 1 else ""
         return title + (f", dilation {self.dilation}" if self.dilation > 1 else "")
@@ -58,7 +58,7 @@ BATCH = 8
 
 
 def of_convolution(case: Case, *, mixed: bool, rounds: int) -> list[float]:
-    """Milliseconds: without gradients, with torch's, with ours."""
+    """Milliseconds without gradients, with torch's gradients, and with ours."""
     dtype = torch.bfloat16 if mixed else torch.float32
     x = torch.randn(BATCH, case.channels, case.side, case.side, dtype=dtype)
     x = x.to(memory_format=torch.channels_last).requires_grad_()
@@ -71,7 +71,7 @@ def of_convolution(case: Case, *, mixed: bool, rounds: int) -> list[float]:
 
 
 def of_step(architecture: Architecture, *, side: int, mixed: bool, rounds: int) -> list[float]:
-    """Milliseconds of a forward pass in training, and of one with its gradients in both ways."""
+    """Milliseconds of a forward pass in training, and with the backward pass by torch's and our gradients."""
     layout = torch.channels_last if mixed else torch.contiguous_format  # as runtime.mode has it
     plain = new_network(architecture).train().to(memory_format=layout)
     ours = copy.deepcopy(plain)

@@ -1,4 +1,4 @@
-"""What evaluation does with logits: predicted classes and their counts, against upsampling all and numpy."""
+"""Predicted classes and confusion counts in evaluation, compared with full upsampling and numpy."""
 
 from collections.abc import Callable
 from functools import partial
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def row(height: int, width: int, classes: int, *, rounds: int) -> list[object]:
-    """One size of image."""
+    """The row of one image size."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(1, classes, height // 4, width // 4, generator=generator)
     labels = torch.randint(classes, (1, height, width), generator=generator)
@@ -63,13 +63,13 @@ def row(height: int, width: int, classes: int, *, rounds: int) -> list[object]:
 
 
 def counted(logits: Tensor, labels: Tensor) -> np.ndarray:
-    """As the pipeline counts."""
+    """Confusion counts as the pipeline computes them."""
     prediction = predicted_classes(logits, labels.shape[1:])
     return confusion_counts(prediction, labels, logits.shape[1]).numpy()
 
 
 def counted_at_once(logits: Tensor, labels: Tensor) -> np.ndarray:
-    """As most code does."""
+    """Confusion counts as most code computes them."""
     classes = logits.shape[1]
     prediction = upsample(logits, labels.shape[1:]).argmax(1).numpy()
     truth = labels.numpy()

@@ -88,21 +88,21 @@ def _table(
 
 
 def _clear(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """By the report's own sentences."""
+    """Methods that the report's own sentences call a clear gain."""
     records: Any = table.to_dict("records")
     rows = [{**row, "n": row["n_pairs"]} for row in records]
     return np.array([row["n"] > 0 and verdict(row) == "a clear gain" for row in rows])
 
 
 def _earlier(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Holm on the paired t-test of the seeds, and an uncorrected interval without zero."""
+    """Holm on the paired t-test over seeds, and an uncorrected interval that excludes zero."""
     num_pairs = table["n_pairs"].to_numpy(float)
     t = (table["delta_mean"] / table["delta_std"]).to_numpy() * np.sqrt(num_pairs)
     return _established(table, 2 * special.stdtr(num_pairs - 1, -np.abs(t)))
 
 
 def _satterthwaite(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Holm on one t-test whose variance is the sum of both, with Satterthwaite's degrees of freedom."""
+    """Holm on a t-test whose variance is the sum of both, with Satterthwaite's degrees of freedom."""
     degrees, others = table["n_pairs"].to_numpy(float) - 1, NUM_IMAGES - 1
     of_seeds = table["delta_std"].to_numpy() ** 2 / (degrees + 1)
     half = (table["delta_high"] - table["delta_low"]).to_numpy() / 2

@@ -1,4 +1,4 @@
-"""How a student's step grows with the number of classes: forward and backward, with either cross-entropy."""
+"""How a student's step time grows with the number of classes, with either form of cross-entropy."""
 
 from collections.abc import Callable
 from functools import partial
@@ -31,7 +31,7 @@ def main() -> None:
             whole, tiled, ce_whole, ce_tiled = (
                 1e3 * seconds[f"{kind} {number}"] for kind in ("step whole", "step tiled", "whole", "tiled")
             )
-            # What cross_entropy takes for so many classes against the step with the fewest.
+            # The form that cross_entropy uses for this many classes, relative to the step with the fewest.
             taken = tiled if number > 21 else whole
             first = 1e3 * seconds[f"step whole {classes[0]}"]
             rows.append(
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def steps(classes: int, side: int, batch: int) -> dict[str, Callable[[], object]]:
-    """Four calls: the loss alone and a student's step with it, for both forms."""
+    """Four functions: the loss alone and a student's step with it, for both forms."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch, 3, side, side, generator=generator)
     labels = torch.randint(classes, (batch, side, side), generator=generator)
@@ -75,14 +75,14 @@ def steps(classes: int, side: int, batch: int) -> dict[str, Callable[[], object]
 
 
 def whole(logits: Tensor, labels: Tensor) -> Tensor:
-    """The sum, of logits that are upsampled together."""
+    """Summed cross-entropy of logits that are upsampled as a whole."""
     return nn.functional.cross_entropy(
         upsample(logits, labels.shape[-2:]), labels, ignore_index=IGNORE, reduction="sum"
     )
 
 
 def tiled(logits: Tensor, labels: Tensor) -> Tensor:
-    """The same, tile by tile."""
+    """Summed cross-entropy, tile by tile."""
     return tiled_cross_entropy(logits, labels, None)
 
 

@@ -1,12 +1,12 @@
-"""What the ICSD loss costs: a loop over class pairs, torch's operations, chunks of positions, and a floor.
+"""Cost of the ICSD loss: a loop over class pairs, torch's operations, chunks of positions, and a floor.
 
     PYTHONPATH=src:. python benchmarks/icsd_loss.py [--quick]
 
-Forward and backward on random logits, with and without an ignore mask. ``loop`` is the released code's way:
-C (C + 1) / 2 calls of a KL divergence per network (softmax over the height, rows normalised), which has no
-mask. ``plain`` is the paper's form by torch's own operations, ``chunked`` what training uses. ``floor`` reads
-both networks' logits, reads the student's once more and writes its gradient: what any form has to do.
-Memory is the peak above the inputs, in tensors of the logits' size. One thread.
+Forward and backward on random logits, with and without an ignore mask. ``loop`` is the released code's form:
+C (C + 1) / 2 calls of a KL divergence per network (softmax over the height, rows normalised), without a
+mask. ``plain`` is the paper's form in torch's own operations, ``chunked`` the one used in training. ``floor``
+is the minimum of any form: it reads both networks' logits, reads the student's again and writes its gradient.
+Memory is the peak above the inputs, in multiples of the logits' size. One thread.
 """
 
 import argparse
@@ -29,7 +29,7 @@ HEADER = ("logits", "mask", "form", "ms", "faster than the loop", "× the floor"
 
 
 def paper(matrix_of: Callable[..., Tensor], valid: Tensor | None, student: Tensor, teacher: Tensor) -> Tensor:
-    """The paper's form with either way to the matrices."""
+    """The paper's form, with either function for the matrices."""
     return F.mse_loss(matrix_of(student, valid=valid), matrix_of(teacher, valid=valid))
 
 
@@ -42,7 +42,7 @@ def loop(student: Tensor, teacher: Tensor) -> Tensor:
         entries = torch.zeros(classes, classes)
         for i in range(classes):
             for j in range(i, classes):
-                # Indexed anew for every pair, as there: each gradient then fills a tensor of all classes.
+                # Indexed in every pair, as in the released code: each gradient fills a tensor of all classes.
                 entries[i, j] = entries[j, i] = F.kl_div(p[:, i], p[:, j], reduction="batchmean")
         return F.normalize(entries, dim=1)
 
@@ -50,21 +50,21 @@ def loop(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def gradient(loss: Loss, student: Tensor, teacher: Tensor) -> Tensor:
-    """Of the student's logits."""
+    """Gradient with respect to the student's logits."""
     student = student.detach().requires_grad_()
     (found,) = torch.autograd.grad(loss(student, teacher), student)
     return found
 
 
 def floor(student: Tensor, teacher: Tensor, out: Tensor) -> None:
-    """Reads what has to be read and writes what has to be written."""
+    """The memory traffic that every form needs."""
     student.sum()
     teacher.sum()
     out.copy_(student)
 
 
 def processor_seconds(variants: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
-    """Medians of the processor's time by turns: with one thread, what others run matters least to it."""
+    """Median CPU seconds of interleaved variants; with one thread, other load affects CPU time least."""
     for call in variants.values():
         call()
     found: dict[str, list[float]] = {name: [] for name in variants}
@@ -77,7 +77,7 @@ def processor_seconds(variants: dict[str, Callable[[], object]], *, rounds: int)
 
 
 def rows_of(batch: int, classes: int, size: int, rounds: int) -> list[list[object]]:
-    """The rows of one size: every form once with a mask and once without, all by turns."""
+    """The rows of one size: every form with and without a mask, interleaved."""
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, batch, classes, size, size, generator=generator)
     valid = torch.rand(batch, size, size, generator=generator) < 0.95

@@ -13,7 +13,7 @@ from tests.pipeline.kills import COMMANDS, make_reference, play
 
 
 def main() -> None:
-    """Play the rounds; the exit code is 1 where any ended otherwise than an undisturbed run."""
+    """Run the rounds; the exit code is 1 if the result of any differs from an undisturbed run's."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

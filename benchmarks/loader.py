@@ -1,7 +1,7 @@
-"""Training views per second and core: prepared shards against PIL and torchvision from files.
+"""Training views per second and core: prepared shards compared with PIL and torchvision on files.
 
 Both give normalised crops with labels: scale, crop, flip, a blur in half of the views, brightness, contrast
-and saturation. The pictures are CamVid's where ICSD_DATASETS names a folder with its archive, else generated.
+and saturation. The images are CamVid's if ICSD_DATASETS names a folder with its archive, otherwise generated.
 """
 
 import io
@@ -91,13 +91,13 @@ def measured(name: str, size: tuple[int, int], crop: int, *, images: int, rounds
 
 
 def from_shards(split: ShardedSplit, crop: int, blur: float, colour: float) -> None:
-    """A view of every image, as training sees it; the same views in every round."""
+    """A view of every image as in training; the same views in every round."""
     for index in range(len(split)):
         augment(*split[index], seed=index, crop=(crop, crop), scale=SCALE, blur=blur, colour=colour)
 
 
 def from_files(files: list[tuple[Path, Path]], crop: int, blur: float, colour: float) -> None:
-    """The same with the libraries that most training code uses."""
+    """Similar views by the libraries that most training code uses."""
     rng = random.Random(0)  # noqa: S311 - no secret
     for image_path, label_path in files:
         opened = Image.open(image_path).convert("RGB"), Image.open(label_path)
@@ -113,7 +113,7 @@ def from_files(files: list[tuple[Path, Path]], crop: int, blur: float, colour: f
 
 
 def scaled_and_cropped(image: Image.Image, label: Image.Image, crop: int, rng: random.Random) -> Pair:
-    """A random scale, then a random crop of it, padded where the image is smaller."""
+    """A random scale, then a random crop, padded if the image is smaller."""
     factor = rng.uniform(*SCALE)
     size = (round(image.width * factor), round(image.height * factor))
     image = image.resize(size, Image.Resampling.BILINEAR)
@@ -127,7 +127,7 @@ def scaled_and_cropped(image: Image.Image, label: Image.Image, crop: int, rng: r
 
 
 def floor(split: ShardedSplit, crop: int) -> None:
-    """What no loader can leave out."""
+    """The work that no loader can avoid."""
     for index in range(len(split)):
         split[index]
         torch.empty(3, crop, crop).fill_(0.5)
@@ -135,7 +135,7 @@ def floor(split: ShardedSplit, crop: int) -> None:
 
 
 def pictures(size: tuple[int, int], number: int) -> Iterator[Pair]:
-    """CamVid's first images, else smooth noise, at a size."""
+    """CamVid's first images, or smooth noise without it, at a given size."""
     archive = Path(os.environ.get("ICSD_DATASETS", ".")) / "camvid-jpeg90.tar"
     source = from_archive(archive, number) if archive.is_file() else generated(number)
     for image, label in source:
@@ -153,7 +153,7 @@ def from_archive(archive: Path, number: int) -> Iterator[Pair]:
 
 
 def generated(number: int) -> Iterator[Pair]:
-    """Images that shrink as little under PNG as photographs do."""
+    """Images that PNG compresses as little as photographs."""
     rng = np.random.default_rng(0)
     for _ in range(number):
         image = Image.fromarray(rng.integers(0, 256, (90, 120, 3), dtype=np.uint8))

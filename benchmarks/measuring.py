@@ -1,4 +1,4 @@
-"""Time and peak memory of one call, on the CPU or CUDA; absolute values belong to the machine."""
+"""Time and peak memory of one call, on the CPU or CUDA; absolute values depend on the machine."""
 
 import argparse
 import ctypes
@@ -15,7 +15,7 @@ import torch
 def seconds(
     call: Callable[[], object], device: torch.device, *, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Seconds of one call by ``clock``, until the device is done."""
+    """Duration of one call in seconds by ``clock``, until the device is done."""
     _wait_for(device)
     start = clock()
     call()
@@ -24,7 +24,7 @@ def seconds(
 
 
 def asked_for_quick() -> bool:
-    """Reads the command line of a benchmark that has no option but ``--quick``: tiny sizes, in seconds."""
+    """Parse the command line of a benchmark whose only option is ``--quick``: tiny sizes, done in seconds."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     return bool(parser.parse_args().quick)
@@ -38,11 +38,11 @@ def interleaved(
     warm_up: bool = True,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """Median seconds of every variant, measured by turns, so that all meet the same machine.
+    """Median seconds of every variant, interleaved so that all run under the same conditions.
 
-    Every round runs each variant once, in an order that rotates from round to round: what one leaves behind
-    in caches and allocators is not always the same neighbour's. With one thread, ``time.process_time`` as
-    the clock is what other work on the machine disturbs least.
+    Every round runs each variant once, in an order that rotates from round to round, so that what a variant
+    leaves in caches and allocators does not always affect the same one. With one thread, the clock
+    ``time.process_time`` is least affected by other work on the machine.
     """
     device = torch.device("cpu") if device is None else device
     if warm_up:
@@ -68,16 +68,17 @@ def _row(cells: Sequence[object]) -> str:
 
 
 def peak_megabytes(call: Callable[[], object], device: torch.device) -> float:
-    """Megabytes that a call needs at most, above what is in use before it.
+    """Peak memory of a call in MB, above what is in use before it.
 
-    Of torch's allocator on CUDA, of the process (Linux, glibc) on the CPU. Call it once before, to warm up.
+    Measured in torch's allocator on CUDA, and in the process (Linux, glibc) on the CPU. Warm up with one call
+    before.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         call()
         return (torch.cuda.max_memory_allocated() - before) / 1e6
-    ctypes.CDLL(None).malloc_trim(0)  # freed memory would be used again without showing
+    ctypes.CDLL(None).malloc_trim(0)  # or reused freed memory would not show up in the peak
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the kernel's peak
     before = _process_kilobytes("VmRSS")
     call()
@@ -85,7 +86,7 @@ def peak_megabytes(call: Callable[[], object], device: torch.device) -> float:
 
 
 def machine(device: torch.device | None = None) -> str:
-    """What the numbers are measured on."""
+    """The machine on which numbers are measured."""
     device = torch.device("cpu") if device is None else device
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -102,7 +103,7 @@ def _wait_for(device: torch.device) -> None:
 
 
 def _process_kilobytes(field: str) -> int:
-    """A field of this process's memory, as the kernel counts it."""
+    """A field of this process's memory status from the kernel, in kB."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     match = re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
     assert match is not None

@@ -1,12 +1,12 @@
-"""What every method's loss costs, as a part of the plain student's step.
+"""Cost of every method's loss relative to the step of a student alone.
 
     PYTHONPATH=src:. python benchmarks/methods.py [--case default|camvid|full] [--rounds N] [--quick]
 
-Forward and backward of each loss in METHODS with the options of params.yaml, on the taps that a ResNet-18
-student and the case's teacher give, down to the student's taps and the method's adapters. Pixel-wise KD that
-a block adds to another loss is left out, as it has a row of its own. Queues are full. All take turns with the
-student's own step and the teacher's forward pass, in one run. One thread; memory is the peak above taps and
-adapters (``measuring.peak_megabytes``).
+Forward and backward of each loss in METHODS with the options of params.yaml, on the taps of a ResNet-18
+student and of the case's teacher; the backward pass ends at the student's taps and the method's adapters.
+Pixel-wise KD that a block adds to another loss is left out, as it has its own row. Queues are full. All
+losses are interleaved with the student's own step and the teacher's forward pass. One thread; memory is the
+peak above taps and adapters (``measuring.peak_megabytes``).
 """
 
 import argparse
@@ -54,7 +54,7 @@ QUICK = Case("a tiny size", "resnet18", 0.125, (32, 32), 2, 5, 1)
 
 
 class Inputs(NamedTuple):
-    """What every method gets."""
+    """The inputs of every method."""
 
     student: Taps
     teacher: Taps
@@ -62,7 +62,7 @@ class Inputs(NamedTuple):
 
 
 def batch_of(case: Case) -> tuple[Tensor, Tensor]:
-    """Random images, and squares of classes as labels, one pixel in twenty ignored."""
+    """Random images, and labels with squares of classes and one pixel in twenty ignored."""
     generator = torch.Generator().manual_seed(0)
     height, width = case.crop
     images = torch.randn(case.batch, 3, height, width, generator=generator)
@@ -74,7 +74,7 @@ def batch_of(case: Case) -> tuple[Tensor, Tensor]:
 
 
 def build(name: str, student: DeepLabV3Plus, teacher: DeepLabV3Plus, *, classes: int) -> Method | None:
-    """The method of its block, without what the block adds to it; None for the student alone."""
+    """The method of a block, without the KD that the block may add; None for the student alone."""
     kind = METHODS[name]
     if kind is None:
         return None
@@ -92,7 +92,7 @@ def build(name: str, student: DeepLabV3Plus, teacher: DeepLabV3Plus, *, classes:
 
 
 def _fill_queues(method: nn.Module) -> None:
-    """As after some epochs: what earlier batches have left in them costs time as well."""
+    """Fill queues as after some epochs, since their entries cost time."""
     for name, buffer in method.named_buffers():
         if name.endswith("_seen"):
             buffer.fill_(10**6)
@@ -101,7 +101,7 @@ def _fill_queues(method: nn.Module) -> None:
 
 
 def loss(method: Method, inputs: Inputs) -> None:
-    """Forward and backward, to the student's taps and the adapters."""
+    """Forward and backward pass, down to the student's taps and the adapters."""
     student = {tap: inputs.student[tap].detach().requires_grad_() for tap in method.taps}
     teacher = {tap: inputs.teacher[tap] for tap in method.taps}
     total = torch.stack(list(method(student, teacher, inputs.labels).values())).sum()
@@ -132,7 +132,7 @@ def plain_step(student: DeepLabV3Plus, images: Tensor, labels: Tensor) -> Callab
 
 
 def rows_of(case: Case, *, rounds: int) -> list[list[object]]:
-    """The step, the teacher, and every method's loss, the most expensive first."""
+    """The rows of the step, the teacher and every method's loss, most expensive first."""
     torch.manual_seed(0)
     student = build_network("resnet18", num_classes=case.classes, width=case.width).train()
     teacher = build_network(case.teacher, num_classes=case.classes, width=case.width).eval()

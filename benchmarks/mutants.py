@@ -46,37 +46,37 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 }
 _IN_FLOAT32 = "with torch.autocast(logits.device.type, enabled=False):"
 EQUIVALENT = {
-    # The logits are float32 by then, and nothing in the block is done in less.
+    # The logits are already float32, and autocast would lower no operation in the block.
     ("src/icsd/core/logits.py", _IN_FLOAT32, "False  [False -> True]"),
     ("src/icsd/core/supervision.py", _IN_FLOAT32, "False  [False -> True]"),
-    # What is divided is 0 then.
+    # The dividend is 0 in this case.
     ("src/icsd/core/logits.py", "return total / counted.where(counted > 0, 1)", "1  [1 -> 2]"),
-    # No share of 1, as a float, is 0.995 %.
+    # No float share gives exactly 0.995 %.
     (
         "src/icsd/core/health.py",
         "if percent == 0 or percent >= 0.995:",
         "percent >= 0.995  [GtE -> list]",
     ),
-    # NaN is not at least 0, and infinity not below 1.
+    # NaN fails ge=0, and infinity fails lt=1.
     (
         "src/icsd/methods/mgd.py",
         "Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]",
         "False  [False -> True]",
     ),
-    # Where both are equal, their difference is 0 already.
+    # If both are equal, their difference is already 0.
     (
         "src/icsd/methods/overhaul.py",
         "return squared.masked_fill((student <= target) & (target <= 0), 0).sum() / student.shape[0]",
         "student <= target  [LtE -> list]",
     ),
-    # One match is looked for per name.
+    # There is one match per name.
     (
         "src/icsd/reporting/statistics/resampling.py",
         "for name, match in zip(ids, found, strict=True):",
         "True  [True -> False]",
     ),
 }
-"""Changes that mean nothing, by file, line and change, and why; they are not drawn."""
+"""Equivalent mutants by file, line and change, with the reason; they are not drawn."""
 SECONDS = 300
 
 
@@ -122,7 +122,7 @@ def _room(room: str, count: int, seed: int) -> None:
         tree = ast.parse(text)
         what = list(_mutations(tree, at=number))[number]
         path.write_text(ast.unparse(tree))
-        noticed = not all(_pass([each]) for each in tests)  # its own first: most end there
+        noticed = not all(_pass([each]) for each in tests)  # its own tests first, as most mutants fail there
         path.write_text(text)
         killed += noticed
         print(f"{'killed' if noticed else 'SURVIVED'}: {path}:{what}", flush=True)
@@ -135,7 +135,7 @@ def _described(path: Path, what: str) -> tuple[str, str, str]:
 
 
 def _mutations(tree: ast.Module, at: int | None = None) -> Iterator[str]:
-    """Every place that can be changed, as text; the one with the number ``at`` is changed."""
+    """Describe every possible mutation as text, and apply the one with index ``at``."""
     number = -1
     for node in list(_code(tree)):
         for name, old, new in _changes(node):
@@ -147,7 +147,7 @@ def _mutations(tree: ast.Module, at: int | None = None) -> Iterator[str]:
 
 
 def _code(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but annotations, decorators and what only describes."""
+    """All nodes except annotations and decorators."""
     yield node
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list"):
@@ -177,7 +177,7 @@ def _tests(room: str, path: Path) -> list[str]:
 
 
 def _pass(tests: list[str]) -> bool:
-    """Whether the tests pass, in a child process that has the libraries already; too long is a failure."""
+    """Whether the tests pass, in a forked process with the libraries loaded; a timeout is a failure."""
     child = os.fork()
     if child == 0:
         null = os.open(os.devnull, os.O_WRONLY)

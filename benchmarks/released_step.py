@@ -1,12 +1,12 @@
-"""The training step of the authors' released code beside this project's, ResNet-101 to ResNet-18.
+"""The training step of the authors' released code compared with this project's, ResNet-101 to ResNet-18.
 
     PYTHONPATH=src:. python benchmarks/released_step.py [--sizes 257] [--rounds 5] [--quick]
 
 ``released`` is written from a description of that code, with this project's networks: the teacher in training
-mode and inside the graph of gradients, which it accumulates and never uses; no dropout in the pyramid; both
-networks' logits upsampled to the image; cross-entropy divided by the batch; pixel-wise KD as PyTorch's mean;
-ICSD as a loop over class pairs; float32. Each variant is a process of its own, with the allocator as it finds
-it there, and waits for its turn. One thread.
+mode and in the autograd graph, so that it accumulates gradients that are never used; no dropout in the
+pyramid; both networks' logits upsampled to the image; cross-entropy divided by the batch size; pixel-wise KD
+as PyTorch's mean; ICSD as a loop over class pairs; float32. Each variant runs in its own process with a fresh
+allocator, one at a time. One thread.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def networks(case: Case) -> tuple[DeepLabV3Plus, DeepLabV3Plus]:
 
 
 def batch_of(case: Case) -> tuple[Tensor, Tensor]:
-    """Random images, and labels of which a twentieth is ignored."""
+    """Random images, and labels with one pixel in twenty ignored."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(BATCH, 3, case.size, case.size, generator=generator)
     labels = torch.randint(CLASSES, (BATCH, case.size, case.size), generator=generator)
@@ -103,7 +103,7 @@ def released(case: Case, *, gradients: bool) -> Callable[[], None]:
 
 
 def ours(case: Case, variant: Variant) -> Callable[[], object]:
-    """A step as the loop makes it."""
+    """A step as in the training loop."""
     student, teacher = networks(case)
     images, labels = batch_of(case)
     is_fast, is_taught = variant.mode == "fast", variant.what != "student alone"
@@ -145,7 +145,7 @@ def ours(case: Case, variant: Variant) -> Callable[[], object]:
 
 
 def serve(asking: Connection, case: Case, name: str) -> None:
-    """In a process of its own: what each step costs, whenever asked."""
+    """Measure the cost of a step on request, in its own process."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -164,7 +164,7 @@ def serve(asking: Connection, case: Case, name: str) -> None:
 
 
 def measure(case: Case, names: Sequence[str], *, rounds: int) -> dict[str, tuple[float, float]]:
-    """Variant -> median of the processor's seconds, and megabytes above what is there between two steps."""
+    """Map each variant to its median CPU seconds, and its peak memory in MB above that between steps."""
     context = get_context("spawn")
     asked: dict[str, Connection] = {}
     processes = []
@@ -174,7 +174,7 @@ def measure(case: Case, names: Sequence[str], *, rounds: int) -> dict[str, tuple
         process.start()
         theirs.close()
         processes.append(process)
-        asked[name].poll(None)  # one after the other: together they would need more memory, and disturb
+        asked[name].poll(None)  # one at a time, as together they need more memory and disturb each other
     memory = {name: connection.recv() for name, connection in asked.items()}
     times: dict[str, list[float]] = {name: [] for name in asked}
     for _ in range(rounds):

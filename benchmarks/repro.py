@@ -1,6 +1,6 @@
-"""What DVC itself costs: trivial stages and a tiny grid, under ``dvc repro`` and under ``run``.
+"""The overhead of DVC: trivial stages and a tiny grid, under ``dvc repro`` and under ``run``.
 
-``--long`` adds a graph of 300 stages, ``--quick`` takes one of 5 and leaves the grid out.
+``--long`` adds a graph of 300 stages; ``--quick`` uses one of 5 and leaves out the grid.
 """
 
 import argparse
@@ -127,7 +127,7 @@ def _prepared(prepare: Callable[[Path], None], folder: Path, command: list[str] 
     single = [sys.executable, "-m", "dvc", "repro", "-q", "-s"]
     _run(folder, [*single, "first"])
     waiting = [f"s{number}" for number in range(size - 2)]
-    # As xargs does it; two that meet at DVC's lock wait for each other.
+    # Parallel as by xargs; two processes that need DVC's lock wait for each other.
     names = "\n".join(waiting)
     subprocess.run(
         ["xargs", "-P", "2", "-I", "{}", *single, "{}"],
@@ -142,7 +142,7 @@ def _renew(start: Path, folder: Path) -> None:
 
 
 def _leave(_: Path) -> None:
-    """Everything is as it was."""
+    """Change nothing."""
 
 
 def _change(folder: Path) -> None:

@@ -1,10 +1,10 @@
-"""Runs benchmarks and puts what they print into RESULTS.md, each into its own section.
+"""Run benchmarks and write their output to RESULTS.md, each in its own section.
 
-    python benchmarks/results.py              # all: hours
-    python benchmarks/results.py icsd_loss    # one; the other sections stay as they are
+    python benchmarks/results.py              # all; takes hours
+    python benchmarks/results.py icsd_loss    # one; the other sections do not change
 
-A benchmark is a script of this folder that prints one section (``measuring.section``). Below each heading
-stand the date, the machine and the versions that its numbers come from.
+A benchmark is a script of this folder that prints one section (``measuring.section``). Below each heading are
+the date, the machine and the versions with which its numbers were measured.
 """
 
 import argparse
@@ -47,7 +47,7 @@ above the table. What was tried on the way, including failures, is in [NOTES.md]
 
 
 def main() -> None:
-    """Run the benchmarks that are named, or all, and rewrite their sections."""
+    """Run the named benchmarks, or all, and rewrite their sections."""
     parser = argparse.ArgumentParser(description="Run benchmarks and write benchmarks/RESULTS.md")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     names = parser.parse_args().names or BENCHMARKS
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def run(name: str, *options: str) -> str:
-    """The section that a benchmark prints, with where it was measured below its heading."""
+    """The section that a benchmark prints, with date, machine and versions below its heading."""
     root = HERE.parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])}
     command = [sys.executable, str(HERE / f"{name}.py"), *options]
@@ -74,7 +74,7 @@ def run(name: str, *options: str) -> str:
 
 
 def with_section(written: str, name: str, section: str) -> str:
-    """RESULTS.md with the section of a benchmark replaced, or added at its place in BENCHMARKS."""
+    """RESULTS.md with a benchmark's section replaced, or added in the order of BENCHMARKS."""
     head, *parts = re.split(r"^(?=<!-- \w+ -->$)", written, flags=re.MULTILINE)
     sections = {part.split()[1]: part.strip() for part in parts}
     sections[name] = f"<!-- {name} -->\n\n{section.strip()}"

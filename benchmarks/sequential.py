@@ -1,6 +1,6 @@
-"""How often `python -m pipeline worth` errs, and how soon it finds a gain that is there.
+"""How often `python -m pipeline worth` is wrong, and how soon it finds an existing gain.
 
-``--levels`` simulates the table of ``icsd.reporting.statistics.sequential`` instead: minutes.
+``--levels`` instead simulates the table of ``icsd.reporting.statistics.sequential``, which takes minutes.
 """
 
 import argparse
@@ -26,7 +26,7 @@ NOISES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Values]] = {
 
 
 def main() -> None:
-    """Print a row per kind of noise, deviation and number of methods."""
+    """Print a row per kind of noise, standard deviation and number of methods."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--levels", action="store_true")
@@ -77,13 +77,13 @@ def _row(noise: str, deviation: float, methods: int, trials: int) -> list[object
 
 
 def _gains(random: np.random.Generator, noise: str, methods: int, deviation: float) -> Values:
-    """Differences to the student alone without a gain, [trials, methods, seeds], of this deviation."""
+    """Differences from the student alone without a gain, of this deviation, [trials, methods, seeds]."""
     own, alone = (NOISES[noise](random, (CHUNK, number, LAST)) for number in (methods, 1))
     return (own - alone) * deviation / 2**0.5
 
 
 def _print_levels() -> None:
-    """Nominal p and overall level, as the table has them: three standard errors below what is found."""
+    """Print nominal p and overall level as in the table: three standard errors below the simulated p."""
     random = np.random.default_rng(20261128)
     smallest = np.concatenate(
         [p_at_looks(random.standard_normal((50_000, LAST)), 0.0).min(axis=1) for _ in range(120)]

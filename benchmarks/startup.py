@@ -38,7 +38,7 @@ FLOOR = "torch alone"
 
 
 def program(modules: tuple[str, ...], *, fast: bool) -> str:
-    """A process that imports some modules, the entry's way or Python's."""
+    """A program that imports some modules, through the entry point or in Python's ordinary way."""
     imports = "; ".join(f"import {module}" for module in modules)
     if not fast:
         return f"import sys; sys.path.insert(0, 'src'); {imports}"
@@ -55,7 +55,7 @@ def cpu_seconds(code: str) -> float:
 
 
 def shares(modules: tuple[str, ...], *, largest: int = 5) -> str:
-    """The packages that take most of the imports, with their milliseconds."""
+    """The packages that take most of the import time, with their milliseconds."""
     code = program(modules, fast=True)
     done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True)
     own: Counter[str] = Counter()

@@ -2,11 +2,10 @@
 
     PYTHONPATH=src:. python benchmarks/step.py [--rounds N] [--quick]
 
-An AICSD student as the loop trains it (Fabric, Distiller, optimiser of the preset), on a batch that is made
-in advance: what it shows does not matter to the time. Beside it, under the same setting, the same step with
-the teacher's logits given, as from ``runtime.teacher_cache``, the student alone, and the teacher's forward
-pass.
-All settings take turns in one run, with one thread.
+The step is that of an AICSD student in the training loop (Fabric, Distiller, optimiser of the preset), on a
+prepared random batch, as the content of images does not affect the time. Compared under the same setting are
+the step with given teacher logits, as from ``runtime.teacher_cache``, the step of the student alone, and the
+teacher's forward pass. All settings are interleaved in one run, with one thread.
 """
 
 import argparse
@@ -75,7 +74,7 @@ HEADER = (
 
 
 class Trained:
-    """A student under a setting, with its teacher or alone."""
+    """A student under a setting, with or without its teacher."""
 
     def __init__(self, case: Case, setting: Setting, batch: tuple[Tensor, Tensor], *, taught: bool) -> None:
         torch.manual_seed(0)
@@ -123,7 +122,7 @@ class Trained:
 
 
 def batch_of(case: Case) -> tuple[Tensor, Tensor]:
-    """Random images, and labels of which a twentieth is ignored."""
+    """Random images, and labels with one pixel in twenty ignored."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(case.batch, 3, *case.crop, generator=generator)
     labels = torch.randint(case.classes, (case.batch, *case.crop), generator=generator)

@@ -2,8 +2,8 @@
 
     PYTHONPATH=src:. python benchmarks/teacher_cache.py [--quick] [--rounds 7]
 
-Whole epochs of AICSD with loading and augmentation: the teacher runs, its logits are written beside that, and
-they are read. The floor is the student alone, without teacher and method.
+Whole epochs of AICSD with loading and augmentation, in three variants: the teacher runs; it runs and its
+logits are written; they are read. The floor is the student alone, without teacher and method.
 """
 
 import argparse
@@ -56,7 +56,7 @@ CASES = {
 
 
 class Pictures:
-    """Random images and labels: what they show does not matter to the time."""
+    """Random images and labels, as their content does not affect the time."""
 
     def __init__(self, case: Case) -> None:
         rng = np.random.default_rng(0)
@@ -72,7 +72,7 @@ class Pictures:
 
 
 class Student:
-    """A student with its teacher, or alone, as the loop trains it."""
+    """A student with or without its teacher, trained as in the loop."""
 
     def __init__(self, case: Case, views: TrainBatches, *, taught: bool) -> None:
         torch.manual_seed(0)
@@ -107,7 +107,7 @@ class Student:
         )
 
     def logits(self, folder: Path, *, rounded: bool = False) -> TeacherLogits:
-        """The teacher's logits in a folder."""
+        """The cache of the teacher's logits in a folder."""
 
         def teach(images: Tensor) -> Tensor:
             return self.distiller.teach(images)["logits"]
@@ -137,7 +137,7 @@ class Student:
 
 
 def measure(case: Case, folder: Path, *, rounds: int) -> tuple[dict[str, float], dict[str, float], float]:
-    """Median seconds of an epoch, by the clock and by the processor, and the megabytes of its file."""
+    """Median wall-clock and CPU seconds of an epoch, and the size of its file in MB."""
     transform = partial(augment, crop=case.crop, scale=(0.9, 1.1), blur=0.0, colour=0.2)
     views = TrainBatches(Pictures(case), transform, batch=BATCH, seed=0)
     alone, student = Student(case, views, taught=False), Student(case, views, taught=True)

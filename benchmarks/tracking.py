@@ -59,7 +59,7 @@ CASES: dict[str, Callable[[], AbstractContextManager[str]]] = {
 
 
 def train(root: Path, *, enabled: bool, steps: int, epochs: int) -> dict[str, float]:
-    """One training, in this process; seconds of its epochs, and of what comes before and after."""
+    """Run a training in this process; return the seconds of its epochs, and of the parts before and after."""
     import numpy as np
     import torch
 
@@ -100,7 +100,7 @@ def train(root: Path, *, enabled: bool, steps: int, epochs: int) -> dict[str, fl
 
 
 def measure(case: str, steps: int, epochs: int) -> dict[str, float]:
-    """A training in a process of its own."""
+    """Run a training in its own process."""
     with tempfile.TemporaryDirectory() as folder, CASES[case]() as address:
         command = [sys.executable, __file__, "--train", folder, "--case", case]
         command += ["--steps", str(steps), "--epochs", str(epochs)]
@@ -116,7 +116,7 @@ def measure(case: str, steps: int, epochs: int) -> dict[str, float]:
 
 
 def steps_per_second() -> int:
-    """How many steps a core does in a second here."""
+    """Number of steps per second that a core of this machine does."""
     import torch
 
     torch.set_num_threads(1)
@@ -164,7 +164,7 @@ def main() -> None:
 def print_section(
     results: dict[tuple[str, str], list[dict[str, float]]], cases: list[str], kinds: list[str]
 ) -> None:
-    """What has been measured."""
+    """Print the measurements as a section."""
 
     def median(case: str, kind: str, name: str) -> float:
         return statistics.median(numbers[name] for numbers in results[case, kind])
