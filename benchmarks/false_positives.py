@@ -1,11 +1,11 @@
-"""How often the report calls chance a clear gain, and how often it sees a gain that is there.
+"""How often the report calls chance a clear gain, and how often it detects a real gain.
 
 ``PYTHONPATH=src:. python benchmarks/false_positives.py --trials 200``
 
-The networks of a made-up grid differ by chance alone; the report's own tables and sentences are made of them,
-and every report in which any method is called "a clear gain" counts (nominal 2.5 %: 5 % for both signs), and
-every one whose letters separate any two methods (nominal 5 %). Two other rules are applied to the same
-tables: the one of earlier versions, and Satterthwaite's degrees of freedom. Then half of the methods get a
+The networks of a simulated grid differ by chance alone, and the report's own tables and sentences are made
+for them. Printed are the share of reports that call any method "a clear gain" (nominal 2.5 %: 5 % for both
+signs) and the share whose letters separate any two methods (nominal 5 %). Two other rules are applied to the
+same tables: that of earlier versions, and Satterthwaite's degrees of freedom. Then half of the methods get a
 real gain of four standard errors, and the share of these that is called clear is printed.
 """
 

@@ -1,9 +1,9 @@
-"""Do the tests notice small mistakes? Changes one operator or number at a time and runs the module's tests.
+"""Mutation testing: changes one operator or number at a time and runs the module's tests.
 
 ``PYTHONPATH=src:. python benchmarks/mutants.py --per-room 30``
 
-Works in a copy of the repository. A mutant that all tests of its module pass has survived: it is printed with
-its line, and is either a gap in the tests or a change that means nothing.
+Works in a copy of the repository. A mutant survives if all tests of its module pass. It is printed with its
+line, and is either a gap in the tests or an equivalent mutant.
 """
 
 import argparse

@@ -35,7 +35,7 @@ from icsd.training.optim import build_optimizer
 
 BATCH, CLASSES = 2, 21
 WEIGHTS = {"kd": 10.0, "icsd": 9500.0}
-"""The released ones."""
+"""The released weights."""
 RELEASED = "released"
 WITHOUT_GRADIENT = "released, teacher without gradients"
 

@@ -22,7 +22,7 @@ NOISES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Values]] = {
     "t, 5 degrees": lambda random, shape: random.standard_t(5, shape) / (5 / 3) ** 0.5,
     "skewed (exponential)": lambda random, shape: 1 - random.exponential(1.0, shape),
 }
-"""Of one training's score, with mean 0 and standard deviation 1; a skewed one falls far, never rises far."""
+"""Noise of a training's score, with mean 0 and standard deviation 1; the skewed one has only a lower tail."""
 
 
 def main() -> None:

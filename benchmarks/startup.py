@@ -1,11 +1,11 @@
-"""What a stage costs besides its work: CPU seconds of its start, its imports and its end, and who takes them.
+"""The overhead of a stage: CPU seconds of its start, imports and exit, and the packages that take them.
 
 ``PYTHONPATH=src:. python benchmarks/startup.py``
 
-A stage is a process. Each row is one that imports what the stage imports, through the entry, and ends as the
-entry ends it; the work is left out. The other way is Python's own: the same imports with the garbage
-collector at work, ``torch._dynamo`` loaded by whoever asks for it, and the interpreter taken apart at the
-end, as every stage was started before. Both are measured by turns.
+A stage is a process. Each row is a process that imports what the stage imports, through the entry point, and
+exits as the entry point does; the stage's work is left out. It is compared with Python's ordinary way, in
+which stages were started before: garbage collection during imports, ``torch._dynamo`` imported directly, and
+a full teardown of the interpreter. Both are interleaved.
 """
 
 import argparse
@@ -31,7 +31,7 @@ STAGES = {
     "evaluate": ("icsd.stages.evaluation.run", "icsd.models.own_weights"),
     "report": ("icsd.stages.report", "icsd.reporting.figures.canvas", "seaborn"),
 }
-"""Stage -> what it has imported when it ends."""
+"""Maps a stage to the modules that it has imported when it ends."""
 TRACKED = ("train-teacher, train-student", "evaluate", "report")
 MLFLOW = ("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store")
 FLOOR = "torch alone"

@@ -1,11 +1,10 @@
-"""What tracking costs a training, for servers as people meet them: every case in one run, by turns.
+"""The cost of tracking in a training, for typical servers: all cases interleaved in one run.
 
 ``PYTHONPATH=src:. python benchmarks/tracking.py``
 
-A training is a process of its own with epochs of about a second, each of which logs 20 numbers and a
-picture; five files follow at its end. ``waiting`` epochs leave the processor alone, as a GPU's training does;
-``computing`` ones keep one core busy. Times are the median of the rounds; a case's ratio compares it with
-tracking off.
+A training is a separate process with epochs of about a second, each of which logs 20 numbers and a picture;
+five files are logged at its end. ``waiting`` epochs leave the CPU idle, like training on a GPU; ``computing``
+ones keep one core busy. Times are the median of the rounds; a case's ratio compares it with tracking off.
 """
 
 import argparse

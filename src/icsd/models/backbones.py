@@ -20,7 +20,7 @@ MULTI_GRID = (1, 2, 4)
 
 
 class PreReluBasicBlock(BasicBlock):  # type: ignore[misc]  # torchvision ships no types
-    """torchvision's block with the closing ReLU moved to the entry of whatever reads its output."""
+    """torchvision's block with the final ReLU moved to the start of the modules that read its output."""
 
     def forward(self, x: Tensor) -> Tensor:
         """The sum of both branches, before the ReLU that torchvision's block ends with."""
@@ -31,7 +31,7 @@ class PreReluBasicBlock(BasicBlock):  # type: ignore[misc]  # torchvision ships 
 
 
 class PreReluBottleneck(Bottleneck):  # type: ignore[misc]  # torchvision ships no types
-    """torchvision's block with the closing ReLU moved to the entry of whatever reads its output."""
+    """torchvision's block with the final ReLU moved to the start of the modules that read its output."""
 
     def forward(self, x: Tensor) -> Tensor:
         """The sum of both branches, before the ReLU that torchvision's block ends with."""
