@@ -23,7 +23,7 @@ COMMANDS = {
     "`run -j 2`": [sys.executable, "-m", "pipeline", "run", "-j", "2"],
 }
 SINGLE = "two × `dvc repro -s`"
-"""The other way of running stages side by side: a process of DVC for each of them."""
+"""The other way to run stages in parallel: one DVC process per stage."""
 TEXT = (
     "Seconds, and in brackets how many times as fast as `dvc repro`. Trivial stages: one, then all others "
     "beside each other, then one that needs them all; `whole` runs them all, `no-op` none, `one changed` "

@@ -38,7 +38,7 @@ class ChunkedSimilarity(torch.autograd.Function):
         for images, _, d, e in _pieces(scores, valid, peak, temperature):
             total[images] += e.sum(2, keepdim=True)
             cross[images] += torch.bmm(e, d.transpose(1, 2))
-        total.clamp_(min=1)  # where a position is valid, the maximum's own e is 1
+        total.clamp_(min=1)  # only if no position is valid; else the peak's e is 1
         count = positions if valid is None else valid.sum(1).clamp(min=1)[:, None, None]
         log_mean = (total / count).log()
         cross = cross.mul_(math.log(2)) / total - log_mean.transpose(1, 2)

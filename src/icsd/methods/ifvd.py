@@ -58,7 +58,7 @@ class IFVD(Method):
         self.num_classes = num_classes
 
     def forward(self, student: Taps, teacher: Taps, labels: Integer[Tensor, "B H W"]) -> Terms:
-        """``ifvd``: the mean squared difference of the similarities; 0 where no pixel has a class."""
+        """``ifvd``: the mean squared difference of the similarities; 0 if no pixel has a class."""
         (tap,) = self.taps
         with full_precision(student[tap], teacher[tap].detach()) as (s, t):
             size = (s.shape[-2], s.shape[-1])

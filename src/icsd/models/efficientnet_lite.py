@@ -53,7 +53,10 @@ class SameConv2d(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """Expansion, depthwise convolution and linear projection; the input is added where the sizes allow."""
+    """Expansion, depthwise convolution and linear projection.
+
+    The input is added if ``residual`` is set and the widths agree.
+    """
 
     def __init__(
         self,

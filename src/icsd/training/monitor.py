@@ -45,7 +45,7 @@ class NoMonitor:
     def before_backward(
         self, fabric: Fabric, step: int, terms: Mapping[str, Tensor], weights: Mapping[str, float]
     ) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def after_steps(self, fabric: Fabric) -> dict[str, float]:
         """No columns."""
@@ -64,4 +64,4 @@ class NoMonitor:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
