@@ -50,18 +50,16 @@ class Registry:
             card: The model card in Markdown, cut to the length that MLflow's database takes.
 
         Returns:
-            None when the run logged no model.
+            None when the run logged no model, or the store does not have it.
         """
         card = card[:_DESCRIPTION_LENGTH]
         tags = {**tags, Tag.WEIGHTS_SHA256: weights_sha256}
         known = self._client.search_model_versions(f"name = '{name}'")
         same = next((each for each in known if each.tags.get(Tag.WEIGHTS_SHA256) == weights_sha256), None)
         if same is None:
-            outputs = self._client.get_run(run_id).outputs
-            models = outputs.model_outputs if outputs else []
-            if not models:
+            model_id = self._last_model(run_id)
+            if model_id is None:
                 return None
-            model_id = models[-1].model_id
             made = self._client.create_model_version(
                 name, self._source(model_id), run_id, tags=dict(tags), description=card, model_id=model_id
             )
@@ -92,6 +90,18 @@ class Registry:
     def note(self, name: str, key: str, text: str) -> None:
         """Tag the registered model."""
         self._client.set_registered_model_tag(name, key, text)
+
+    def _last_model(self, run_id: str) -> str | None:
+        """The id of the last model that a run logged; the run of a reused network may be in another store."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            outputs = self._client.get_run(run_id).outputs
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        return str(outputs.model_outputs[-1].model_id) if outputs and outputs.model_outputs else None
 
     def _source(self, model_id: str) -> str:
         """Where a logged model lies: by its id for a server, which knows it."""

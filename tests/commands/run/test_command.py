@@ -247,6 +247,13 @@ def test_mistakes_are_messages(fan, tmp_path):
         run(tmp_path)
 
 
+def test_a_download_without_git_is_told_how_to_become_a_repository(fan):
+    config = Path(".dvc/config")
+    config.write_text(config.read_text().replace("no_scm = true", "no_scm = false"))
+    with pytest.raises(UserError, match=r"is not a git repository; .*`git init && git add -A && git commit"):
+        run(Path.cwd())
+
+
 def test_slots_are_cores_or_gpus(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "cores", lambda: 8)
     params = command._params(tmp_path)

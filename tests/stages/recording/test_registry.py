@@ -111,6 +111,23 @@ def test_a_champion_that_is_not_part_of_the_grid_stays(project, store):
     assert reason == "AICSD stays, untested: its scores on each image are not part of this grid"
 
 
+def test_a_network_whose_run_is_in_another_store_is_named_and_does_not_keep_others_out(
+    project, store, capsys
+):
+    results, *tables = grid(project, store, "first", quality={"none": 0.6, "aicsd": 0.8})
+    elsewhere = {}
+    for key, run in results.runs.items():
+        run_id = "f" * 32 if run.method == "none" else run.cost.mlflow.run_id
+        mlflow = run.cost.mlflow.model_copy(update={"run_id": run_id})
+        elsewhere[key] = replace(run, cost=run.cost.model_copy(update={"mlflow": mlflow}))
+    register(project, replace(results, runs=elsewhere), *tables)
+    (version,) = store.search_model_versions(f"name = '{NAME}'")
+    assert version.tags["icsd.method"] == "aicsd"
+    said = capsys.readouterr().out
+    assert f"models:/{NAME}: not registered, because this store does not have" in said
+    assert "logged models: Student alone\n" in said
+
+
 def test_a_champion_of_another_grid_is_not_compared(project, store):
     """The means alone do not say how much its difference depends on the choice of images."""
     register(project, *grid(project, store, "first", quality={"none": 0.6, "aicsd": 0.8}))

@@ -263,11 +263,17 @@ def as_user_error() -> Iterator[None]:
     """Turn DVC's errors into user errors with their message, and system errors into ones with the file."""
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
+    from dvc.scm import SCMError
 
     try:
         yield
     except LockError:
         raise
+    except SCMError as error:
+        advice = (
+            "; after a download without git, `git init && git add -A && git commit -m start` makes it one"
+        )
+        raise UserError(f"{error}{advice if 'not a git repository' in str(error) else ''}") from None
     except DvcException as error:
         cause = f": {error.__cause__}" if error.__cause__ else ""
         raise UserError(f"{error}{cause}") from None

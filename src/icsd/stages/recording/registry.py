@@ -83,6 +83,7 @@ def _register(
     name = tracking.registered_model_name(params.dataset, student)
     registry.describe(name, _description(params.dataset, student))
     versions = {}
+    absent: list[str] = []
     images = ""
     for method in results.methods:
         runs = results.of(student, method)
@@ -97,9 +98,17 @@ def _register(
             tags=_tags(root, params, runs[0], own, images) | _trained_from(results, runs[0]),
             card=model_card(name, runs, rows[method], files),
         )
-        if version is not None:
-            versions[method] = version
-            registry.alias(name, method, version.number)
+        if version is None:
+            absent.append(method_label(method))
+            continue
+        versions[method] = version
+        registry.alias(name, method, version.number)
+    if absent:
+        print(
+            f"models:/{name}: not registered, because this store does not have their logged models: "
+            f"{', '.join(absent)}",
+            flush=True,
+        )
     if versions:
         gate = partial(gated, files=files) if params.deploy.gate else None
         _name_champion(registry, name, versions, differences, images, gate)
