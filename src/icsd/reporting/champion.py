@@ -1,4 +1,4 @@
-"""Which method's network is champion: only an established difference replaces one."""
+"""Decides which method's network is champion: only an established difference replaces the current one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Decision:
 
     Attributes:
         method: The challenger that takes over; None when the champion stays.
-        reason: A sentence.
+        reason: One sentence.
     """
 
     method: str | None
@@ -24,13 +24,13 @@ class Decision:
 
 
 def decide(champion: str, challengers: Mapping[str, Difference]) -> Decision:
-    """Whether a challenger is better than the champion, by the rule that the report's sentences follow.
+    """Decides whether a challenger replaces the champion, by the same rule as the report's sentences.
 
-    Of the challengers whose difference is established and positive, the one with the largest takes over.
+    The challenger with the largest established positive difference takes over.
 
     Args:
-        champion: Its method, for the sentence.
-        challengers: Method -> its difference to the champion; the p is corrected for all pairs of the grid.
+        champion: Method of the current champion, named in the reason.
+        challengers: Method -> its difference to the champion, with p corrected for all pairs of methods.
     """
     name = method_label(champion)
     tested = {
@@ -61,23 +61,23 @@ def decide(champion: str, challengers: Mapping[str, Difference]) -> Decision:
 
 
 def first_champion(methods: Sequence[str]) -> str:
-    """The method whose network is champion before anything was compared: the student alone, if it can be."""
+    """The champion's method before any comparison: the student alone if present, else the first method."""
     return ALONE if ALONE in methods else methods[0]
 
 
 def champion_of(results: Results, student: str, resampled: Resampled) -> tuple[Run, str] | None:
-    """The network of a student that an empty registry would call champion, and why.
+    """The run of a student that would be champion in an empty registry, and the reason.
 
-    It is that of the method's first seed, so that no score selects it. What a registry calls champion may
-    differ: it remembers the champions of earlier grids.
+    It is the first seed of the best method, so that no score selects it. A registry's own champion may
+    differ, because the registry remembers the champions of earlier grids.
 
     Args:
-        results: Of a grid.
+        results: Results of a grid.
         student: One of its students.
         resampled: From :func:`icsd.reporting.differences.resample`.
 
     Returns:
-        None where no network of the student has a score.
+        None if no network of the student has a score.
     """
     methods = [method for method in results.methods if results.of(student, method)]
     if not methods:

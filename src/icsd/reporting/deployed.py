@@ -1,4 +1,4 @@
-"""Reads what the stage ``deploy`` wrote; the report has nothing about files where it made none."""
+"""Reads what the stage ``deploy`` wrote; if it exported nothing, the report says nothing about files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ ADVICE = "run `dvc repro deploy`"
 
 @dataclass(frozen=True, eq=False)
 class Deployed:
-    """The champions' files.
+    """The champions' exported files.
 
     Attributes:
-        record: What the stage wrote of them.
+        record: What the stage wrote about them.
         runs: Student -> the champion's run.
         confusion: (student, format) -> [images, C, C], one matrix per image of the reported split.
     """
@@ -32,10 +32,10 @@ class Deployed:
 
 
 def load_deployed(root: Path, results: Results) -> Deployed | None:
-    """The files of the champions of ``results``; None where there are none.
+    """Loads the exported files of the champions of ``results``; None if there are none.
 
     Raises:
-        UserError: A file is malformed, or of other networks or images than the results.
+        UserError: A file is malformed, or belongs to other networks or images than the results.
     """
     folder = root / deployed_folder(results.dataset)
     try:

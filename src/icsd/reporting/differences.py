@@ -1,4 +1,4 @@
-"""Runs compared with runs: scores in percent, paired differences in points, their intervals and tests."""
+"""Compares runs: scores in percent, paired differences in points, their intervals and tests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +24,9 @@ class Resampled:
     """The mIoU of every evaluated network on resamples of the test images.
 
     Attributes:
-        values: (student, method, seed) -> percent, per resample; the teacher by its own names.
-        num_images: Of the reported split.
-        num_clips: How many clips these come from; None where single images are drawn.
+        values: (student, method, seed) of a run, the teacher's included -> [resamples], percent.
+        num_images: Number of images in the reported split.
+        num_clips: Number of clips that they come from; None where single images are drawn.
         weights: [resamples, images]; how often each image is in each resample.
     """
 
@@ -37,7 +37,7 @@ class Resampled:
 
     @property
     def num_blocks(self) -> int:
-        """What is drawn independently: clips, or images."""
+        """Number of units that are drawn independently: clips, or images."""
         return self.num_images if self.num_clips is None else self.num_clips
 
     def of(self, run: Run) -> Values | None:
@@ -47,17 +47,17 @@ class Resampled:
 
 @dataclass(frozen=True)
 class Difference:
-    """The mIoU of a method minus that of another, paired by seed, in percentage points; None: unknown.
+    """The mIoU of one method minus that of another, paired by seed, in percentage points; None if unknown.
 
     Attributes:
-        mean: Over the pairs of seeds.
+        mean: Mean over the pairs of seeds.
         std: Sample standard deviation over the pairs.
         low: Lower end of the 95 % interval of the mean.
-        high: Its upper end.
-        n_pairs: Seeds that both have.
-        p: Two-sided, of the seeds' and the images' variance: see :class:`Interval`.
-        p_holm: Corrected for all pairs of methods of a student.
-        evidence: What else its interval says; None where there is no p.
+        high: Upper end.
+        n_pairs: Number of seeds that both methods have.
+        p: Two-sided p over the variance of both seeds and images; see :class:`Interval`.
+        p_holm: ``p`` corrected for all pairs of methods of a student.
+        evidence: What else follows from the interval; None without a p.
     """
 
     mean: float | None = None
@@ -71,7 +71,7 @@ class Difference:
 
     @property
     def established(self) -> bool:
-        """The one rule behind every sentence, letter and decision."""
+        """Whether the corrected p is below 5 %: the one rule behind every sentence, letter and decision."""
         return self.p_holm is not None and self.p_holm < LEVEL
 
     def __neg__(self) -> "Difference":
@@ -80,24 +80,24 @@ class Difference:
         return replace(self, mean=mean, low=high, high=low, evidence=turned)
 
     def columns(self) -> dict[str, Any]:
-        """As columns of a table."""
+        """The difference as columns of a table."""
         ends = {"delta_low": self.low, "delta_high": self.high}
         tests = {"n_pairs": self.n_pairs, "p": self.p, "p_holm": self.p_holm}
         return {"delta_mean": self.mean, "delta_std": self.std, **ends, **tests}
 
 
 Differences = Mapping[tuple[str, str], Difference]
-"""(method, other method) -> the first minus the second, for every two different methods, both ways round."""
+"""(method, other method) -> the first minus the second, for every pair of methods in both orders."""
 
 
 def resample(results: Results, *, resamples: int, seed: int, clips: str | None = None) -> Resampled:
     """The mIoU of every evaluated network, all on the same resamples of the test images.
 
     Args:
-        results: What ran.
-        resamples: How many.
-        seed: Of the draws.
-        clips: The pattern of a clip's name at the start of an image's; None: images are independent.
+        results: Results of a grid.
+        resamples: Number of resamples.
+        seed: Seed of the draws.
+        clips: Pattern of the clip's name at the start of an image's name; None if images are independent.
 
     Raises:
         UserError: The pattern does not match an image's name.
@@ -125,14 +125,14 @@ def score_interval(runs: Sequence[Run], resampled: Resampled) -> Interval | None
     return _interval(scores(runs), [resampled.of(run) for run in runs], resampled.num_blocks)
 
 
-@lru_cache(maxsize=8)  # several tables of one report ask for the same
+@lru_cache(maxsize=8)  # several tables of one report need the same
 def all_differences(results: Results, student: str, resampled: Resampled) -> Differences:
-    """Every two methods of a student compared: one family of tests, and the only one.
+    """Compares every pair of methods of a student, as the report's only family of tests.
 
-    Whatever the report says about two methods comes from here, so no sentence, letter or table can contradict
-    another, and all of what it says about a student is true together in 95 of 100 reports (Holm). Half of the
-    error rate belongs to the differences to the student alone, which the report is about; without them,
-    all pairs have equal shares.
+    Everything the report says about two methods comes from here, so no sentence, letter or table can
+    contradict another, and all its claims about a student hold together in 95 of 100 reports (Holm). Half of
+    the error rate is for the differences to the student alone, which the report is about; without them, all
+    pairs have equal shares.
     """
     pairs = list(combinations(results.methods, 2))
     found = [

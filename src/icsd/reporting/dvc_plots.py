@@ -1,4 +1,4 @@
-"""Data of the plots that ``dvc plots`` and the VS Code extension show; dvc.yaml says which columns."""
+"""Data of the plots that ``dvc plots`` and the VS Code extension show; dvc.yaml names the columns."""
 
 import numpy as np
 import pandas as pd
@@ -22,14 +22,14 @@ ROWS_PER_CLASS = 100
 
 
 def plot_tables(results: Results, *, focus: str) -> dict[str, pd.DataFrame]:
-    """Name -> table, the same names and columns for every grid, since dvc.yaml is fixed.
+    """Name -> table, with the same names and columns for every grid, because dvc.yaml is fixed.
 
     Returns:
         ``curves``: series (method, and network where there are several), epoch, ``val_miou`` (percent) and
-        the rest of ``CURVES``, means over seeds. ``weights``: series (term), epoch, ``weight`` ÷ λ, of a
-        method whose weights change, ``focus`` first. ``confusion``: actual and predicted,
-        ``ROWS_PER_CLASS`` rows per class, so that DVC's counts are percent, of ``focus`` and the first
-        student.
+        the rest of ``CURVES``, means over seeds. ``weights``: series (term), epoch, ``weight`` ÷ λ, for
+        ``focus``, or the first method with changing weights if those of ``focus`` are constant.
+        ``confusion``: actual and predicted class, for ``focus`` and the first student, with
+        ``ROWS_PER_CLASS`` rows per class, so that DVC's counts are percentages.
     """
     return {
         "curves": _curves(results),
@@ -72,7 +72,7 @@ def _confusion(results: Results, focus: str) -> pd.DataFrame:
 
 
 def _hundredths(counts: np.ndarray) -> list[int]:
-    """Shares of a row in whole hundredths that add up to 100, by largest remainders; all 0 if it is empty."""
+    """A row's shares in whole percent that add up to 100 (largest remainder method); all 0 if it is empty."""
     if not counts.sum():
         return [0] * len(counts)
     exact = ROWS_PER_CLASS * counts / counts.sum()

@@ -8,7 +8,7 @@ from icsd.records import TrainRecord
 from icsd.reporting.results import Results
 
 LOSS, WEIGHT, SHARE, COSINE = "loss/", "weight/", "health/share/", "health/cosine/"
-"""Prefixes of the columns of history.csv that there are for every loss term."""
+"""Prefixes of the columns that history.csv has for every loss term."""
 VALIDATION_MIOU = "val/miou"
 SIMILARITY_DISTANCE = "similarity/distance"
 
@@ -28,12 +28,12 @@ def histories(results: Results, student: str) -> pd.DataFrame:
 
 
 def columns_of(history: pd.DataFrame, prefix: str) -> list[str]:
-    """The columns that begin with ``prefix``, such as ``LOSS``, and hold any value."""
+    """The columns that begin with ``prefix``, such as ``LOSS``, and are not empty."""
     return [name for name in history.columns if name.startswith(prefix) and history[name].notna().any()]
 
 
 def methods_with_changing_weights(history: pd.DataFrame) -> Sequence[str]:
-    """Methods whose loss terms change their weights while training, in the table's order."""
+    """Methods with a loss term whose weight changes during training, in the table's order."""
     names = [name for name in history.columns if name.startswith(WEIGHT)]
     by_method = history.groupby("method", sort=False)[names]
     spread = by_method.max() - by_method.min()
@@ -43,16 +43,15 @@ def methods_with_changing_weights(history: pd.DataFrame) -> Sequence[str]:
 def weight_shares(history: pd.DataFrame, training: TrainRecord | None) -> pd.DataFrame:
     """The weight of every loss term in every epoch of one run, as a share of its λ.
 
-    So the shares of a term that grows and of one that decays add up to 1, whatever their λ. The λ of
-    cross-entropy is 1; those of the others are in the run's record, and where they are not, a term's largest
-    weight stands for it.
+    Dividing by λ makes the shares of a growing and a decaying term add up to 1. Cross-entropy has λ = 1; the
+    other λ come from the run's record, or, where it has none, are the term's largest weight.
 
     Args:
-        history: Of one run.
+        history: History of one run.
         training: Its record.
 
     Returns:
-        Columns epoch, and each term's name.
+        Column ``epoch``, and one column per term.
     """
     params = training.params if training else {}
     full = {"ce": 1.0} | dict(params.get("method", {}).get("weights", {}))
@@ -66,9 +65,9 @@ def weight_shares(history: pd.DataFrame, training: TrainRecord | None) -> pd.Dat
 
 
 def shown_schedule(results: Results, student: str, focus: str) -> tuple[str, pd.DataFrame] | None:
-    """Method and ``weight_shares`` of the run whose weights are drawn; None where no run has a history.
+    """Method and ``weight_shares`` of the run whose weights are plotted; None where it has no history.
 
-    It is the first seed of ``focus``, or of the first method whose weights change, where only others' do.
+    It is the first seed of ``focus``, or, if only other methods' weights change, of the first of these.
     """
     history = histories(results, student)
     changing = methods_with_changing_weights(history) if len(history) else []
@@ -81,7 +80,7 @@ def shown_schedule(results: Results, student: str, focus: str) -> tuple[str, pd.
 
 
 def seed_scores(results: Results) -> pd.DataFrame:
-    """The mIoU of every run in percent: student, method, seed, miou."""
+    """The mIoU of every evaluated run: columns student, method, seed and miou (percent)."""
     rows = [
         (run.student, run.method, run.seed, 100 * run.metrics.miou)
         for run in results.evaluated()

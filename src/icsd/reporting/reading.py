@@ -1,4 +1,4 @@
-"""Reads the expected grid of runs from disk: what is missing is a gap, what is malformed is an error."""
+"""Reads the expected grid of runs from disk: a missing file is a gap, a malformed one an error."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ def load_results(
 
 
 def read_panels(path: Path) -> Panels:
-    """The images of panels.npz.
+    """Reads panels.npz: images, labels and predictions.
 
     Raises:
         UserError: The file is malformed.
@@ -73,7 +73,7 @@ def read_panels(path: Path) -> Panels:
 
 
 class _Reader:
-    """Reads runs and remembers what was missing."""
+    """Reads runs and collects the paths of missing files."""
 
     def __init__(self, root: Path, dataset: str) -> None:
         self.root, self.dataset = root, dataset
@@ -116,7 +116,7 @@ class _Reader:
         )
 
     def _diverged(self, key: RunKey) -> Run:
-        """A student without a score: one gap, and whatever its training left to show."""
+        """A student whose training diverged: one gap, and the files that its training left."""
         self.gaps.append(f"{key.results.as_posix()}: the training diverged, its weights are not finite")
         training, history, cost = self._training(key)
         return Run(
@@ -159,7 +159,7 @@ class _Reader:
 
 def _read_history(path: Path) -> pd.DataFrame:
     """history.csv with every column as float64 and epoch as int64."""
-    content = path.read_bytes()  # tells a missing file, a gap, from an unreadable one
+    content = path.read_bytes()  # a missing file raises here, and is a gap
     try:
         history = pd.read_csv(io.BytesIO(content)).astype(float) if content.strip() else pd.DataFrame()
         if "epoch" not in history.columns:

@@ -1,4 +1,4 @@
-"""A whole report folder from results: tables, figures, a page for people and one for the code host."""
+"""Writes a whole report folder from results: tables, figures, report.html and the code host's README.md."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -52,7 +52,7 @@ DISPLAYS: Mapping[str, Callable[[pd.DataFrame], Display]] = {
     "published": published.display,
     "provenance": provenance.display,
 }
-"""Every table, by the name of its files."""
+"""Table name, also that of its files -> the function that formats its rows."""
 OPTIONAL = frozenset({"contrasts", "decisions", "deployment", "ablation", "health", "pairs", "published"})
 """Tables that are left out where they have no rows."""
 
@@ -73,21 +73,21 @@ def write_report(
 ) -> dict[str, Any]:
     """Writes the folder ``destination`` anew, all or nothing, and returns a summary.
 
-    Everything is equal in identical runs except cost.*, provenance.csv, and of report.html their sections and
-    the answer's last block; and, with files, what is said of their durations.
+    Identical runs give identical files, except for cost.*, provenance.csv, their sections and the answer's
+    last block in report.html, and the durations of exported files.
 
     Args:
         results: From :func:`icsd.reporting.reading.load_results`.
-        destination: Replaced as a whole; gets report.html, README.md, tables, figures/, plots/.
+        destination: Replaced as a whole by report.html, README.md, tables, figures/ and plots/.
         classes: Names of the C classes.
         palette: [C, 3] colours, 0..255.
-        resamples: Of the bootstrap.
-        seed: Of the bootstrap.
-        rope: Smaller differences are negligible, points of mIoU.
-        clips: The pattern of a clip's name at the start of an image's; None: images are independent.
-        focus: The method the report is about; ``aicsd``, or the grid's last method where that was not run.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the bootstrap.
+        rope: Differences smaller than this are negligible, in points of mIoU.
+        clips: Pattern of the clip's name at the start of an image's name; None if images are independent.
+        focus: The method the report is about; by default ``aicsd``, or the last method of a grid without it.
         title: Heading; made from the dataset's name by default.
-        deployed: The champions' files; None where there are none.
+        deployed: The champions' exported files; None if there are none.
 
     Returns:
         ``{"dataset": …, "teacher": {"miou": …}, "<student>": {"<method>": {"miou": …, "std": …,
@@ -155,14 +155,14 @@ def write_report(
 def table_rows(
     results: Results, resampled: Resampled, *, focus: str, rope: float, deployed: Deployed | None = None
 ) -> dict[str, pd.DataFrame]:
-    """The rows of every table, under the names of ``DISPLAYS``, and ``differences``, which is shown nowhere.
+    """The rows of every table of ``DISPLAYS``, and ``differences``, which is only written as CSV.
 
     Args:
-        results: What ran.
+        results: Results of a grid.
         resampled: From :func:`icsd.reporting.differences.resample`.
         focus: The method the report is about.
-        rope: Smaller differences are negligible, points of mIoU.
-        deployed: The champions' files; None where there are none.
+        rope: Differences smaller than this are negligible, in points of mIoU.
+        deployed: The champions' exported files; None if there are none.
     """
     compared = comparison.rows(results, resampled)
     trained = next((run.training for run in results.runs.values() if run.training), None)
@@ -204,7 +204,7 @@ def summary(comparison: pd.DataFrame, *, dataset: str) -> dict[str, Any]:
 
 
 def _answer(rows: Mapping[str, pd.DataFrame], *, focus: str, num_gaps: int) -> list[list[str]]:
-    """The answer; where there are any, files that lose mIoU and loss terms that did nothing or everything."""
+    """The answer, exported files that lose mIoU, and loss terms that need a look."""
     blocks = answer(rows["comparison"], rows["contrasts"], rows["decisions"], focus=focus, num_gaps=num_gaps)
     if lost := deployment.losses(rows["deployment"]):
         blocks.append(["Files that are worse than their networks:", *lost])
@@ -215,7 +215,7 @@ def _answer(rows: Mapping[str, pd.DataFrame], *, focus: str, num_gaps: int) -> l
 
 
 def _table_files(name: str, rows: pd.DataFrame | None, table: Display) -> dict[str, str]:
-    """``rows``: None where another table's file has them."""
+    """A table's files; ``rows`` is None where another table's CSV file has them."""
     files = {} if rows is None else {f"{name}.csv": to_csv(rows)}
     if name != "provenance":  # too wide for a page
         files |= {f"{name}.md": to_markdown(table), f"{name}.tex": to_latex(table)}

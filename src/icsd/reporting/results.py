@@ -1,4 +1,4 @@
-"""What a grid of runs holds, as the report sees it; :mod:`icsd.reporting.reading` reads it from disk."""
+"""The results of a grid of runs, as the report uses them; :mod:`icsd.reporting.reading` loads them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class SimilarityHistory:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One trained network; a part is None when its file is missing."""
+    """One trained network; an attribute is None if its file is missing."""
 
     method: str
     student: str
@@ -43,12 +43,12 @@ class Run:
     confusion: NDArray[np.int64] | None
     """[images, classes, classes], rows = truth, columns = prediction."""
     ids: tuple[str, ...]
-    """Of the images, in the order of ``confusion``."""
+    """Names of the images, in the order of ``confusion``."""
     ics: NDArray[np.float64] | None
-    """[classes, classes], the network's own matrix, mean over images."""
+    """[classes, classes], the network's inter-class similarity matrix, mean over images."""
     panels: Path | None
     similarity: SimilarityHistory | None = None
-    """None, and no gap, where ``monitor.similarity_every`` is 0."""
+    """None where ``monitor.similarity_every`` is 0, which is not a gap."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Results:
     """Paths below the root that were expected and are missing."""
 
     def of(self, student: str, method: str) -> list[Run]:
-        """The evaluated runs of one cell, by seed; empty for a gap or outside the grid."""
+        """The evaluated runs of a student and method, by seed; empty for a gap or outside the grid."""
         runs = (self.runs.get((student, method, seed)) for seed in self.seeds)
         return [run for run in runs if run is not None and run.metrics is not None]
 

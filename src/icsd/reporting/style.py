@@ -11,16 +11,16 @@ from icsd.models.names import label_of
 Line = Literal["-", "--", "-.", ":"]
 
 DIVERGING, LESS, MORE = "PuOr", "orange", "purple"
-"""Colours of a difference, and what they are below and above zero: not red and green."""
+"""Colour map of differences, and the names of its colours below and above zero; not red and green."""
 
 MANY = 8
 """More methods than this cannot be told apart by their looks in one panel."""
 
 PALE = "#c4c4c4"
-"""Of the methods that a figure of many does not tell apart."""
+"""Colour of the methods that a figure of many methods does not tell apart."""
 
 REFERENCES = ("none", "kd", "icsd")
-"""What a method in focus is compared with in a figure of many."""
+"""Methods that are shown beside the focus in a figure of many methods."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Look:
     line: Line
 
 
-# Okabe and Ito's palette (without its yellow, which is unreadable on white) gives a family its hue, tones of
-# it its members; marker and line differ as well, so that no figure depends on colour alone.
+# A family of methods has a hue of Okabe and Ito's palette (without its yellow, which is unreadable on white),
+# its members have tones of that hue; markers and lines differ too, so no figure depends on colour alone.
 LOOKS = {
     "teacher": Look("Teacher", "#000000", "*", "-"),
     "ce": Look("CE", "#333333", "o", "-"),
@@ -88,9 +88,9 @@ NETWORKS = {
 
 
 def looks(methods: Sequence[str]) -> dict[str, Look]:
-    """A look for every method; that of an unknown one follows from its name, so it is the same everywhere.
+    """A look for every method; an unknown method's comes from a hash of its name, so it is stable.
 
-    Two unknown ones whose names lead to the same colour are told apart within the methods given.
+    Unknown methods whose names hash to the same colour get different ones while spare colours last.
     """
     taken: set[str] = set()
     spare: dict[str, Look] = {}
@@ -109,10 +109,10 @@ def looks(methods: Sequence[str]) -> dict[str, Look]:
 
 
 def emphasised(methods: Sequence[str], *, focus: str | None) -> tuple[str, ...]:
-    """The methods that a figure of many shows in colour, in their order: all of up to ``MANY``.
+    """The methods that a figure shows in colour, in their order: all of them, up to ``MANY``.
 
-    Of more: the focus, what it is compared with (the student alone, KD, ICSD), and its own variants, whose
-    names begin as its name does.
+    With more methods: the focus, its references (the student alone, KD, ICSD), and its variants, whose names
+    share the part before the first ``_``.
     """
     if len(methods) <= MANY:
         return tuple(methods)
@@ -134,12 +134,12 @@ def method_label(method: str) -> str:
 
 
 def network_label(network: str) -> str:
-    """``resnet18`` -> ResNet-18, ``smp:unet/resnet18`` -> U-Net (resnet18); a free name stays as it is."""
+    """``resnet18`` -> ResNet-18, ``smp:unet/resnet18`` -> U-Net (resnet18); other names stay as they are."""
     return NETWORKS.get(network) or label_of(network) or network
 
 
 def architecture_label(architecture: str, backbone: str) -> str:
-    """``deeplabv3plus`` on ``resnet18`` -> DeepLabV3+, ResNet-18; of a library's network its own name."""
+    """``deeplabv3plus`` on ``resnet18`` -> DeepLabV3+, ResNet-18; a library's network has its own label."""
     if architecture == backbone:
         return network_label(architecture)
     return f"{network_label(architecture)}, {network_label(backbone)}"

@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def styled(make: Callable[P, Figure]) -> Callable[P, Figure]:
-    """A figure made under this module's settings alone, whatever a user's matplotlibrc says."""
+    """Decorator: makes a figure under this module's settings alone, regardless of a user's matplotlibrc."""
 
     @wraps(make)
     def with_settings(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -51,7 +51,7 @@ def styled(make: Callable[P, Figure]) -> Callable[P, Figure]:
 def to_png(figure: Figure, *, dpi: int = 130) -> bytes:
     """The figure as PNG; equal bytes for equal figures."""
     buffer = BytesIO()
-    FigureCanvasAgg(figure)  # keeps one renderer; a bare figure makes one for every text that it measures
+    FigureCanvasAgg(figure)  # keeps one renderer; a bare figure makes one per measured text
     with _settings():
         if any(axis.get_aspect() != "auto" for axis in figure.axes):
             figure.draw_without_rendering()  # square panels shrink once laid out, and their titles move along
@@ -76,12 +76,12 @@ def grid(num_panels: int, *, columns: int, width: float, height: float) -> tuple
 
 
 def set_title(figure: Figure, text: str) -> None:
-    """Says what the figure shows, at its top left."""
+    """Sets the figure's title, at its top left."""
     figure.suptitle(text, x=0.01, ha="left", fontweight="bold")
 
 
 def label_epochs(axis: Axes) -> None:
-    """Epochs along the x axis, with ticks at whole ones."""
+    """Labels the x axis as epochs, with integer ticks."""
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.set_xlabel("epoch")
 

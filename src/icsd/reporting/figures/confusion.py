@@ -1,4 +1,4 @@
-"""Confusion of classes."""
+"""Confusion matrices."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Curves over epochs: validation and losses while training, and the distance to the teacher's similarity."""
+"""Curves over epochs: validation mIoU, losses, and the distance to the teacher's similarity matrix."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,19 +14,18 @@ from icsd.reporting.style import PALE, Look, emphasised, looks, network_label
 
 TOTAL = f"{LOSS}total"
 UNITS = {"ce": "nats", "kd": "nats", "cwd": "nats", "icsd": "nats²"}
-"""Of loss terms; the others are means of squares or of cosines, without a unit of their own."""
+"""Units of loss terms; the others are means of squares or of cosines, without a unit of their own."""
 WIDE = 20
-"""From this factor between the largest and the smallest value on, an axis is logarithmic."""
+"""An axis is logarithmic if the largest value exceeds the smallest by more than this factor."""
 
 
 @styled
 def training_curves(histories: pd.DataFrame, *, student: str, focus: str | None = None) -> Figure:
     """Validation mIoU and every loss term by epoch; thin lines are seeds, thick ones their means.
 
-    A panel has one quantity in one unit, logarithmic where its values span a factor of ``WIDE``. Totals are
-    sums of different terms, so each is shown in percent of what it was in its first epoch.
-    Of many methods only those around the focus are in colour, with the terms that they have; the others are
-    pale means.
+    A panel has one quantity in one unit, logarithmic if its values span a factor of ``WIDE``. Totals are sums
+    of different terms, so each is shown in percent of its value in the first epoch. With many methods, only
+    the focus and its references are in colour, and only their terms have panels; the others are pale means.
 
     Args:
         histories: Columns method, seed, epoch, ``val/miou`` (fraction), ``loss/<term>``.
@@ -61,7 +60,7 @@ def training_curves(histories: pd.DataFrame, *, student: str, focus: str | None 
 
 @styled
 def similarity_distance(histories: pd.DataFrame, *, student: str, focus: str | None = None) -> Figure:
-    """Distance of the student's similarity matrix to the teacher's by epoch; as :func:`training_curves`.
+    """Distance of the student's similarity matrix to the teacher's, plotted as in :func:`training_curves`.
 
     Args:
         histories: Columns method, seed, epoch, ``similarity/distance`` (nats²).
@@ -119,19 +118,19 @@ def seed_curves(axis: Axes, history: pd.DataFrame, name: str, look: Look, *, sca
 
 
 def pale_means(axis: Axes, means: pd.DataFrame, *, scale: float) -> None:
-    """All curves as one broken line: an artist for each would take most of the time of a figure of many."""
+    """All curves as one line with breaks: with many methods, one artist per curve would be slow to draw."""
     epochs = np.append(means.index.to_numpy(dtype=float), np.nan)
     values = np.vstack([means.to_numpy(), np.full((1, means.shape[1]), np.nan)])
     axis.plot(np.tile(epochs, means.shape[1]), scale * values.T.ravel(), color=PALE, linewidth=1.2, zorder=1)
 
 
 def means_by_epoch(histories: pd.DataFrame, name: str) -> pd.DataFrame:
-    """[epochs, methods]: means over seeds, of the epochs with any value."""
+    """Means over seeds, [epochs, methods], of the epochs with any value."""
     return histories.pivot_table(index="epoch", columns="method", values=name, aggfunc="mean")
 
 
 def _relative_totals(histories: pd.DataFrame) -> pd.DataFrame:
-    """With every run's total in percent of its first epoch's; empty where that one is not positive."""
+    """Each run's total in percent of its first epoch's; NaN if that is not positive."""
     if TOTAL not in histories:
         return histories
     first = histories.groupby(["method", "seed"])[TOTAL].transform("first")
@@ -145,7 +144,7 @@ def _log_where_wide(axis: Axes, values: pd.Series) -> None:
 
 
 def _handles(styles: Mapping[str, Look], methods: Sequence[str]) -> list[Line2D]:
-    """Of the legend: the methods in colour, and one for all others where there are any."""
+    """Handles of the legend: the methods in colour, and one for all others if there are any."""
     handles = [
         Line2D(
             [],

@@ -1,4 +1,4 @@
-"""MIoU against latency: what a file costs and gains, beside the networks that it could replace."""
+"""mIoU against latency of exported files, next to the networks that they could replace."""
 
 import pandas as pd
 from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""Differences to the student alone, the largest first: what is zero, negligible and relevant at a glance."""
+"""Forest plot of the differences to the student alone, the largest first."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ _NEGLIGIBLE = "#e6e6e6"
 
 @styled
 def forest(table: pd.DataFrame, *, narrow: bool = False) -> Figure:
-    """The difference of every method with its 95 % interval; a full mark where it is established.
+    """The difference of every method with its 95 % interval; filled markers are established differences.
 
     Args:
-        table: From :func:`icsd.reporting.tables.decisions.rows`, with a difference in one row at least.
-        narrow: For a screen as narrow as a phone's: students below one another.
+        table: From :func:`icsd.reporting.tables.decisions.rows`, with a difference in at least one row.
+        narrow: Layout for a phone's narrow screen, with students below one another.
     """
     rows = table.dropna(subset=["delta_mean"]).sort_values("delta_mean", ascending=False, kind="stable")
     students = list(rows["student"].unique())

@@ -1,4 +1,4 @@
-"""Which figures a report has, from which numbers, and what each caption says."""
+"""Chooses the report's figures, makes them from its numbers, and writes their captions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -44,22 +44,22 @@ class Picture:
     caption: str
     png: bytes
     narrow: bytes | None = None
-    """The same for a screen as narrow as a phone's, where the page begins with it."""
+    """The same figure for a phone's narrow screen; only the figure at the page's top has it."""
 
     @property
     def first(self) -> bool:
-        """Whether the page shows it at once."""
+        """Whether the page shows the figure without a click."""
         return self.name.startswith(("miou_by_method", "per_class_iou", "panels"))
 
 
 @dataclass(frozen=True)
 class _Student:
-    """One student network, what is shown of it, and how its classes are called and coloured."""
+    """One student network, the methods to show, and the names and colours of its classes."""
 
     results: Results
     name: str
     methods: tuple[str, ...]
-    """The student alone and the method that the report is about, where they are in the grid."""
+    """The student alone and the method that the report is about, if they are in the grid."""
     classes: Sequence[str]
     palette: NDArray[np.uint8]
 
@@ -79,10 +79,10 @@ def pictures(
     palette: NDArray[np.uint8],
     focus: str,
 ) -> Iterator[Picture]:
-    """Every figure for which there are numbers, the most telling first.
+    """Every figure for which there are numbers, the most important first.
 
     Args:
-        results: What ran.
+        results: Results of a grid.
         comparison: From :func:`icsd.reporting.tables.comparison.rows`.
         decisions: From :func:`icsd.reporting.tables.decisions.rows`.
         per_class: From :func:`icsd.reporting.tables.per_class.rows`.
@@ -252,7 +252,7 @@ def _panels(student: _Student) -> Iterator[Picture]:
 
 
 def _summed(runs: Sequence[Run]) -> NDArray[np.float64] | None:
-    """Counts [C, C] over all images of all runs."""
+    """Counts over all images of all runs, [C, C]; None without confusion matrices."""
     counts = [run.confusion.sum(axis=0) for run in runs if run.confusion is not None]
     return np.sum(counts, axis=0).astype(np.float64) if counts else None
 

@@ -26,18 +26,18 @@ def heat_map(
     names: Names,
     write: Callable[[float], str],
 ) -> None:
-    """One heat map; values are written into the cells as long as these are large enough to read.
+    """Plots a heat map; with up to 12 classes, values are written into the cells.
 
     Args:
-        axis: Where to plot it.
+        axis: Axes to plot on.
         matrix: [C, C].
         classes: Names of the C classes.
-        title: Above it.
+        title: Title of the axes.
         cmap: Name of the colour map.
         low: Value of the scale's lower end.
         high: Value of its upper end.
         names: Where to write the class names.
-        write: A value -> the text in its cell.
+        write: Formats a value as the text of its cell.
     """
     sns.heatmap(
         matrix,
@@ -58,7 +58,7 @@ def heat_map(
         yticklabels=list(classes) if names == "both" else False,
     )
     for text in axis.texts:
-        text.set_in_layout(False)  # inside their cells anyway; measuring each takes most of the time
+        text.set_in_layout(False)  # they fit their cells; measuring each would take most of the time
     axis.tick_params(length=0, labelsize=10)
     axis.tick_params(axis="x", rotation=90)
     axis.tick_params(axis="y", rotation=0)

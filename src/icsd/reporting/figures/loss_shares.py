@@ -14,17 +14,17 @@ from icsd.reporting.histories import SHARE
 from icsd.reporting.style import Look, emphasised, looks, method_label, network_label
 
 CURVE = 3
-"""Fewer measured epochs are no curve: their mean says as much."""
+"""Minimum number of measured epochs for a plot by epoch; with fewer, the mean says as much."""
 _LETTER = 1.15
 """Width of a letter, in percent of the bar."""
 
 
 @styled
 def loss_shares(histories: pd.DataFrame, *, student: str) -> Figure:
-    """A bar per method: its loss terms by their mean share of the gradients, over epochs and seeds.
+    """A stacked bar per method: mean share of each loss term in the gradients, over epochs and seeds.
 
     Args:
-        histories: From :func:`icsd.reporting.histories.histories`, with a measurement of at least one method.
+        histories: From :func:`icsd.reporting.histories.histories`, with measurements of at least one method.
         student: Backbone, for the title.
     """
     means = {method: own.mean() for method, own in _by_method(histories).items()}
@@ -42,7 +42,7 @@ def loss_shares(histories: pd.DataFrame, *, student: str) -> Figure:
 
 
 def shares_by_epoch(histories: pd.DataFrame, *, focus: str | None = None) -> dict[str, pd.DataFrame]:
-    """Method -> [epochs, terms], percent: of methods around the focus, where ``CURVE`` epochs are known.
+    """Method -> [epochs, terms], percent, for the emphasised methods with at least ``CURVE`` epochs.
 
     Args:
         histories: See :func:`loss_shares`.
@@ -54,7 +54,7 @@ def shares_by_epoch(histories: pd.DataFrame, *, focus: str | None = None) -> dic
 
 @styled
 def loss_shares_by_epoch(shares: Mapping[str, pd.DataFrame], *, student: str) -> Figure:
-    """The same by epoch, stacked.
+    """Stacked shares of the loss terms by epoch, a panel per method.
 
     Args:
         shares: From :func:`shares_by_epoch`, of at least one method.
@@ -76,7 +76,7 @@ def loss_shares_by_epoch(shares: Mapping[str, pd.DataFrame], *, student: str) ->
 
 
 def _by_method(histories: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Method -> [epochs, terms], percent, means over seeds; only what was measured."""
+    """Method -> [epochs, terms], percent, means over seeds; only measured epochs and terms."""
     shares = [name for name in histories.columns if name.startswith(SHARE)]
     measured = histories.dropna(subset=shares, how="all").groupby("method", sort=False)
     return {
@@ -94,7 +94,7 @@ def _terms(named: Iterable[pd.Index]) -> list[str]:
 
 
 def _bar(axis: Axes, place: int, shares: pd.Series, styles: Mapping[str, Look]) -> None:
-    """Terms are named in their parts of the bar; those that are too small for it, on its right."""
+    """Plots one bar; terms are named inside their part of it, or to its right if the part is too small."""
     left, beside = 0.0, []
     for term, share in shares.items():
         colour = styles[str(term)].colour
@@ -112,13 +112,13 @@ def _bar(axis: Axes, place: int, shares: pd.Series, styles: Mapping[str, Look]) 
 
 
 def _is_dark(colour: str) -> bool:
-    """Of a bar that lets a quarter of the paper through."""
+    """Whether a bar of this colour at 75 % opacity on white is dark."""
     red, green, blue = (0.75 * part + 0.25 for part in to_rgb(colour))
     return 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
 
 
 def _stack(axis: Axes, shares: pd.DataFrame, styles: Mapping[str, Look]) -> None:
-    """One band per term; steps instead of slopes, since what lies between two epochs was not measured."""
+    """Plots one band per term, as steps, since nothing was measured between two epochs."""
     epochs = shares.index.to_numpy(dtype=float)
     edges = [*(epochs - 0.5), epochs[-1] + 0.5]
     below = 0 * shares.iloc[:, 0]

@@ -17,7 +17,7 @@ from icsd.runs import TEACHER
 def per_class_iou(table: pd.DataFrame, *, student: str, focus: str | None = None) -> Figure:
     """IoU of every class by method: dots are means, lines ± one standard deviation over seeds.
 
-    Of many methods only those around the focus are in colour; the others are pale ticks on one line.
+    With many methods, only the focus and its references are in colour; the others are pale ticks on one line.
 
     Args:
         table: From :func:`icsd.reporting.tables.per_class.rows`.
@@ -63,7 +63,7 @@ def _means_and_spreads(axis: Axes, own: pd.DataFrame, positions: NDArray[np.floa
 
 
 def _within(means: pd.Series, spreads: pd.Series) -> NDArray[np.floating]:
-    """Lengths of the error bars, [2, classes], which do not leave 0 to 100 %."""
+    """Lengths of the error bars, [2, classes], clipped to 0 to 100 %."""
     return np.stack([np.minimum(spreads, means), np.minimum(spreads, 100 - means)])
 
 

@@ -15,7 +15,8 @@ from icsd.runs import TEACHER
 def miou_by_method(table: pd.DataFrame, seeds: pd.DataFrame) -> Figure:
     """MIoU of every method, the highest first, and the teacher as a line.
 
-    A dot per seed, the mean as a bar mark, and its 95 % interval within 0 to 100 %.
+    Each method has a dot per seed, its mean as a tick, and the 95 % interval of the mean clipped to 0 to
+    100 %.
 
     Args:
         table: From :func:`icsd.reporting.tables.comparison.rows`.
@@ -52,7 +53,7 @@ def _method_dots(axis: Axes, rows: pd.DataFrame, seeds: pd.DataFrame) -> None:
     for position, row in enumerate(rows.to_dict("records")):
         look = styles[row["method"]]
         own = seeds.loc[seeds["method"] == row["method"], "miou"]
-        ends = np.clip([row["miou_low"], row["miou_high"]], 0, 100)  # of few seeds they may lie outside
+        ends = np.clip([row["miou_low"], row["miou_high"]], 0, 100)  # with few seeds they may lie outside
         axis.plot(ends, [position, position], color=look.colour, linewidth=2.2)
         axis.plot(row["miou_mean"], position, "|", color=look.colour, markersize=13, mew=3)
         axis.plot(own, np.full(len(own), position + 0.3), "o", color=look.colour, markersize=5, alpha=0.6)
@@ -68,7 +69,7 @@ def _method_dots(axis: Axes, rows: pd.DataFrame, seeds: pd.DataFrame) -> None:
 
 
 def _highest(name: str, rows: pd.DataFrame) -> str:
-    """The first row, and how far it is one: a highest mean alone says little."""
+    """The method of the highest mean, and from how many others tests tell it apart."""
     if rows["miou_mean"].isna().all():
         return name
     known = rows.dropna(subset=["miou_mean"])

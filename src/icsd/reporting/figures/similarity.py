@@ -14,7 +14,7 @@ from icsd.reporting.style import DIVERGING, LESS, MORE
 def similarity_matrices(
     teacher: Matrix, students: Mapping[str, Matrix], classes: Sequence[str], *, student: str
 ) -> Figure:
-    """Similarity matrices on one scale, and below them each student's difference to the teacher.
+    """Similarity matrices on one scale; below them, the difference of each method's matrix to the teacher's.
 
     Args:
         teacher: [C, C], row i, column j: KL(class i ‖ class j) of the spatial distributions.
@@ -23,7 +23,7 @@ def similarity_matrices(
         student: The student network's name, for the title.
     """
     differences = {label: matrix - teacher for label, matrix in students.items()}
-    # A few outlying pairs would leave the rest in one colour; the bars' arrows say that values go beyond.
+    # With a few outliers in the scale, the rest would have one colour; arrows on the colour bars mark these.
     top = float(np.percentile(np.stack([teacher, *students.values()]), 98)) or 1.0
     reach = float(np.percentile(np.abs(np.stack(list(differences.values()))), 98)) or 1.0
     columns = 1 + len(students)
@@ -41,7 +41,7 @@ def similarity_matrices(
             cmap="viridis",
             low=0,
             high=top,
-            # The student columns have theirs below the lower row.
+            # The student columns have their class names below the lower row.
             names="both" if axis is upper[0] else "none",
             write=short_number,
         )

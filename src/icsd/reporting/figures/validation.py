@@ -1,4 +1,4 @@
-"""Validation mIoU of every method: as curves where they are such, and else in one panel."""
+"""Validation mIoU of every method: as curves, or in one panel if there are few epochs."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,15 +10,15 @@ from icsd.reporting.histories import VALIDATION_MIOU
 from icsd.reporting.style import looks, network_label
 
 CURVE = 4
-"""Fewer validated epochs are no curve."""
+"""Minimum number of validated epochs for curves."""
 
 
 @styled
 def validation_by_method(histories: pd.DataFrame, *, student: str) -> Figure:
-    """Of every method on its own: a small panel each, or a row of one panel where there are few epochs.
+    """Validation mIoU by method: a small panel each, or rows of one panel if there are few epochs.
 
     Args:
-        histories: Columns method, seed, epoch, ``val/miou`` (fraction), with a value of any.
+        histories: Columns method, seed, epoch, ``val/miou`` (fraction), with at least one value.
         student: Backbone, for the title.
     """
     means = 100 * means_by_epoch(histories, VALIDATION_MIOU)
@@ -26,7 +26,7 @@ def validation_by_method(histories: pd.DataFrame, *, student: str) -> Figure:
 
 
 def _panels(histories: pd.DataFrame, means: pd.DataFrame, student: str) -> Figure:
-    """Thin lines are seeds, the pale ones means of all other methods."""
+    """A panel per method; thin lines are its seeds, pale lines the means of all methods."""
     styles = looks(list(histories["method"].unique()))
     figure, axes = grid(len(styles), columns=6, width=2.3, height=1.9)
     for axis, (method, look) in zip(axes, styles.items(), strict=True):
@@ -42,7 +42,7 @@ def _panels(histories: pd.DataFrame, means: pd.DataFrame, student: str) -> Figur
 
 
 def _rows(means: pd.DataFrame, student: str) -> Figure:
-    """A dot per validated epoch, the later the fuller; the highest last value first."""
+    """A row per method with a dot per validated epoch, later ones more opaque; sorted by the last value."""
     means = means[means.iloc[-1].sort_values(ascending=False, kind="stable", na_position="last").index]
     styles = looks([str(name) for name in means.columns])
     strengths = [(place + 1) / len(means) for place in range(len(means))]

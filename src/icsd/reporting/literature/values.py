@@ -1,7 +1,7 @@
 """Published results, to be read next to measured ones.
 
-published.csv has one row per printed number, protocols.yaml what the rows of one protocol share. A value that
-one source quotes from another is there once, under the source that measured it.
+published.csv has one row per printed number; protocols.yaml describes the protocols that rows refer to. A
+value that one source quotes from another is listed once, under the source that measured it.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from icsd.records import TrainRecord
 from icsd.reporting.results import Results
 from icsd.yaml_files import read_yaml
 
-# The paper whose method this is, then its authors' follow-up, which reuses the same networks and baselines.
+# AICSD's own paper, then its authors' follow-up, which reuses the same networks and baselines.
 OWN_PAPERS = ("AICSD", "AttnFD")
 ARCHITECTURE = "deeplabv3plus"
 _ARCHITECTURES = {
@@ -43,11 +43,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How a group of published numbers was made; None where it is not known."""
+    """How a group of published numbers was obtained; None if a setting is not known."""
 
     text: str
     deviations: list[str]
-    """What differs from every run of this project."""
+    """Differences from every run of this project."""
     train_images: int | None = None
     epochs: int | None = None
     batch: int | None = None
@@ -72,7 +72,7 @@ def read_published(path: Path) -> pd.DataFrame:
     """A file in the form of published.csv; cells without a value are NaN or None.
 
     Raises:
-        UserError: It is damaged; names line and column.
+        UserError: The file is damaged; the message names line and column.
     """
     rows = read_rows(path, _COLUMNS, optional=_OPTIONAL, advice=_RESTORE)
     if unknown := {str(row["protocol"]) for row in rows} - set(protocols()):
@@ -86,7 +86,7 @@ def published_value(dataset: str, student: str, method: str, metric: str = "miou
 
     Args:
         dataset: ``voc2012``, ``cityscapes``, ...
-        student: Backbone; for the teacher its own backbone.
+        student: Backbone; for ``teacher``, the teacher's own backbone.
         method: ``none``, ``aicsd``, ..., ``teacher``; for ``at`` the row that they call AD.
         metric: ``miou`` or ``class_accuracy`` (printed as "Accuracy" by its authors).
 
@@ -108,10 +108,10 @@ def published_value(dataset: str, student: str, method: str, metric: str = "miou
 
 
 def matching_value(results: Results, student: str, method: str, metric: str = "miou") -> Row | None:
-    """:func:`published_value` where the networks match too, with a text ``deviations``.
+    """:func:`published_value` with a text ``deviations``; None unless the networks match too.
 
-    Networks match when student and teacher have the published backbones at full width; a network whose
-    train.json is missing is taken to match.
+    Networks match if student and teacher are DeepLabV3+ with the published backbones at full width; a network
+    whose train.json is missing is assumed to match.
     """
     row = published_value(results.dataset, student, method, metric)
     if row is None:
@@ -135,8 +135,8 @@ def deviations(row: Row, training: TrainRecord | None = None) -> list[str]:
     """Where the protocol of a row of published.csv differs from that of this project.
 
     Args:
-        row: With ``architecture``, ``method`` and the key ``protocol``.
-        training: Of a student here; without it only what differs from every run is named.
+        row: A row with at least ``architecture``, ``method`` and ``protocol``.
+        training: A student's record; without it only differences from every run are named.
     """
     protocol = protocols()[row["protocol"]]
     network = _ARCHITECTURES.get(row["architecture"])

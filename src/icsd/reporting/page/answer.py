@@ -23,14 +23,14 @@ def answer(
     focus: str,
     num_gaps: int,
 ) -> list[list[str]]:
-    """Blocks of sentences, one per student; the first of each is about ``focus`` and says most.
+    """Blocks of sentences, one per student; the first sentence of each is its main result about ``focus``.
 
     Args:
         comparison: From :func:`icsd.reporting.tables.comparison.rows`.
         contrasts: From :func:`icsd.reporting.tables.contrasts.rows`, for the same ``focus``.
         decisions: From :func:`icsd.reporting.tables.decisions.rows`.
         focus: The method the report is about.
-        num_gaps: Files that were expected and are missing.
+        num_gaps: Number of expected files that are missing.
     """
     teacher = next(iter(_rows(comparison[comparison["method"] == TEACHER])))
     blocks = []
@@ -48,10 +48,10 @@ def answer(
 
 
 def cost_sentences(costs: pd.DataFrame, *, focus: str) -> list[list[str]]:
-    """A block about what training with ``focus`` costs, relative to the student alone; none if not measured.
+    """A block about the cost of training with ``focus`` relative to the student alone; none if not measured.
 
-    What cannot be compared is not: trainings that ran side by side share the machine, so the time of an epoch
-    on the clock says what ran beside it.
+    Incomparable times are left out: runs that overlap share the machine, so their wall clock time per epoch
+    depends on the other runs.
 
     Args:
         costs: From :func:`icsd.reporting.tables.cost.rows`.
@@ -86,10 +86,10 @@ def _relative_time(row: Row) -> str:
 
 
 def verdict(row: Row) -> str:
-    """How sure a difference is: its corrected p decides, and nothing else.
+    """How sure a difference is: only its corrected p decides.
 
-    The p belongs to the interval, so what it establishes the interval tells from zero; a difference that the
-    interval tells from zero can fail by the correction alone.
+    The p belongs to the interval, so the interval of an established difference excludes zero; a difference
+    whose interval excludes zero can only fail because of the correction.
     """
     low, high, p = row["delta_low"], row["delta_high"], row["p_holm"]
     if row["n"] < 2:
@@ -136,7 +136,7 @@ def _about(
             f"{theirs} is higher ({_points(best)}); {ours} − {theirs}: {_difference(row)}, {verdict(row)}."
             for row in against
         ]
-    if best is first or best["method"] != KD:  # else it has just been said
+    if best is first or best["method"] != KD:  # otherwise the last sentence says it
         sentences += _against_kd(first)
     others = [row for row in known if row is not first]
     if others:
@@ -158,7 +158,7 @@ def _against_kd(row: Row) -> list[str]:
 
 
 def _missing(rows: Sequence[Row]) -> list[str]:
-    """What a comparison needs and the grid or its results do not have."""
+    """Sentences about methods or results that a comparison needs and that are missing."""
     without = [row for row in rows if not row["n_seeds"]]
     sentences = [f"Without any result, missing or diverged: {_names(without)}."] if without else []
     if all(row["method"] != ALONE for row in rows):
@@ -169,7 +169,7 @@ def _missing(rows: Sequence[Row]) -> list[str]:
 
 
 def _highest(rows: Sequence[Row], teacher: Row) -> list[str]:
-    """What there is to say without differences to the student alone."""
+    """The highest score, for when there are no differences to the student alone."""
     known = [row for row in rows if pd.notna(row["miou_mean"])]
     if not known:
         return []
@@ -180,7 +180,7 @@ def _highest(rows: Sequence[Row], teacher: Row) -> list[str]:
 
 
 def _tied(rows: Sequence[Row]) -> list[str]:
-    """Which methods no test tells from the highest; rows of one seed have no group."""
+    """Which methods tests do or do not tell apart from the highest; rows of one seed have no group."""
     tested = [row for row in rows if pd.notna(row["group"])]
     if len(tested) < 2:
         trained = [row for row in rows if row["n_seeds"] > 0]

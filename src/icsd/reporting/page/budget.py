@@ -1,4 +1,4 @@
-"""What a comparison under equal time says of itself: who learnt for how many epochs."""
+"""The sentences about equal training time: how many epochs each method was trained for."""
 
 from icsd.reporting.results import Results, Run
 from icsd.reporting.style import method_label, network_label
@@ -22,7 +22,7 @@ def budget_sentences(results: Results) -> list[list[str]]:
 
 
 def _epochs(runs: list[Run]) -> str:
-    """``36 epochs: Student alone; 26: AICSD (1.38 times its time a step), ICSD (…)``, the longest first."""
+    """``36 epochs: Student alone; 26: AICSD (× 1.38 a step), ICSD (…)``, the most epochs first."""
     methods: dict[int, dict[str, float | None]] = {}
     for run in runs:
         if run.training:

@@ -1,4 +1,4 @@
-"""report.html: one self-contained page, which requests nothing; sorting and the slider need JavaScript."""
+"""report.html: one self-contained page without network requests; sorting and the slider need JavaScript."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ def to_html(
         setting: Sentences below it.
         answer: Blocks of sentences that come before everything else; the first of each stands out.
         tables: By name; ``comparison``, ``comparison_details``, ``methods``, ``fidelity``, ``per_class``,
-            ``cost``, ``protocol`` and ``provenance`` always; ``decisions``, ``contrasts``, ``ablation``,
-            ``health``, ``pairs`` and ``published`` where given.
+            ``cost``, ``protocol`` and ``provenance`` are required; ``decisions``, ``contrasts``,
+            ``ablation``, ``health``, ``pairs`` and ``published`` are optional.
         pictures: In the page's order.
         similarity: From :func:`icsd.reporting.page.slider.similarity_histories`.
         gaps: Paths that were expected and are missing.

@@ -1,4 +1,4 @@
-"""README.md of a report's folder: what GitHub or GitLab shows of it."""
+"""README.md of a report's folder, which GitHub and GitLab show."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from icsd.reporting.tables.cells import Display
 from icsd.reporting.tables.writers import to_markdown
 
 _FIGURES = ("differences", "miou_by_method", "per_class_iou", "panels")
-"""Kinds of figures that it shows, of the first student."""
+"""Kinds of figures to show, each for the first student."""
 
 
 def to_readme(
@@ -24,8 +24,9 @@ def to_readme(
         title: Heading of the page.
         setting: Sentences below it.
         answer: Blocks of sentences; the first of each stands out.
-        tables: By name; ``comparison``, ``per_class``, ``methods`` and ``protocol`` always, ``decisions``,
-            ``contrasts``, ``ablation``, ``deployment`` and ``health`` where given; others are ignored.
+        tables: By name; ``comparison``, ``per_class``, ``methods`` and ``protocol`` are required,
+            ``decisions``, ``contrasts``, ``ablation``, ``deployment`` and ``health`` optional; others are
+            ignored.
         figures: Names of all figures in ``figures/``, without suffix.
         gaps: Paths that were expected and are missing.
     """

@@ -1,4 +1,4 @@
-"""What was compared: the grid, and the images that networks learnt from, with labels and without."""
+"""The setting of the comparison: the grid, and the labelled and unlabelled training images."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from icsd.reporting.results import Results
 
 
 def setting(results: Results) -> list[str]:
-    """The sentences below the report's title; a second one where networks differ in their images."""
+    """The sentences below the report's title; one about images if networks differ or some are unlabelled."""
     metrics = next((run.metrics for run in results.evaluated() if run.metrics), None)
     kinds = {"method": results.methods, "student network": results.students, "seed": results.seeds}
     grid = ", ".join(f"{len(each)} {kind}{'s' if len(each) != 1 else ''}" for kind, each in kinds.items())
@@ -30,7 +30,7 @@ def _images(results: Results) -> list[str]:
 
 
 def _unlabelled(students: Sequence[TrainRecord]) -> str:
-    """Said plainly: the student alone has no use for these images, so they are part of what is compared."""
+    """States that only distilled students learn from these images, which is part of what is compared."""
     counts = _counts([each.num_unlabelled_images for each in students])
     return (
         f"They also see {counts} images without labels, half of every batch: a method learns what the "

@@ -18,11 +18,11 @@ def settling(decisions: pd.DataFrame, student: str, method: str) -> list[str]:
 
     Args:
         decisions: From :func:`icsd.reporting.tables.decisions.rows`.
-        student: Whose methods.
-        method: The one that the first sentence is about.
+        student: Name of the student network.
+        method: The method that the answer's first sentence is about.
 
     Returns:
-        Nothing where the method cannot be tested.
+        Sentences; none if the method cannot be tested.
     """
     table = decisions[decisions["student"] == student]
     row = next((row for row in records(table) if row["method"] == method), None)
@@ -54,7 +54,7 @@ def _limit(table: pd.DataFrame, row: Row) -> str:
 
 
 def _order(table: pd.DataFrame) -> list[str]:
-    """Which methods are the highest in how many resamples, the two most frequent."""
+    """The two methods that most often have the highest mean, and in how many resamples."""
     shares = table.sort_values("first_share", ascending=False, kind="stable").head(2)
     if len(table) < 3 or ALONE not in set(table["method"]):
         return []

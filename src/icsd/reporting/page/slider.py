@@ -1,4 +1,4 @@
-"""The data of the page's slider: similarity matrices that were measured while the students were training."""
+"""The data of the page's slider: similarity matrices measured during training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +15,11 @@ _STOPS = 9
 
 
 def similarity_histories(results: Results, classes: Sequence[str], *, focus: str) -> dict[str, Any] | None:
-    """The matrices of every student and method by epoch, means over the seeds, ready for JSON.
+    """The matrices of every student and method by epoch, means over seeds, ready for JSON.
 
-    Numbers are rounded to three digits: they become colours and a sentence, and the exact ones are in
-    similarity.npz. Seeds that stopped early, since they diverged, are left out of the mean.
+    Matrices are rounded to three significant digits and distances to four, because they become colours and a
+    sentence; similarity.npz has the exact ones. Seeds that diverged and stopped early are left out of the
+    mean.
 
     Args:
         results: Runs without similarity.npz are left out.
@@ -28,7 +29,7 @@ def similarity_histories(results: Results, classes: Sequence[str], *, focus: str
     Returns:
         ``classes``, ``focus`` (its label), ``colours`` (stops of both scales, #rrggbb), and ``networks``: per
         student its label, the teacher's matrix (C rows of C), the scale's upper end, and per method label,
-        seeds, epochs, distances and matrices; None when no run has any.
+        number of seeds, epochs, distances and matrices; None if no run has matrices.
     """
     networks = [network for student in results.students if (network := _network(results, student))]
     if not networks:

@@ -1,10 +1,10 @@
-"""What an interval says besides its ends: how likely a size is, and what it would take to establish it.
+"""How likely a difference has a given size, and what it would take to establish it.
 
-The interval of a mean at every level is one distribution of where the mean lies, its confidence distribution
-(Schweder and Hjort 2002, Scandinavian Journal of Statistics 29). All probabilities here are read from it, so
-none can contradict the interval or its p: P(Δ > 0) is 1 − p / 2 for a gain. With no variance of the images it
-is the posterior of the Bayesian t test under flat priors, from which the region of practical equivalence
-(ROPE) is taken as well (Benavoli et al. 2017, JMLR 18).
+The intervals of a mean at all levels form its confidence distribution (Schweder and Hjort 2002, Scandinavian
+Journal of Statistics 29). All probabilities here are read from it, so none can contradict the interval or its
+p: P(Δ > 0) is 1 − p / 2 for a gain. Without variance of the images it is the posterior of the Bayesian t test
+under flat priors; the region of practical equivalence (ROPE) comes from there too (Benavoli et al. 2017,
+JMLR 18).
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from math import sqrt
 from icsd.reporting.statistics.intervals import Variance, level_at, squared_half_width
 
 MOST_SEEDS = 1000
-"""More are not asked for: nobody trains them."""
+"""Upper limit of the seeds that are asked for: nobody trains more."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Evidence:
     """A mean over seeds with its sources of variation.
 
     Attributes:
-        mean: Percentage points.
+        mean: Mean over seeds, percentage points.
         of_seeds: Variance of the mean between seeds, and its degrees of freedom.
         of_images: Variance of the mean over the choice of images, and its degrees of freedom.
-        level: The strictest level that the correction for many tests asks of it.
+        level: Significance level at the first, strictest step of the correction for multiple tests.
     """
 
     mean: float
@@ -33,13 +33,13 @@ class Evidence:
     level: float
 
     def above(self, threshold: float) -> float:
-        """How likely the true mean is above ``threshold``."""
+        """Probability that the true mean is above ``threshold``."""
         level = level_at(abs(self.mean - threshold), (self.of_seeds, self.of_images))
         beyond = (1.0 if self.mean == threshold else 0.0) if level is None else level
         return 1 - beyond / 2 if self.mean >= threshold else beyond / 2
 
     def within(self, rope: float) -> float:
-        """How likely the true mean is within ± ``rope``."""
+        """Probability that the true mean is within ± ``rope``."""
         return max(0.0, self.above(-rope) - self.above(rope))
 
     @property
@@ -49,9 +49,9 @@ class Evidence:
 
     @property
     def seeds_needed(self) -> int | None:
-        """With so many seeds this mean would be established at ``level``, all else equal.
+        """The number of seeds that would establish this mean at ``level``, all else equal.
 
-        None where ``MOST_SEEDS`` would not do: the mean is near zero, or the choice of images hides it.
+        None if ``MOST_SEEDS`` are not enough: the mean is near zero, or the choice of images hides it.
         """
         return seeds_for(self.mean, self.deviation, self.of_images, self.level)
 
@@ -63,10 +63,10 @@ class Evidence:
 
 
 def seeds_for(mean: float, deviation: float, of_images: Variance, level: float) -> int | None:
-    """How many seeds establish ``mean``; None for more than ``MOST_SEEDS``.
+    """The number of seeds that would establish ``mean``; None if more than ``MOST_SEEDS``.
 
     Args:
-        mean: The difference, points.
+        mean: The mean difference, points.
         deviation: Standard deviation over seeds, points.
         of_images: Variance of the mean over the choice of images, and its degrees of freedom.
         level: The level to reach.
@@ -87,16 +87,16 @@ def seeds_for(mean: float, deviation: float, of_images: Variance, level: float) 
 def smallest_of_grid(num_methods: int, num_seeds: int, *, deviation: float, level: float) -> float | None:
     """The smallest difference to the student alone that a grid can establish, before it is trained.
 
-    The choice of images, which only adds to it, is not known yet.
+    The variance over the choice of images is not known yet; it can only make this difference larger.
 
     Args:
-        num_methods: The student alone among them.
-        num_seeds: Of every method.
+        num_methods: Number of methods, including the student alone.
+        num_seeds: Number of seeds per method.
         deviation: Standard deviation of a difference over seeds, points.
-        level: What all tests together may err.
+        level: Error rate of all tests together.
 
     Returns:
-        Points; None where nothing can be tested.
+        Points; None if nothing can be tested.
     """
     if num_methods < 2 or num_seeds < 2:
         return None
@@ -105,8 +105,8 @@ def smallest_of_grid(num_methods: int, num_seeds: int, *, deviation: float, leve
 
 
 def strictest_share(num_methods: int) -> float:
-    """The share of the error rate that a difference to the student alone has at the first step of Holm's.
+    """Share of the error rate of one difference to the student alone, at the first step of Holm's procedure.
 
-    Half of the rate is for these differences; all of it where there are no others.
+    Half of the rate is for these differences, or all of it if there are no others.
     """
     return 1 / (num_methods - 1) / (1 if num_methods == 2 else 2)

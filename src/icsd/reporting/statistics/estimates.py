@@ -1,4 +1,4 @@
-"""Means over seeds, and the correction for many tests."""
+"""Means over seeds, and the correction for multiple tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LEVEL = 0.05
-"""A corrected p below it is what every sentence, letter and decision of this project calls established."""
+"""Significance level: a difference is established everywhere if its corrected p is below it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def mean(values: Sequence[float]) -> float | None:
 
 
 def holm(p_values: Sequence[float | None], weights: Sequence[float] | None = None) -> list[float | None]:
-    """Holm's step-down correction for as many tests as there are p-values; None stays None.
+    """Holm's step-down correction for all p-values that are given; None stays None.
 
     With weights, a test of twice the weight has twice the share of the error rate (Holm 1979, section 4).
     The error rate holds for all tests together, whatever the weights, as long as these do not depend on the

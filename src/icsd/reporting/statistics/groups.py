@@ -10,9 +10,9 @@ import networkx as nx
 def tied_groups(ranked: Sequence[str], apart: Collection[frozenset[str]]) -> dict[str, str]:
     """Letters for every method; two methods share one exactly when they are not told apart.
 
-    A group is a largest set of methods of which no two are told apart, so a method may be in several; ``a``
-    is the group of the highest mean. Groups that say nothing new, since each of their pairs shares another
-    letter, are left out as far as possible.
+    A group is a maximal set of methods of which no two are told apart, so a method may be in several; ``a``
+    is the group of the highest mean. Redundant groups, whose pairs all share another letter, are left out as
+    far as possible.
 
     Args:
         ranked: Methods that can be tested, the highest mean first.
@@ -30,7 +30,7 @@ def tied_groups(ranked: Sequence[str], apart: Collection[frozenset[str]]) -> dic
 
 
 def _covering(cliques: Sequence[Sequence[int]]) -> list[Sequence[int]]:
-    """Cliques that cover every pair (and every single one), the greediest first; in their given order."""
+    """Greedily chosen cliques that cover every pair and every single method, in their given order."""
     covers = [set(combinations_with_replacement(clique, 2)) for clique in cliques]
     missing = set[tuple[int, int]]().union(*covers)
     kept = set[int]()

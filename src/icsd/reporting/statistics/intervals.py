@@ -1,4 +1,4 @@
-"""Intervals of a mean over seeds that also hold for other test images, and the test that belongs to them."""
+"""Intervals of a mean over seeds that also hold for other test images, and the corresponding test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,35 +19,36 @@ class Interval:
     low: float
     high: float
     over: Literal["images and seeds", "images"]
-    """``images`` when there is one seed only."""
+    """``images`` if there is only one seed."""
     p: float | None = None
     """Two-sided p of a mean of zero: the level at which zero lies on the edge of this interval, so it is
     below 5 % exactly where the 95 % interval leaves zero out. None for one seed, or where nothing varies."""
     variances: "tuple[Variance, Variance] | None" = None
-    """Of the mean: between seeds, and over the choice of images. None for one seed."""
+    """Variances of the mean: between seeds, and over the choice of images. None for one seed."""
 
 
 def interval(values: Sequence[float], resampled: Values, *, num_images: int) -> Interval:
-    """A 95 % interval of the mean over seeds that holds for two seeds as well.
+    """A 95 % interval of the mean over seeds that is valid even for two seeds.
 
-    A bootstrap of two levels, seeds and images, whose variance is taken level by level, since n seeds
-    resampled with replacement vary by (n - 1) / n too little and their percentiles know no t-distribution:
+    This is a bootstrap with two levels, seeds and images. Its variance is taken level by level, because
+    resampling n seeds with replacement understates their variance by (n - 1) / n, and percentiles of the
+    resamples ignore the t-distribution:
 
     - the variance between seeds on these images, s² / n (s with ddof = 1), with n - 1 degrees of freedom;
-    - the variance over the choice of images: the covariance of two seeds' resamples, which they have in
-      common. What varies with the images in one seed alone is in s² already.
+    - the variance over the choice of images: the covariance of two seeds over their common resamples.
+      Variation with the images within a single seed is already in s².
 
-    This is the analysis of several readers who all read the same cases (Obuchowski, Rockette 1995; Hillis
-    2007). The half widths of the two are added as squares, each with its own t quantile (Banerjee 1960,
-    Sankhya 22): for normal components coverage is then never below the nominal one, at any level. One
-    quantile with Satterthwaite's degrees of freedom, Hillis' choice, falls to 87 % for two seeds, and its p
-    errs far more often after a correction for many tests (benchmarks/false_positives.py).
+    This is the multi-reader multi-case analysis (Obuchowski, Rockette 1995; Hillis 2007). The two half widths
+    are added in quadrature, each with its own t quantile (Banerjee 1960, Sankhya 22): for normal components,
+    coverage is then never below nominal, at any level. Hillis' choice, one quantile with Satterthwaite's
+    degrees of freedom, has a coverage of only 87 % for two seeds, and its p errs far more often after a
+    correction for multiple tests (benchmarks/false_positives.py).
 
     Args:
         values: The measured value of each seed.
         resampled: [seeds, resamples], a value per seed and resample of the images, which all seeds share.
-        num_images: How many images, or clips of them, each resample draws: their variance has one degree of
-            freedom less, and resampling shows it too small by (n - 1) / n.
+        num_images: Number n of images, or of clips, that each resample draws: their variance has n - 1
+            degrees of freedom, and resampling understates it by (n - 1) / n.
     """
     num_seeds = len(values)
     covariance = np.cov(resampled, ddof=0).reshape(num_seeds, num_seeds) * num_images / (num_images - 1)
@@ -64,12 +65,12 @@ def interval(values: Sequence[float], resampled: Values, *, num_images: int) -> 
 
 
 Variance = tuple[float, int]
-"""Of a mean, by one source, and its degrees of freedom."""
+"""Variance of a mean from one source, and its degrees of freedom."""
 Variances = Sequence[Variance]
 
 
 def squared_half_width(variances: Variances, level: float) -> float:
-    """Of the interval that leaves out the mean with a probability of ``level``."""
+    """Squared half width of the interval that misses the true mean with probability ``level``."""
     return float(sum(special.stdtrit(degrees, level / 2) ** 2 * variance for variance, degrees in variances))
 
 
@@ -87,4 +88,4 @@ def level_at(distance: float, variances: Variances) -> float | None:
 
 
 _SMALLEST = -300.0
-"""Logarithm of the smallest p that is told from zero; t of one degree of freedom squared is then 1e259."""
+"""Logarithm of the smallest p that is distinguished from 0; t² with one degree of freedom is then 1e259."""

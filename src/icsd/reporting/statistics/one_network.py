@@ -1,4 +1,4 @@
-"""One network, or one file, on the images that it was measured on; against another on the same images."""
+"""The score of one network or exported file, and its difference to another on the same images."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ def score(confusion: Counts, weights: Values, blocks: int) -> tuple[float, Inter
     Args:
         confusion: [N, C, C], one matrix per image.
         weights: [resamples, N]; how often each image is in each resample.
-        blocks: What is drawn independently: images, or clips.
+        blocks: Number of units that are drawn independently: images, or clips.
     """
     value = 100 * mean_iou(confusion.sum(axis=0))
     if blocks < 2:
@@ -36,9 +36,9 @@ def difference(
 def differences_per_class(
     confusion: Counts, other: Counts, weights: Values, blocks: int
 ) -> tuple[NDArray[np.float64], list[Interval | None]]:
-    """Every class's IoU minus another's, in points, NaN for an absent one; and the paired 95 % intervals.
+    """Each class's IoU minus another network's, in points (NaN if absent), with paired 95 % intervals.
 
-    The interval of a class is over the resamples in which it occurs, and None where these are too few.
+    The interval of a class is over the resamples in which it occurs, and None if these are too few.
     """
     values = 100 * (iou_per_class(confusion.sum(axis=0)) - iou_per_class(other.sum(axis=0)))
     resampled = 100 * (resampled_iou(confusion, weights) - resampled_iou(other, weights))

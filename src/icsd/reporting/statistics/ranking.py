@@ -1,4 +1,4 @@
-"""How stable the order of methods is: over seeds, over resamples, and as far as tests tell methods apart."""
+"""How stable the order of methods is: over seeds, over resamples, and by the tests between methods."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -12,7 +12,7 @@ from icsd.reporting.statistics.resampling import Values
 
 
 def agreement_of_seeds(scores: Values) -> float | None:
-    """Kendall's τ between the orders that two seeds give, the mean over all pairs of seeds.
+    """Kendall's τ between the orders of two seeds, averaged over all pairs of seeds.
 
     Args:
         scores: [methods, seeds].
@@ -31,25 +31,26 @@ def _pairs(scores: Values) -> Sequence[tuple[int, int]]:
 def least_agreement(num_established: int, num_pairs: int) -> float:
     """The lower end of the 95 % interval of Kendall's τ between this order and the true one; the upper is 1.
 
-    The pairs that are told apart are in the right order, all of them together in 95 of 100 reports; the
-    others may be in any. So this needs no further assumption, and says little where few are told apart.
+    In 95 of 100 reports, all pairs that are told apart are in the right order; the others may be in any
+    order. This needs no further assumption, and says little where few pairs are told apart.
     """
     return 2 * num_established / num_pairs - 1
 
 
 def first_shares(scores: Values, resampled: Values, *, num_blocks: int, seed: int) -> NDArray[np.float64]:
-    """In which share of resamples each method is the highest.
+    """The share of resamples in which each method has the highest mean.
 
-    A resample has other images, the same for all methods, and other trainings. Few seeds resampled vary too
-    little and know no t-distribution, so what trainings add is drawn from it: with the variance that methods
-    and seeds do not explain, pooled over methods, and its degrees of freedom. For two methods without
-    variance of images this is P(Δ > 0), and with more no share is above P(Δ > 0) against any other method.
+    A resample stands for other images, the same for all methods, and other seeds. Resampling a few seeds
+    would understate their variance and ignore the t-distribution, so training noise is drawn from a
+    t-distribution instead, with the residual variance after methods and seeds, pooled over methods, and its
+    degrees of freedom. For two methods without variance of images the share is P(Δ > 0); for more methods,
+    no share exceeds P(Δ > 0) against any other method.
 
     Args:
-        scores: [methods, seeds], of two seeds or more.
+        scores: [methods, seeds], with at least two seeds.
         resampled: [methods, resamples], means over seeds on resampled images.
-        num_blocks: What a resample draws: images, or clips of them.
-        seed: Of the draws.
+        num_blocks: Number of images, or of clips, that a resample draws.
+        seed: Seed of the draws.
 
     Returns:
         [methods], which sum to 1.

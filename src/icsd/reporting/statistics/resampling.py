@@ -23,22 +23,22 @@ def image_weights(num_images: int, *, resamples: int, seed: int) -> Values:
 def clip_weights(clips: Sequence[str], *, resamples: int, seed: int) -> Values:
     """How often each image is in each resample, [resamples, images], where whole clips are drawn.
 
-    Frames of a clip resemble each other, so a clip, not a frame, is what could have been another one.
+    Frames of a clip resemble each other, so clips, not frames, are the independent units.
 
     Args:
         clips: The clip of every image.
-        resamples: How many.
-        seed: Of the draws.
+        resamples: Number of resamples.
+        seed: Seed of the draws.
     """
     names, clip_of = np.unique(np.asarray(clips), return_inverse=True)
     return image_weights(len(names), resamples=resamples, seed=seed)[:, clip_of]
 
 
 def clips_of(ids: Sequence[str], pattern: str) -> list[str]:
-    """The clip of every image: what the pattern matches at the start of its name.
+    """The clip of every image: the part of its name that the pattern matches at the start.
 
     Raises:
-        UserError: It does not match the start of a name.
+        UserError: The pattern does not match the start of a name.
     """
     found = [re.match(pattern, name) for name in ids]
     for name, match in zip(ids, found, strict=True):
@@ -57,10 +57,10 @@ def weights_for(
 
     Args:
         ids: Names of the images.
-        resamples: How many.
-        seed: Of the draws.
-        clips: The pattern of a clip's name at the start of an image's; None: images are independent, and so
-            is the number of clips.
+        resamples: Number of resamples.
+        seed: Seed of the draws.
+        clips: Pattern of the clip's name at the start of an image's name; None if images are independent,
+            in which case the number of clips is None too.
 
     Raises:
         UserError: The pattern does not match an image's name.
@@ -82,14 +82,14 @@ def resampled_miou(confusion: Counts, weights: Values) -> Values:
 
 
 def resampled_iou(confusion: Counts, weights: Values) -> Values:
-    """As ``resampled_miou``, but [resamples, C]: every class's; NaN where a resample has no pixel of it."""
+    """The IoU of each class in each resample, [resamples, C]; NaN where a resample has no pixel of it."""
     margins = _resampled_margins(confusion, weights)
     hits, truth, predicted = margins[..., 0, :], margins[..., 1, :], margins[..., 2, :]
     return np.divide(hits, truth + predicted - hits, out=np.full_like(hits, np.nan), where=truth > 0)
 
 
 def _resampled_margins(confusion: Counts, weights: Values) -> Values:
-    """[resamples, 3, C]: the margins of each resample."""
+    """The margins of each resample, [resamples, 3, C]."""
     # IoU needs three margins per class, not C² counts; the sums are integers below 2**53, so float64 is exact
     # and the result does not depend on the order in which a matrix product adds.
     num_images, num_classes = confusion.shape[:2]
@@ -98,13 +98,13 @@ def _resampled_margins(confusion: Counts, weights: Values) -> Values:
 
 
 def _margins(confusion: Counts) -> Counts:
-    """[..., 3, C]: hits, truth and prediction counts of each class."""
+    """Hits, truth and prediction counts of each class, [..., 3, C]."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     return np.stack([hits, confusion.sum(axis=-1), confusion.sum(axis=-2)], axis=-2)
 
 
 def _mean_iou(margins: Values) -> Values:
-    """[...]: from margins [..., 3, C], over the classes that occur in the truth."""
+    """The mIoU, [...], from margins [..., 3, C], over the classes that occur in the truth."""
     hits, truth, predicted = margins[..., 0, :], margins[..., 1, :], margins[..., 2, :]
     occurs = truth > 0
     iou = np.divide(hits, truth + predicted - hits, out=np.zeros_like(hits), where=occurs)

@@ -1,4 +1,4 @@
-"""What each part of AICSD is worth: the members of its family, what differs between them, what they reach."""
+"""What each part of AICSD is worth: the members of its family, their differences in design, their scores."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,10 +16,10 @@ _AGAINST_KD = ("kd_delta_mean", "kd_delta_std", "kd_p_holm")
 
 
 def rows(results: Results, comparison: pd.DataFrame) -> pd.DataFrame:
-    """One row per student and member of the family; empty with less than two members.
+    """One row per student and member of the family; empty with fewer than two members.
 
     Args:
-        results: What ran.
+        results: Results of a grid.
         comparison: From :func:`icsd.reporting.tables.comparison.rows`.
     """
     scores = comparison.set_index(["student", "method"])
@@ -40,7 +40,7 @@ def rows(results: Results, comparison: pd.DataFrame) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """The family as people read it."""
+    """Formats the rows, one per member of the family."""
     columns: list[Column] = [
         ("Network", network),
         ("Method", method),
@@ -66,7 +66,7 @@ def display(table: pd.DataFrame) -> Display:
 
 
 def _parts(runs: Sequence[Run]) -> dict[str, Any]:
-    """What the members differ in, from the first run that recorded it."""
+    """The settings in which members differ, from the first run with a training record."""
     training = next((run.training for run in runs if run.training), None)
     if training is None:
         return {}

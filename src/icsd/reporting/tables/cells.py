@@ -1,4 +1,4 @@
-"""Cells of a table as people read them: rounded numbers, spreads, ranges, and a dash for a gap."""
+"""Formatted cells of a table: rounded numbers, spreads, ranges, and a dash for a gap."""
 
 import math
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ GAP = "–"
 
 @dataclass(frozen=True)
 class Cell:
-    """A text, the number to sort it by where it is one, and a link."""
+    """A text, the number to sort it by if it is one, and a link."""
 
     text: str
     value: float | None = None
@@ -33,13 +33,13 @@ class Display:
     num_labels: int = 2
     """Leading columns that name the row; the others are aligned as numbers."""
     ids: tuple[str | None, ...] = field(default=())
-    """Ids of the rows, for links to them; no row has one where empty."""
+    """Ids of the rows, for links to them; if empty, no row has one."""
     text_columns: tuple[str, ...] = field(default=())
-    """Headers of later columns that hold texts."""
+    """Headers of further columns that hold texts, not numbers."""
 
 
 def number(value: Any, form: str) -> Cell:  # noqa: ANN401 - a number, None, NaN or NA out of a data frame
-    """A number in a format specification; an integral one ends in ``d``."""
+    """A number in a format specification; one that ends in ``d`` is for integers."""
     if missing(value):
         return Cell(GAP)
     text = format(int(value) if form.endswith("d") else float(value), form)
@@ -52,12 +52,12 @@ def signed(value: float, digits: int = 2) -> str:
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table by the names of its columns."""
+    """The rows of a table as dictionaries, column name -> value."""
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def spread(mean: Any, std: Any, *, signed: bool = False, digits: int = 2) -> Cell:  # noqa: ANN401 - see number
-    """``mean ± std``, or the mean alone where there is no std."""
+    """``mean ± std``, or the mean alone if there is no std."""
     sign = "+" if signed else ""
     cell = number(mean, f"{sign}.{digits}f")
     return cell if missing(mean) or missing(std) else Cell(f"{cell.text} ± {std:.{digits}f}", cell.value)
@@ -71,7 +71,7 @@ def span(low: Any, high: Any, *, signed: bool = False) -> Cell:  # noqa: ANN401 
 
 
 def p_value(p: float) -> str:
-    """``0.042``, or ``< 0.001``; never rounded to the other side of the level that decides."""
+    """``0.042``, or ``< 0.001``; never rounded across the significance level."""
     if p < 0.001:
         return "< 0.001"
     rounded = f"{p:.3f}"
@@ -79,7 +79,7 @@ def p_value(p: float) -> str:
 
 
 def whole_percent(value: float) -> str:
-    """Whole percents, and never 0 or 100 for what is not."""
+    """A whole percentage; only exact values are shown as 0 % or 100 %."""
     if 0 < value < 0.5:
         return "< 1 %"
     return "> 99 %" if 99.5 <= value < 100 else f"{value:.0f} %"

@@ -1,4 +1,4 @@
-"""From rows to a display, column by column, and the columns that several tables have."""
+"""Turns rows into a display, column by column; has the columns that several tables share."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from icsd.runs import TEACHER
 
 Row = dict[str, Any]
 Column = tuple[str, Callable[[Row], Cell]]
-"""A header, and what a row has under it."""
+"""A header, and a function from a row to its cell in this column."""
 
 
 def to_display(
@@ -24,15 +24,15 @@ def to_display(
     *,
     num_labels: int = 2,
 ) -> Display:
-    """One line per row of the table.
+    """Formats a table, one line per row.
 
     Args:
-        name: Of its files.
+        name: Name of its files.
         title: Its heading.
         table: The rows.
-        columns: What to show of each.
+        columns: The columns to show.
         notes: What the columns mean.
-        num_labels: How many of the first columns name the row.
+        num_labels: Number of leading columns that name the row.
     """
     rows = tuple(tuple(cell(row) for _, cell in columns) for row in records(table))
     return Display(name, title, tuple(header for header, _ in columns), rows, tuple(notes), num_labels)
@@ -41,14 +41,14 @@ def to_display(
 def texts_display(
     name: str, title: str, table: pd.DataFrame, headers: Sequence[str], *, num_labels: int
 ) -> Display:
-    """A table of texts as they are."""
+    """Formats a table of texts, which are shown as they are."""
     texts = records(table.astype(object).where(table.notna(), GAP))
     rows = tuple(tuple(Cell(str(value)) for value in row.values()) for row in texts)
     return Display(name, title, tuple(headers), rows, num_labels=num_labels)
 
 
 def by_difference(table: pd.DataFrame) -> pd.DataFrame:
-    """Teacher first; of each student itself alone, then its methods, the largest difference to it first."""
+    """Sorted rows: the teacher, then per student the student alone and its methods by falling difference."""
     keys = {
         "student": pd.Series(pd.factorize(table["student"].where(table["method"] != TEACHER, ""))[0]),
         "place": table["method"].map({TEACHER: 0, ALONE: 1}).fillna(2).reset_index(drop=True),
@@ -64,7 +64,7 @@ def network(row: Row) -> Cell:
 
 
 def method(row: Row) -> Cell:
-    """The method, with a link to where its runs and their digests are listed."""
+    """The method, with a link to its first run in the provenance table."""
     link = run_id(row["student"], row["method"]) if "student" in row else None
     return Cell(method_label(row["method"]), link=link)
 

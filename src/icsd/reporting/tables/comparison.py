@@ -58,7 +58,7 @@ def rows(results: Results, resampled: Resampled) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """What a reader looks for first: teacher, student alone, then the methods by their difference to it."""
+    """The main columns: the teacher, the student alone, then the methods by their difference to it."""
     columns: list[Column] = [
         ("Network", network),
         ("Method", method),
@@ -71,7 +71,7 @@ def display(table: pd.DataFrame) -> Display:
 
 
 def details(table: pd.DataFrame) -> Display:
-    """The rest; columns about KD and published values only where there are any."""
+    """The other columns; those about KD and published values only if there are any values."""
     columns: list[Column] = [
         ("Network", network),
         ("Method", method),
@@ -138,7 +138,7 @@ def _row(results: Results, resampled: Resampled, runs: list[Run], student: str, 
 
 
 def _against(name: str, differences: Differences) -> dict[str, Any]:
-    """The differences of a method to the student alone and to KD; neither is one to itself."""
+    """The differences of a method to the student alone and to KD, empty for a method against itself."""
     to_alone = differences.get((name, ALONE), Difference())
     to_kd = Difference() if name == ALONE else differences.get((name, KD), Difference())
     return to_alone.columns() | {f"kd_{column}": value for column, value in to_kd.columns().items()}
@@ -161,7 +161,7 @@ def _published(results: Results, student: str, name: str) -> Mapping[str, Any]:
 
 
 def _groups(block: list[dict[str, Any]], differences: Differences) -> dict[str, str]:
-    """Letters of the methods with two seeds or more; one training cannot be tested."""
+    """Group letters of the methods with at least two seeds; a single run cannot be tested."""
     testable = [row for row in block if row["n_seeds"] > 1]
     ranked = [str(row["method"]) for row in sorted(testable, key=lambda row: -float(row["miou_mean"]))]
     apart = {frozenset(pair) for pair, difference in differences.items() if difference.established}
@@ -201,7 +201,7 @@ def _notes(table: pd.DataFrame) -> list[str]:
 
 
 def _of_seen(table: pd.DataFrame) -> str:
-    """How the mean treats classes that are only predicted, and what other tools would print."""
+    """States how the mean treats classes that are only predicted, and the value other tools would give."""
     other = table[(table["miou_of_seen"] - table["miou_mean"]).abs() > 0.005]
     rule = (
         "mIoU is over the classes that the labels have; a class that is only predicted is left out, where "
@@ -246,6 +246,6 @@ def _interval_notes(table: pd.DataFrame) -> list[str]:
 
 
 def _published_notes(table: pd.DataFrame) -> list[str]:
-    """Where the published values are from; the table of them says what was different there."""
+    """The sources of the published values; the table of these says how their protocols differ."""
     sources = table["published_source"].dropna().unique()
     return [f"Published: {source}; the published values say below how that differs." for source in sources]

@@ -1,4 +1,4 @@
-"""Methods minus methods: the one that the report is about minus every other, and all pairs."""
+"""Differences between methods: ``focus`` minus every other method, and all pairs."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -15,16 +15,16 @@ _NUMBERS = ("delta_mean", "delta_std", "delta_low", "delta_high", "n_pairs", "p"
 
 
 def rows(results: Results, resampled: Resampled, *, focus: str) -> pd.DataFrame:
-    """``focus`` minus every other method but the student alone, per student; percentage points."""
+    """``focus`` minus every other method except the student alone, per student, in percentage points."""
     others = [name for name in results.methods if name not in (focus, ALONE)]
     pairs = [(focus, other) for other in others if focus in results.methods]
     return _table(results, resampled, pairs)
 
 
 def all_rows(results: Results, resampled: Resampled) -> pd.DataFrame:
-    """Every two methods of a student, the later in the grid minus the earlier; percentage points.
+    """All pairs of a student's methods, the later in the grid minus the earlier, in percentage points.
 
-    ``p_holm`` is the one corrected p of the pair, as in every other table.
+    ``p_holm`` is the same corrected p as in every other table.
     """
     pairs = [(later, earlier) for earlier, later in combinations(results.methods, 2)]
     return _table(results, resampled, pairs)
@@ -43,7 +43,7 @@ def _table(results: Results, resampled: Resampled, pairs: Sequence[tuple[str, st
 
 
 def display(table: pd.DataFrame) -> Display:
-    """The differences as people read them."""
+    """Formats the differences."""
     columns = [
         ("Network", network),
         ("Difference", lambda row: Cell(f"{method_label(row['method'])} − {method_label(row['reference'])}")),

@@ -1,4 +1,4 @@
-"""What training and the networks cost; the one table, with provenance, that is never the same twice."""
+"""Cost of training and of the networks; like provenance, this table differs between identical runs."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,15 +17,15 @@ from icsd.runs import TEACHER
 def rows(results: Results) -> pd.DataFrame:
     """Means over seeds, for the teacher and every student and method.
 
-    ``seconds_per_epoch``, ``processor_per_epoch`` and ``images_per_second`` are those of a teacher that runs
-    in every epoch: what its logits saved that another run had kept, or cost a run that kept them, is added or
-    taken off. Otherwise a method would cost more or less by its place in the order of runs.
-    ``minutes_training`` is what it took, for all ``epochs``.
+    ``seconds_per_epoch``, ``processor_per_epoch`` and ``images_per_second`` assume that the teacher runs in
+    every epoch: the time that cached logits saved a run is added, and the time that a run spent on caching
+    them is subtracted. Otherwise a method's cost would depend on its place in the order of runs.
+    ``minutes_training`` is the time that all ``epochs`` really took.
 
-    ``relative_time``: an epoch's, to that of the same student trained alone; ``relative_of`` says of which
-    time. It is the processor's, which what runs beside a training hardly changes, or the clock's where the
-    processor's is unknown or another device did the work. There is none of the clock's where any of the runs
-    had others beside it (``n_beside``), nor any between machines.
+    ``relative_time`` is the time of an epoch divided by that of the same student trained alone;
+    ``relative_of`` says which time. It is processor time, which hardly depends on other processes, or wall
+    clock time where processor time is unknown or another device did the work. Wall clock times are not
+    compared if other runs of the table ran at the same time (``n_beside``), and no times between machines.
     """
     beside = _beside([run.cost for run in (results.teacher, *results.runs.values()) if run.cost])
     table = [_row([results.teacher], results.teacher.student, TEACHER, beside)]
@@ -40,7 +40,7 @@ def rows(results: Results) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """Costs as people read them."""
+    """Formats the costs."""
     columns: list[Column] = [
         ("Network", network),
         ("Method", method),
@@ -113,7 +113,7 @@ def _row(runs: Sequence[Run], student: str, name: str, beside: set[int]) -> dict
 
 
 def _relative(runs: Sequence[Run], alone: Sequence[Run], beside: set[int]) -> dict[str, Any]:
-    """Of an epoch, and of which time; nothing where no time is comparable."""
+    """``relative_time`` and ``relative_of``; empty if no times are comparable."""
     ours, theirs = ([run.cost for run in each if run.cost] for each in (runs, alone))
     both = [*ours, *theirs]
     if not ours or not theirs or len({(each.device, each.machine, each.torch) for each in both}) > 1:
@@ -131,7 +131,7 @@ def _relative(runs: Sequence[Run], alone: Sequence[Run], beside: set[int]) -> di
 
 
 def _beside(costs: Sequence[CostRecord]) -> set[int]:
-    """Ids of the records whose runs had another one beside them for any second."""
+    """``id()`` of the records whose runs overlapped in time with another run."""
     spans = sorted((_moment(each.started), _moment(each.finished), id(each)) for each in costs)
     found: set[int] = set()
     latest, key_of_latest = float("-inf"), 0
@@ -144,7 +144,7 @@ def _beside(costs: Sequence[CostRecord]) -> set[int]:
 
 
 def _moment(text: str) -> float:
-    """Seconds; of what is no time, one that is beside nothing."""
+    """Seconds since the epoch; infinity for a text that is not a time, so that it overlaps with nothing."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:
@@ -156,7 +156,7 @@ def _seconds(cost: CostRecord) -> float | None:
 
 
 def _processor(cost: CostRecord) -> float | None:
-    """Per epoch, as if the teacher had run in every one."""
+    """Processor seconds per epoch, as if the teacher had run in every epoch."""
     if cost.processor_seconds is None or not cost.seconds_per_epoch:
         return None
     epochs = cost.seconds_training / cost.seconds_per_epoch
@@ -164,5 +164,5 @@ def _processor(cost: CostRecord) -> float | None:
 
 
 def _live(cost: CostRecord) -> float:
-    """How many times as long a training would have taken, had the teacher run in every epoch."""
+    """The factor by which training would have taken longer if the teacher had run in every epoch."""
     return 1 + cost.seconds_saved / cost.seconds_training if cost.seconds_training else 1.0

@@ -1,4 +1,4 @@
-"""What the differences to the student alone decide: how likely they are, and what would establish them."""
+"""Differences to the student alone: how likely they are, and what would establish them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,14 +33,15 @@ _COLUMNS = ("student", "method", *_DIFFERENCE, *_NUMBERS, "seeds_needed")
 
 
 def rows(results: Results, resampled: Resampled, *, rope: float) -> pd.DataFrame:
-    """One row per student and method of two seeds or more; empty where nothing can be tested.
+    """One row per student and method that has all seeds (at least two); empty if nothing can be tested.
 
-    Of the difference to the student alone, from its interval: ``prob_positive``, ``prob_relevant`` and
-    ``prob_negligible``, how likely it is above 0, above ``rope`` and within ± ``rope``, percent;
-    ``smallest``, the least that these seeds and images could have established, and ``seeds_needed`` for the
-    one measured, both at the strictest step of the correction. Of the order of methods: ``first_share``, in
-    percent of resamples the highest; ``tau_seeds``, Kendall's τ between two seeds; ``tau_least``, the lower
-    end of the 95 % interval of τ between this order and the true one.
+    About the difference to the student alone, from its interval: ``prob_positive``, ``prob_relevant`` and
+    ``prob_negligible``, the probability in percent that it is above 0, above ``rope`` and within ± ``rope``;
+    ``smallest``, the smallest difference that these seeds and images could have established, and
+    ``seeds_needed``, the number of seeds that would establish the measured one, both at the strictest step of
+    the correction. About the order of methods: ``first_share``, the percentage of resamples in which the
+    method has the highest mean; ``tau_seeds``, Kendall's τ between two seeds; ``tau_least``, the lower end of
+    the 95 % interval of τ between this order and the true one.
     """
     table: list[dict[str, Any]] = []
     for student in results.students:
@@ -63,7 +64,7 @@ def rows(results: Results, resampled: Resampled, *, rope: float) -> pd.DataFrame
 
 
 def display(table: pd.DataFrame) -> Display:
-    """The decisions as people read them."""
+    """Formats the decisions."""
     rope = f"{table['rope'].iloc[0]:g}"
     columns: list[Column] = [
         ("Network", network),
@@ -83,7 +84,7 @@ def display(table: pd.DataFrame) -> Display:
 
 
 def order_notes(table: pd.DataFrame) -> list[str]:
-    """A sentence per student: how alike the orders of two seeds are, and what is known of the true order."""
+    """A sentence per student: how similar the orders of two seeds are, and bounds for the true order."""
     notes = []
     for student, own in table.groupby("student", sort=False):
         if pd.isna(own["tau_seeds"].iloc[0]) or pd.isna(own["tau_least"].iloc[0]):
@@ -102,7 +103,7 @@ def _decided(difference: Difference, rope: float) -> dict[str, Any]:
     if evidence is None:
         return {}
     needed = evidence.seeds_needed
-    if difference.established:  # a later step of the correction asks less
+    if difference.established:  # at a later, less strict step of the correction
         needed = min(needed or difference.n_pairs, difference.n_pairs)
     return {
         "prob_positive": 100 * evidence.above(0),
@@ -114,7 +115,7 @@ def _decided(difference: Difference, rope: float) -> dict[str, Any]:
 
 
 def _first_shares(results: Results, student: str, resampled: Resampled) -> dict[str, float]:
-    """Method -> share of resamples in which it is the highest, of the methods that have all seeds."""
+    """Method -> share of resamples in which it has the highest mean, among methods that have all seeds."""
     names = _complete(results, student)
     if len(names) < 2 or len(results.seeds) < 2:
         return {}

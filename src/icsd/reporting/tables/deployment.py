@@ -1,4 +1,4 @@
-"""The champions as files: what exporting them cost in mIoU, and what it gains in time and size."""
+"""The champions as exported files: what the export costs in mIoU, and what it gains in time and size."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,12 +20,12 @@ from icsd.reporting.tables.columns import Column, Row, network, text, to_display
 from icsd.runs import TEACHER
 
 FORMATS = {"torch": "torch.export", "onnx": "ONNX", "int8": "int8"}
-"""Format -> how it is written."""
+"""Format -> its label."""
 OWN = "pytorch"
-"""What stands in ``form`` for a network of this project."""
+"""Value of ``form`` for a network in PyTorch, which is not an exported file."""
 KEPT, LOST, OPEN = "keeps its mIoU", "loses mIoU", "may lose mIoU"
 NAMED = 3
-"""Classes that are named of those that lose."""
+"""Maximum number of classes that are named among those that lose."""
 
 _AGAINST = ("own", "alone", "teacher")
 _COLUMNS = (
@@ -37,11 +37,11 @@ _TEXTS = ("student", "method", "form", "verdict", "losing")
 
 
 def rows(results: Results, deployed: Deployed | None, resampled: Resampled, *, rope: float) -> pd.DataFrame:
-    """One row per file and per network that files are compared with; empty where there are no files.
+    """One row per file and per network that files are compared with; empty if there are no files.
 
-    ``own_delta`` is the mIoU minus that of the network that a file was made of, ``alone_delta`` and
-    ``teacher_delta`` minus that of the student alone, of the same seed, and of the teacher; points, with the
-    ends of the paired 95 % interval over the choice of images. ``verdict`` and ``losing`` are of files.
+    ``own_delta``, ``alone_delta`` and ``teacher_delta`` are the mIoU minus that of the network from which the
+    file was exported, of the student alone with the same seed, and of the teacher; in points, with the ends
+    of the paired 95 % interval over the choice of images. Only files have ``verdict`` and ``losing``.
     """
     table: list[dict[str, Any]] = []
     for each in deployed.record.students if deployed else ():
@@ -66,9 +66,10 @@ def rows(results: Results, deployed: Deployed | None, resampled: Resampled, *, r
 
 
 def verdict_of(delta: float, low: float | None, high: float | None, *, rope: float) -> str | None:
-    """What the interval of a file's difference to its own network says; None without one.
+    """Classifies a file by the interval of its difference to its own network; None without an interval.
 
-    ``KEPT``: all of it is above −``rope``. ``LOST``: it is below zero, and reaches below −``rope``.
+    ``KEPT``: all of the interval is above −``rope``. ``LOST``: it is below zero and reaches below −``rope``.
+    ``OPEN``: anything else.
     """
     if low is None or high is None or np.isnan(low):
         return None
@@ -78,11 +79,11 @@ def verdict_of(delta: float, low: float | None, high: float | None, *, rope: flo
 
 
 def gated(decision: Decision, *, files: pd.DataFrame | None) -> Decision:
-    """The decision for a champion, unless one of the new one's files does not keep its mIoU.
+    """The decision, turned down unless all files of the new champion were measured and keep their mIoU.
 
     Args:
-        decision: By the networks' own scores.
-        files: Rows of one student; None where there are none.
+        decision: The decision by the networks' own scores.
+        files: Rows of one student; None if there are none.
     """
     if decision.method is None:
         return decision
@@ -98,7 +99,7 @@ def gated(decision: Decision, *, files: pd.DataFrame | None) -> Decision:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """The files as people read them."""
+    """Formats the rows of files and networks."""
     columns: list[Column] = [
         ("Network", network),
         ("Form", lambda row: Cell(form_label(row))),
@@ -130,7 +131,7 @@ def form_label(row: Row) -> str:
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
-    """What became of each file, one sentence each."""
+    """One sentence per file about its difference to its own network."""
     return [
         f"{network_label(row['student'])}, {method_label(row['method'])}: {against_its_network(row)}"
         for row in records(table[_of_files(table)])
@@ -143,7 +144,7 @@ def losses(table: pd.DataFrame) -> list[str]:
 
 
 def against_its_network(row: Row) -> str:
-    """What the interval of a file's difference to its own network says, in a sentence."""
+    """States a file's difference to its own network, with its interval and verdict, in a sentence."""
     name = FORMATS[row["form"]]
     delta = f"{signed(row['own_delta'])} points"
     if missing(row["own_low"]):
@@ -179,7 +180,7 @@ def _row(deployed: DeployedStudent, method: str, form: str, measured: Form) -> d
 
 
 class _Measured:
-    """A champion's scores beside those of others, all on the same resamples of the images."""
+    """Compares a champion's scores with those of other networks, all on the same resamples of the images."""
 
     def __init__(self, results: Results, run: Run, resampled: Resampled) -> None:
         assert resampled.weights is not None
@@ -202,11 +203,11 @@ class _Measured:
         return found
 
     def own(self, counts: NDArray[np.int64]) -> dict[str, float | None]:
-        """The difference to the network that a file was made of."""
+        """The difference to the network from which the file was exported."""
         return self._against("own", counts, self._own)
 
     def losing(self, counts: NDArray[np.int64]) -> str:
-        """The classes that lose most, of those that lose more than the choice of images explains."""
+        """The classes that lose most, among those whose loss the choice of images does not explain."""
         values, ends = differences_per_class(counts, self._own, self._weights, self._blocks)
         lost = [
             (value, name, end)
@@ -238,7 +239,7 @@ def _high(ends: Interval | None) -> float | None:
 
 
 def flat_numbers(table: pd.DataFrame) -> Iterator[tuple[str, float]]:
-    """The numbers of the files by the names that MLflow shows: ``deployed/resnet18/int8/own_delta``."""
+    """The files' numbers under their names in MLflow, such as ``deployed/resnet18/int8/own_delta``."""
     columns = [name for name in _COLUMNS if name not in (*_TEXTS, "rope")]
     for row in records(table[_of_files(table)]):
         for name in columns:

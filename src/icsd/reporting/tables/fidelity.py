@@ -1,6 +1,6 @@
-"""The fidelity ledger: what each method is here, where released code differs, and what that is worth.
+"""The fidelity ledger: how each method is defined here, how released code differs, and what that is worth.
 
-fidelity.yaml holds what is known about the methods; what a difference is worth comes from the results.
+fidelity.yaml holds the facts about the methods; the effect of a difference in points comes from the results.
 """
 
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ NOT_MEASURED = "not measured here"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What is known about one method."""
+    """The facts about one method."""
 
     paper: str
     equation: str
@@ -37,20 +37,20 @@ class Entry:
     released: list[str]
     left_out: str = GAP
     measured: list[list[str]] = field(default_factory=list)
-    """Pairs of names in a grid: the first minus the second is what a deviation is worth."""
+    """Pairs of method names in a grid; the first minus the second is the effect of a deviation."""
     blocks: list[str] = field(default_factory=list)
-    """Shell patterns of names in a grid; empty: the method's own name, alone or with an ending."""
+    """Shell patterns of method names in a grid; if empty, ``name`` and ``name_*`` of the method itself."""
 
 
 @cache
 def entries() -> dict[str, Entry]:
-    """Method -> what is known about it, in the order of the ledger."""
+    """Method -> the facts about it, in the order of the ledger."""
     known = read_yaml(Path(__file__).with_name("fidelity.yaml"))
     return {str(name): Entry(**entry) for name, entry in known.items()}
 
 
 def rows(results: Results, resampled: Resampled) -> pd.DataFrame:
-    """One line per method that the grid has in any form: texts, under ``HEADERS``.
+    """One row of texts per method of which the grid has any variant.
 
     Columns: method, paper, equation, reading, released, left_out, worth.
     """
@@ -72,15 +72,15 @@ def rows(results: Results, resampled: Resampled) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """The ledger as it is."""
+    """Formats the ledger."""
     texts = texts_display("fidelity", "Fidelity ledger", table, HEADERS, num_labels=len(HEADERS))
     return replace(texts, notes=NOTES)
 
 
 def worth(results: Results, resampled: Resampled) -> pd.DataFrame:
-    """What each deviation is worth where both sides were trained, in points of mIoU, paired by seed.
+    """The effect of each deviation, where both sides were trained, in points of mIoU, paired by seed.
 
-    Columns: method, first, second, student, and those of a difference, first minus second.
+    Columns: method, first, second, student, and those of the difference, first minus second.
     """
     differences = {student: all_differences(results, student, resampled) for student in results.students}
     table = [
@@ -96,7 +96,7 @@ def worth(results: Results, resampled: Resampled) -> pd.DataFrame:
 
 
 def _in_grid(results: Results) -> dict[str, Entry]:
-    """The entries that a name in the grid, or the method that a run's record names, calls for."""
+    """The entries of methods that occur in the grid, by their names there or in the runs' records."""
     records = [run.training.params.get("method", {}) for run in results.runs.values() if run.training]
     kinds = {str(record["method"]) for record in records if "method" in record}
 

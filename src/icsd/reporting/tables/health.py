@@ -1,4 +1,4 @@
-"""Loss health: what each loss term did to the student, from the gradients compared while training."""
+"""Loss health: what each loss term did to the student, from gradients compared during training."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from icsd.reporting.tables.cells import GAP, Cell, Display, number
 from icsd.reporting.tables.columns import Column, method, network, to_display
 
 OPPOSING = -0.1
-"""A term whose gradient's cosine with that of cross-entropy is below this pulls against it."""
+"""A term opposes cross-entropy if the cosine between their gradients is below this."""
 COLUMNS = (
     *("student", "method", "term", "n_seeds", "share_mean", "share_min", "share_max"),
     *("cosine_mean", "remark"),
@@ -20,11 +20,11 @@ COLUMNS = (
 
 
 def rows(results: Results) -> pd.DataFrame:
-    """One row per student, method and loss term; empty where no gradients were compared.
+    """One row per student, method and loss term; empty if no gradients were compared.
 
-    ``share_mean``, ``share_min``, ``share_max``: the term's share of the gradients in percent, mean over
-    seeds, then mean, least and most over epochs. ``cosine_mean``: with the gradient of cross-entropy,
-    missing for ``ce``. ``remark``: what to look at, or empty.
+    ``share_mean``, ``share_min``, ``share_max``: the term's share of the gradients in percent, averaged over
+    seeds, then mean, minimum and maximum over epochs. ``cosine_mean``: cosine with the gradient of
+    cross-entropy, missing for ``ce``. ``remark``: what to look at, or empty.
     """
     table = []
     for student in results.students:
@@ -39,7 +39,7 @@ def rows(results: Results) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """What each loss term did, as people read it."""
+    """Formats the rows, one per loss term."""
     columns: list[Column] = [
         ("Network", network),
         ("Method", method),
@@ -90,7 +90,7 @@ def _row(own: pd.DataFrame, student: str, name: str, term: str) -> dict[str, obj
 
 
 def _remark(measured: pd.DataFrame, term: str, *, mean: float, cosine: float) -> str:
-    """Epochs in which the term's weight is 0 by schedule do not count against it."""
+    """What to look at; epochs in which the schedule sets the weight to 0 do not make a term negligible."""
     active = measured.loc[measured[f"{WEIGHT}{term}"] > 0, f"{SHARE}{term}"]
     if active.empty:
         return "has weight 0"

@@ -1,4 +1,4 @@
-"""One text for the values of many runs."""
+"""Merges the values of many runs into one text."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,11 +11,11 @@ _SPLITS: tuple[Callable[[Run], str], ...] = (
     lambda run: f"seed {run.seed}",
     lambda run: f"{network_label(run.student)} {method_label(run.method)} seed {run.seed}",
 )
-"""What values may depend on, the simplest first."""
+"""Labels by which values may differ, the simplest first."""
 
 
 def merged(values: Sequence[tuple[Run, str | None]]) -> str:
-    """One text for the values of many runs, split by what they depend on: student, method, seed, or all."""
+    """Merges values into one text, split by student, method, seed or all of them where values differ."""
     if len({value for _, value in values}) == 1:
         return values[0][1] or ""
     for split in _SPLITS:
@@ -28,7 +28,7 @@ def merged(values: Sequence[tuple[Run, str | None]]) -> str:
 
 
 def _listed(values: Mapping[str, str | None]) -> str:
-    """``A, B: one value; C: another``; values that name their label already need none."""
+    """``A, B: one value; C: another``; only the labels where each value already contains its own."""
     labels: dict[str, list[str]] = {}
     for label, value in values.items():
         if value is not None:

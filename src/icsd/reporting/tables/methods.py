@@ -1,4 +1,4 @@
-"""What each method is made of: its class, terms and weights, options, and schedule."""
+"""The methods: class, terms and weights, options, and schedule."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from icsd.reporting.tables.recipes import has_terms, kind_of, recipe
 
 
 def rows(results: Results) -> pd.DataFrame:
-    """One row per method: what it is, its weights and where they come from; gaps where nothing ran."""
+    """One row per method: class, terms, options, schedule, and source of the weights; gaps without runs."""
     table: list[dict[str, str | None]] = []
     for name in results.methods:
         runs = [run for run in results.runs.values() if run.method == name]
@@ -23,7 +23,7 @@ def rows(results: Results) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """The methods as people read them."""
+    """Formats the methods."""
     columns: list[Column] = [
         ("Method", method),
         ("Class", lambda row: text(row["class"])),
@@ -41,7 +41,7 @@ def display(table: pd.DataFrame) -> Display:
 
 
 def _texts(runs: Sequence[Run]) -> dict[str, str | None]:
-    """Terms, options, schedule and source of the weights; one text each, naming runs where these differ."""
+    """One text each for terms, options, schedule and source of weights, naming runs where they differ."""
     recipes = [(run, recipe(run.method, run.training), run.training) for run in runs if run.training]
     texts = {
         "terms": [(run, _listed(own.weights, " × ")) for run, own, _ in recipes],

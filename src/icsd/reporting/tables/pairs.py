@@ -15,7 +15,7 @@ from icsd.runs import TEACHER
 
 Matrix = NDArray[np.float64]
 NUM_DISPLAYED = 12
-"""Pairs of each network and method that a display has; the CSV file has all."""
+"""Number of pairs per network and method in the display; the CSV file has all."""
 COLUMNS = (
     *("student", "method", "class_a", "class_b"),
     *("errors_share", "similarity", "similarity_teacher", "similarity_difference"),
@@ -23,15 +23,16 @@ COLUMNS = (
 
 
 def rows(results: Results, *, focus: str) -> pd.DataFrame:
-    """Of the teacher, the student alone and ``focus``: each pair's share of the errors, and its similarity.
+    """Each class pair's share of the errors and its similarity, for the teacher, student alone and ``focus``.
 
-    Only classes that occur in the labels: no error can be made on the others. The similarity of a pair is the
-    mean of KL(a ‖ b) and KL(b ‖ a) in nats (arXiv 2308.04243, eq. 4): **small** values are similar classes.
+    Only classes that occur in the labels have rows, since the others have no pixels to get wrong. The
+    similarity of a pair is the mean of KL(a ‖ b) and KL(b ‖ a) in nats (arXiv 2308.04243, eq. 4): **small**
+    values are similar classes.
 
     Returns:
         ``errors_share``: percent of all wrong pixels, both directions, over all images and seeds; sums to 100
-        over the pairs unless pixels were taken for an absent class. ``similarity``: mean over images and
-        seeds. Rows of a method by falling share.
+        over the pairs unless pixels were predicted as an absent class. ``similarity``: mean over images and
+        seeds. Each method's rows are sorted by falling share.
     """
     table: list[dict[str, object]] = []
     classes = results.classes
@@ -61,7 +62,7 @@ def rows(results: Results, *, focus: str) -> pd.DataFrame:
 
 
 def correlation_sentences(pairs: pd.DataFrame) -> Iterator[str]:
-    """A sentence per network and method: the rank correlation of likeness and confusion over the pairs."""
+    """A sentence per network and method: the rank correlation of similarity and errors over the pairs."""
     for (student, method), own in pairs.groupby(["student", "method"], sort=False):
         name = f"{network_label(str(student))}, {method_label(str(method))}"
         if own["errors_share"].nunique() < 2 or own["similarity"].nunique() < 2:
@@ -120,7 +121,7 @@ def _compared_runs(results: Results, focus: str) -> Iterator[tuple[str, str, lis
 
 
 def _errors(runs: Sequence[Run]) -> Matrix:
-    """[C, C], symmetric: pixels of one class that were taken for the other; 0 on the diagonal."""
+    """Pixels confused between each pair of classes, [C, C], symmetric; 0 on the diagonal."""
     total = np.sum([run.confusion.sum(axis=0) for run in runs if run.confusion is not None], axis=0)
     both: Matrix = (total + total.T).astype(np.float64)
     np.fill_diagonal(both, 0)
@@ -128,7 +129,7 @@ def _errors(runs: Sequence[Run]) -> Matrix:
 
 
 def _truth(runs: Sequence[Run]) -> NDArray[np.int64]:
-    """[C], labelled pixels of each class."""
+    """Labelled pixels of each class, [C]."""
     counts: NDArray[np.int64] = np.sum(
         [run.confusion.sum(axis=(0, 2)) for run in runs if run.confusion is not None], axis=0
     )

@@ -29,7 +29,7 @@ def rows(results: Results) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """Classes down and methods across, one block per student; turned where the methods are many."""
+    """One row per class and one column per method, in blocks per student; transposed for many methods."""
     students = table[table["method"] != TEACHER]
     methods = list(students["method"].unique())
     if len(methods) > MANY:

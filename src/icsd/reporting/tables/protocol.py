@@ -1,4 +1,4 @@
-"""The protocol card: what was trained on what and how, from the runs' own records."""
+"""The protocol card: the data, networks and training settings, from the runs' own records."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ from icsd.reporting.tables.merging import merged
 from icsd.reporting.tables.recipes import has_terms
 
 BUDGET = "equal time: the epochs of the student alone, divided by training.pace"
-"""Of students under ``train.budget: seconds``."""
+"""Text for students that were trained under ``train.budget: seconds``."""
 
 
 def rows(results: Results) -> pd.DataFrame:
-    """Rows of setting, teacher, students; a value that differs between students or methods names each."""
+    """One row per setting, with columns setting, teacher and students; values that differ name their runs."""
     students = [run for run in results.runs.values() if run.training or run.metrics]
     columns = {"teacher": _facts([results.teacher]), "students": _facts(students)}
     # Descriptions begin with a capital letter and come before the parameters, in either column.
@@ -32,12 +32,12 @@ def rows(results: Results) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """The card as it is."""
+    """Formats the card."""
     return texts_display("protocol", "Protocol", table, ("Setting", "Teacher", "Students"), num_labels=3)
 
 
 def _facts(runs: Sequence[Run]) -> dict[str, str]:
-    """Settings first in the order a reader asks for them, then every parameter under its own name."""
+    """Descriptions in a reader's order, then every parameter under its own name, sorted."""
     facts = [(run, _described(run)) for run in runs]
     settings = dict.fromkeys(setting for _, described in facts for setting in described)
     parameters = [(run, dict(_flat(run.training.params))) for run in runs if run.training]
@@ -120,7 +120,7 @@ def _optimiser(training: TrainRecord) -> str:
 
 
 def _resizing(images: Mapping[str, Any]) -> dict[str, str]:
-    """How images get the size that networks see; labels keep theirs where results are measured."""
+    """How images are resized for the networks; labels keep their size where results are measured."""
     if "input_scale" not in images:
         return {}
     factor = images["input_scale"]

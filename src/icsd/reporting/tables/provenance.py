@@ -1,4 +1,4 @@
-"""Where each row comes from: MLflow run, commit, digest of the weights, dates."""
+"""The origin of each row: MLflow run, commit, digest of the weights, date."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def rows(results: Results) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """All columns; the first run of a method is what other tables link to."""
+    """Formats all columns; other tables link to the first run of a method."""
     headers = [str(name).replace("_", " ") for name in table.columns]
     first = ~table.duplicated(["student", "method"])
     ids = tuple(

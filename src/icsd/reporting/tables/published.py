@@ -14,10 +14,10 @@ def rows(dataset: str, training: TrainRecord | None = None) -> pd.DataFrame:
 
     Args:
         dataset: ``voc2012``, ``cityscapes``, ...
-        training: Of a student here, so that ``deviations`` names its settings as well.
+        training: Record of a student here; with it, ``deviations`` includes differences from its settings.
 
     Returns:
-        The columns of published.csv, ``protocol`` and ``note`` as one text, and ``deviations``.
+        The columns of published.csv, with ``note`` merged into ``protocol``, and ``deviations``.
     """
     printed = published_rows()
     printed = printed[printed["dataset"] == dataset].reset_index(drop=True)
@@ -33,7 +33,7 @@ def rows(dataset: str, training: TrainRecord | None = None) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """The published values as people read them; what rows share is said once, below them, by a number."""
+    """Formats the published values; each protocol gets a number and is described once, in the notes."""
     shared = table.groupby(["protocol", "deviations", "source"], sort=False, dropna=False)
     table = table.assign(number=shared.ngroup() + 1)
     columns: list[Column] = [

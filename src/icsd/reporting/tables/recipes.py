@@ -1,4 +1,4 @@
-"""What a method was made of in a run: its class, weights, options and schedule, from the run's record."""
+"""The recipe of a method in a run: class, weights, options and schedule, from the run's record."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from icsd.records import TrainRecord
 from icsd.reporting.results import KD, Run
 
 FAMILY = (KD, "icsd", "aicsd")
-"""Methods of which AICSD is made, so that their differences say what each part of it is worth."""
+"""AICSD and the methods that it combines; their differences show what each part of it is worth."""
 
-# What a block that says nothing stands for: the defaults of ICSD's constructor, which this package does not
-# import, since that would load torch (a test holds the two equal).
+# Copies of the defaults of ICSD's constructor, which this package does not import because that would load
+# torch (a test compares the two).
 ICSD_DEFAULTS: Mapping[str, str] = MappingProxyType({"variant": "paper", "rows": "raw"})
 
 
@@ -31,7 +31,7 @@ def recipe(method: str, training: TrainRecord) -> Recipe:
 
     Args:
         method: The name of its block in params.yaml.
-        training: Its record.
+        training: The run's record.
     """
     block = dict(training.params.get("method", {}))
     kind, under_alw = str(block.pop("method", method)), bool(block.pop("alw", False))
@@ -42,10 +42,10 @@ def recipe(method: str, training: TrainRecord) -> Recipe:
 
 
 def kind_of(method: str, runs: Sequence[Run]) -> str:
-    """The class of the method, by its runs' records; its own name where nothing is recorded."""
+    """The class of the method from its runs' records; its own name if there are none."""
     return next((recipe(run.method, run.training).kind for run in runs if run.training), method)
 
 
 def has_terms(training: TrainRecord) -> bool:
-    """Whether there is a distillation term to be weighted; not for teachers and students alone."""
+    """Whether the run has weighted distillation terms; teachers and students alone have none."""
     return bool(training.params.get("method", {}).get("weights"))

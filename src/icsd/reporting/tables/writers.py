@@ -30,12 +30,12 @@ _LATEX = {
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """Every column of the rows, six significant digits, empty for a gap."""
+    """All columns as CSV, with six significant digits and empty cells for gaps."""
     return table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """A table as :func:`to_csv` wrote it; empty cells are gaps, and no name of a method is one."""
+    """Reads a table of :func:`to_csv`; only empty cells are gaps, not texts such as the method ``none``."""
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
@@ -54,7 +54,7 @@ def to_markdown(display: Display) -> str:
 
 
 def to_latex(display: Display) -> str:
-    """A booktabs tabular; the notes follow below it in small print."""
+    """A booktabs tabular, followed by the notes in small print."""
 
     def line(cells: list[str]) -> str:
         return " & ".join(escape_latex(cell) for cell in cells) + r" \\"
@@ -68,5 +68,5 @@ def to_latex(display: Display) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Text as LaTeX prints it literally."""
+    """Escapes text so that LaTeX prints it literally."""
     return "".join(_LATEX.get(character, character) for character in text)
