@@ -24,7 +24,7 @@ class Decision:
 
 
 def decide(champion: str, challengers: Mapping[str, Difference]) -> Decision:
-    """Decides whether a challenger replaces the champion, by the same rule as the report's sentences.
+    """Decide whether a challenger replaces the champion, by the same rule as the report's sentences.
 
     The challenger with the largest established positive difference takes over.
 

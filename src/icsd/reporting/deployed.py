@@ -32,7 +32,7 @@ class Deployed:
 
 
 def load_deployed(root: Path, results: Results) -> Deployed | None:
-    """Loads the exported files of the champions of ``results``; None if there are none.
+    """Load the exported files of the champions of ``results``; None if there are none.
 
     Raises:
         UserError: A file is malformed, or belongs to other networks or images than the results.

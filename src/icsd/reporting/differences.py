@@ -127,7 +127,7 @@ def score_interval(runs: Sequence[Run], resampled: Resampled) -> Interval | None
 
 @lru_cache(maxsize=8)  # several tables of one report need the same
 def all_differences(results: Results, student: str, resampled: Resampled) -> Differences:
-    """Compares every pair of methods of a student, as the report's only family of tests.
+    """Compare every pair of methods of a student, as the report's only family of tests.
 
     Everything the report says about two methods comes from here, so no sentence, letter or table can
     contradict another, and all its claims about a student hold together in 95 of 100 reports (Holm). Half of

@@ -56,7 +56,7 @@ def load_results(
 
 
 def read_panels(path: Path) -> Panels:
-    """Reads panels.npz: images, labels and predictions.
+    """Read panels.npz: images, labels and predictions.
 
     Raises:
         UserError: The file is malformed.

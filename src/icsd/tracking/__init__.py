@@ -1,7 +1,8 @@
 """Experiment tracking: files first, MLflow when it answers.
 
-A stage opens a ``Tracker`` and records into it. Each record reaches a journal on disk, from which a thread
-sends it to MLflow: a lost server stops nothing and loses nothing, and a killed training resumes its own run.
+A stage opens a ``Tracker`` and records into it. Each record is written to a journal on disk, from which a
+thread sends it to MLflow: an unreachable server stops nothing and loses nothing, and a killed training
+resumes its own run.
 """
 
 from icsd.tracking.base import ModelSpec, NullTracker

@@ -1,4 +1,4 @@
-"""What a stage hands to tracking besides values and files, and the tracker that does nothing with it."""
+"""The types that stages use with a tracker, and the tracker that records nothing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 @dataclass(frozen=True, eq=False)
 class ModelSpec:
-    """What a network needs to become a model that predicts from images.
+    """Specification for turning a network into a model that predicts from images.
 
     Attributes:
         name: The model's name in MLflow.
-        example: An image that the network was made for, uint8 [H, W, 3]; other sizes work too.
-        input_scale: Size of the image that the network sees, relative to the image as read.
+        example: An image of typical size, uint8 [H, W, 3]; other sizes work too.
+        input_scale: Size of the network's input, relative to the image as read.
         mean: Per channel, for pixel values in 0..1; the model subtracts it.
         std: Per channel, for pixel values in 0..1; the model divides by it.
         metadata: JSON values stored with the model: its classes, for instance.
@@ -32,7 +32,7 @@ class ModelSpec:
 
 
 class NullTracker:
-    """Takes what ``MlflowTracker`` takes and records nothing: tracking is off, or another rank records."""
+    """Same interface as ``MlflowTracker``, but records nothing: tracking is off, or another rank records."""
 
     run_id = key = None
 

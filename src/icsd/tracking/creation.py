@@ -1,6 +1,6 @@
-"""A local database is there as a whole or not at all, though MLflow makes it in dozens of steps.
+"""Creates a local database atomically, although MLflow needs dozens of steps for it.
 
-A process that ends in their middle would leave one in which MLflow fails for ever ("table … already exists").
+A process that ends midway would leave a database in which MLflow always fails ("table … already exists").
 """
 
 import os
@@ -14,15 +14,15 @@ from icsd.tracking.lines import set_aside
 
 
 def ensure_whole(database: Path, artifacts: str) -> None:
-    """Make the database where there is none, or only the beginning of one; the caller holds the store's lock.
+    """Create the database if it is missing or unfinished; the caller holds the store's lock.
 
     Args:
-        database: Its absolute path.
-        artifacts: Where runs outside this project's experiments keep their artifacts.
+        database: Absolute path of the database.
+        artifacts: URI for artifacts of runs outside this project's experiments.
 
     Raises:
-        OSError: The file may not be opened, or its folder not written to.
-        sqlite3.DatabaseError: It is damaged.
+        OSError: The file cannot be opened, or its folder cannot be written to.
+        sqlite3.DatabaseError: The database is damaged.
     """
     if os.path.lexists(database):
         if not _is_unfinished(database):
@@ -39,13 +39,13 @@ def ensure_whole(database: Path, artifacts: str) -> None:
 
 
 def _is_unfinished(database: Path) -> bool:
-    """Whether MLflow has begun this database and not come to its first experiment."""
+    """Whether MLflow began to create this database and stopped before its first experiment."""
     with database.open("rb+"):
-        pass  # another user's file is theirs
+        pass  # raises unless the file may be written
     with closing(sqlite3.connect(database, timeout=5)) as connection:
         tables = {
             name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         }
         if "experiments" not in tables:
-            return not tables  # others are those of another program
+            return not tables  # other tables belong to another program
         return not connection.execute("SELECT count(*) FROM experiments").fetchone()[0]

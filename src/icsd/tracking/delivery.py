@@ -1,7 +1,7 @@
-"""The way from a journal to MLflow: in a thread of its own, in batches, each record once.
+"""Delivers a journal to MLflow: in its own thread, in batches, each record once.
 
-MLflow's own asynchronous logging is not used: its queue is in memory, it drops what a lost server did not
-take, and it joins its threads at exit, so that a server which never answers keeps the process for ever
+MLflow's own asynchronous logging is not used: its queue is in memory, it drops records when the server is
+unreachable, and it joins its threads at exit, so a server that never answers blocks the process forever
 (mlflow issue 20575).
 """
 
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 PUSH_EVERY = 2.0
-"""Seconds between two deliveries at least."""
+"""Minimum number of seconds between two deliveries."""
 RETRY_AFTER = 30.0
-"""Seconds without another attempt after a failed delivery."""
+"""Seconds before the next attempt after a failed delivery."""
 IN_A_ROW = 3
-"""As many failures one after the other are the store's, and not those of the records or runs."""
+"""After this many consecutive failures, the store is at fault and not the records or runs."""
 UNDER_WAY: set[Path] = set()
-"""Folders of the journals that this process records into, or delivers."""
+"""Folders of the journals that this process writes or delivers."""
 _REQUESTS_TO_MAKE_A_RUN = 4
 
 
 class Delivery:
     """Sends a journal to the store, from a thread that starts with the first record.
 
-    Records carry their own time, so sending one again adds nothing. (That happens when the process is killed
-    before it has noted the delivery.)
+    Records carry their own time, so sending one again adds nothing. (That happens if the process is killed
+    after a delivery and before noting it.)
 
     Args:
         root: The repository.
         run: The run that the records belong to.
         journal: The records.
-        lock: The journal's, already held; released when the thread ends.
+        lock: The journal's lock, already held; released when the thread ends.
     """
 
     def __init__(self, root: Path, run: RunDescription, journal: Journal, lock: FileLock) -> None:
@@ -64,34 +64,34 @@ class Delivery:
         UNDER_WAY.add(journal.folder)
 
     def wake(self) -> None:
-        """Say that there are new records."""
+        """Tell the thread that there are new records; start it if needed."""
         if self._thread is None:
-            # A daemon: a server that never answers must not keep the process from ending.
+            # A daemon thread, so that a server that never answers cannot keep the process from ending.
             self._thread = threading.Thread(target=self._work, name="mlflow-delivery", daemon=True)
             self._thread.start()
         self._woken.set()
 
     def run_id(self) -> str | None:
-        """The run's id in MLflow, waited for while the thread is about to learn it."""
+        """The run's id in MLflow; waits briefly for the thread's first attempt. None if still unknown."""
         if self._run.run_id is None and not self._ended.is_set():
             self.wake()
             PATIENCE.wait(self._tried)
         return self._run.run_id
 
     def finish(self, at_most: float | None) -> bool:
-        """Let the thread send what it can and end; waits for it a little. True if it has ended."""
+        """Make the thread send what it can and end, and wait briefly for it. True if it has ended."""
         self._finishing.set()
         self.wake()
         return PATIENCE.wait(self._ended, at_most)
 
     def push(self) -> bool:
-        """Send the waiting records now. False if the store cannot be reached, or takes none."""
+        """Send the pending records now. False if the store cannot be reached, or accepts none."""
         try:
             with PATIENCE.in_mlflow:
                 self._client = self._client or self._attach()
             self._tried.set()
             self._deliver(self._client)
-        except Exception as error:  # whatever a server, a driver or a disk raises, the records stay
+        except Exception as error:  # of a server, a driver or a disk: the records stay
             self._client = None
             PATIENCE.failed(error)
             return False
@@ -100,7 +100,7 @@ class Delivery:
         return True
 
     def deliver_once(self) -> bool:
-        """As ``push``, in the caller's thread, and end."""
+        """``push`` once, delete the copies of files if nothing is pending, and release the journal."""
         try:
             sent = self.push()
             if self._journal.waiting == 0:
@@ -123,7 +123,7 @@ class Delivery:
     def _attach(self) -> "MlflowClient":
         is_server = local_database(self._root) is None
         if is_server:
-            open_client(self._root)  # so that the time below is the server's
+            open_client(self._root)  # before the clock starts, which is to time the server only
         begun, known = time.monotonic(), self._run.run_id is not None
         client, lost = attach(self._root, self._run)
         self._journal.attach(self._run.run_id, self._run.former, lost=lost)
@@ -152,7 +152,7 @@ class Delivery:
                 break
 
     def _send(self, client: "MlflowClient", record: Record) -> bool:
-        """False if the store answers, but does not take the record now."""
+        """Send one record. False if the store answers, but does not accept the record now."""
         run_id = str(self._run.run_id)
         begun = time.monotonic()
         with PATIENCE.in_mlflow:

@@ -1,4 +1,4 @@
-"""Which code runs: the commit, and the changes since."""
+"""The version of the code: the commit, and the changes since."""
 
 import os
 import subprocess
@@ -9,20 +9,20 @@ from pathlib import Path
 from icsd.tracking.messages import log
 
 DIFF_LIMIT = 1_000_000
-# dvc.lock and the reports change because the pipeline runs: with them every run but the first would be dirty.
+# The pipeline itself changes dvc.lock and the reports: with them, every run but the first would be dirty.
 _OURS = (".", ":(exclude)dvc.lock", ":(exclude)reports")
-# Every checkout has it.
+# A file that every checkout has.
 _SETTINGS = "params.yaml"
-# A method or a network of one's own counts whether git knows it yet or not. Notes and data do not.
+# A user's new method or network counts as a change even before git tracks it; notes and data do not.
 _NEW = ("configs", "pipeline", "src", ":(glob)*.py")
-# In words that are known here, and out of the way of the git that a person runs meanwhile.
+# English messages, which are matched below, and no locks that would block a user's own git command.
 _ENVIRONMENT = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 _NO_HEAD = "Needed a single revision"
 
 
 @dataclass(frozen=True)
 class GitState:
-    """State of the working tree; without git, or before the first commit, there is no commit."""
+    """State of the working tree; ``commit`` is None without git or before the first commit."""
 
     commit: str | None = None
     dirty: bool = False
@@ -31,13 +31,13 @@ class GitState:
 
 
 class _GitError(Exception):
-    """Git is there and does not answer."""
+    """There is a repository, but git cannot describe it."""
 
 
 def git_state(root: Path) -> GitState:
-    """The state of ``root`` in the repository that tracks it, also as a folder of a larger one.
+    """The state of ``root`` in the repository that tracks it, even if ``root`` is only a folder of it.
 
-    No error of git stops anything: it is a warning, and the state is empty.
+    Errors of git become warnings and an empty state.
     """
     root = root.resolve()
     if (
@@ -54,8 +54,8 @@ def git_state(root: Path) -> GitState:
 
 def _state(root: Path) -> GitState:
     commit = _git(root, "rev-parse", "--verify", "HEAD").strip()
-    # A download without git may lie inside somebody else's repository, whose commits say nothing about it,
-    # and in git's hooks GIT_DIR names the repository that they run for.
+    # A download without git may lie inside an unrelated repository, whose commits say nothing about it,
+    # and within a git hook GIT_DIR names the repository of the hook.
     if not _git(root, "ls-files", "--", _SETTINGS):
         raise _GitError("the repository around this folder does not track it")
     diff = _git(root, "diff", "--no-color", "--no-ext-diff", "HEAD", "--", *_OURS)
@@ -97,6 +97,6 @@ def _git(root: Path, *arguments: str, differs: bool = False) -> str:
     return done.stdout
 
 
-@cache  # a stage asks more than once
+@cache  # one warning per reason, although stages call this several times
 def _warn(reason: str) -> None:
     log.warning("no commit is recorded, because git cannot say which: %s", reason)

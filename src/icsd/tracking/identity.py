@@ -1,4 +1,4 @@
-"""What makes an execution of the pipeline one: names repeat, in two commits and between two people."""
+"""Identifies an execution of the pipeline; a name alone repeats across commits and between people."""
 
 import hashlib
 import json
@@ -14,16 +14,17 @@ from icsd.tracking.store import is_shared
 
 
 def group_id(root: Path, digest: str, *, label: str = "") -> str:
-    """What all stages of one execution share: a name, and a hash of what the name does not tell apart.
+    """The id that all stages of one execution share: a name, and a hash that tells equal names apart.
 
     Args:
         root: The repository.
-        digest: Of the parameters, as hexadecimal digits.
-        label: Instead of the name of DVC's experiment, or ``workspace`` outside one.
+        digest: Digest of the parameters, as hexadecimal digits.
+        label: Replaces the name, which is that of DVC's experiment, or ``workspace`` outside one.
 
     Returns:
-        ``wave-`` and ten digits: of the parameters; of the commit that DVC's experiment began at, since DVC
-        allows a name once per commit; and of the checkout, where the store may hold other people's runs.
+        The name and ten hexadecimal digits, such as ``wave-0123456789``. The digits are a hash of the
+        parameters; of the commit that DVC's experiment started from, since DVC allows a name once per commit;
+        and of the checkout, if the store may hold other people's runs.
     """
     experiment = "" if label else os.environ.get("DVC_EXP_NAME", "")
     baseline = os.environ.get("DVC_EXP_BASELINE_REV", "") if experiment else ""
@@ -34,9 +35,9 @@ def group_id(root: Path, digest: str, *, label: str = "") -> str:
 
 
 def checkout_id(root: Path) -> str:
-    """A random name of this checkout, the same in all its processes and on all machines that see it.
+    """A random id of this checkout, the same in all its processes and on all machines that see it.
 
-    A copy gets its own: the folder that holds the name then has another number in its file system.
+    A copy gets its own id, because the folder that holds the id then has another inode number.
     """
     folder = main_root(root) / ".state"
     folder.mkdir(parents=True, exist_ok=True)

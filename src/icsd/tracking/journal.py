@@ -1,9 +1,10 @@
-"""The journal of a run: every record reaches the disk first, and the tracking server when it answers.
+"""The journal of a run: every record is written to disk first, and sent to the server when it answers.
 
 ``journal.jsonl`` holds one line per record, ``[checksum, record]``; the first describes the run.
-``delivered.json`` says how far the server has them, in bytes. A record is written before anything is sent, so
-a killed process loses nothing that it had logged. (A power failure may lose the last records: the outputs of
-a stage are the truth, not its tracking.) Whatever these files hold, what is readable in them is delivered.
+``delivered.json`` has the position in bytes up to which they were delivered. A record is written before
+anything is sent, so a killed process loses nothing that it had logged. (A power failure may lose the last
+records: the outputs of a stage are authoritative, not its tracking.) Of damaged files, the readable records
+are delivered.
 """
 
 import os
@@ -22,7 +23,7 @@ from icsd.tracking.lines import Line, Record, decoded, encoded, free_name, read_
 from icsd.tracking.messages import log
 
 FILE = "journal.jsonl"
-# Measurements of the machine: a repeated epoch cannot reproduce them, so the first point stands.
+# Measurements of the machine: a repeated epoch cannot reproduce them, so the first point is kept.
 _VOLATILE = "system/"
 _LINES_PER_BATCH = 100
 
@@ -32,11 +33,11 @@ class Progress:
     """How far a journal has been delivered, and to which run.
 
     Attributes:
-        delivered: The store has the records before this byte, but for those that are ``postponed``.
+        delivered: The store has the records before this byte, except those in ``postponed``.
         attempted: The store may have the records before this byte.
-        postponed: Where records begin that the store did not take although it answered.
-        run_id: None until the store has made the run.
-        former: Ids that the run had in stores which have lost it since.
+        postponed: First bytes of the records that the store did not accept although it answered.
+        run_id: None until the run exists in the store.
+        former: Earlier ids of the run, in stores that have lost it since.
     """
 
     delivered: NonNegativeInt = 0
@@ -52,7 +53,7 @@ def journal_folders(root: Path) -> list[Path]:
 
 
 def journal_lock(folder: Path) -> FileLock:
-    """Held by the process that records into the journal in ``folder``, or delivers it."""
+    """The lock that a process holds while it writes or delivers the journal in ``folder``."""
     for path, is_right in ((folder, Path.is_dir), (folder / "lock", Path.is_file)):
         if not is_right(path) or path.is_symlink():
             set_aside(path)
@@ -61,11 +62,11 @@ def journal_lock(folder: Path) -> FileLock:
 
 
 def is_waiting(folder: Path) -> bool:
-    """Whether records in ``folder`` wait for delivery; a look that changes nothing, also without the lock."""
+    """Whether records in ``folder`` are pending; reads only, so the lock is not needed."""
     try:
         size = (folder / FILE).stat().st_size
     except OSError:
-        return (folder / FILE).is_symlink()  # one that leads nowhere
+        return (folder / FILE).is_symlink()  # a dangling one
     try:
         progress = read_progress(folder)
     except (OSError, ValueError):
@@ -74,10 +75,10 @@ def is_waiting(folder: Path) -> bool:
 
 
 class Journal:
-    """The records of one run in ``folder``, and how many of them have been delivered. Threads may share it.
+    """The records of one run in ``folder``, and how many of them have been delivered; thread-safe.
 
     Args:
-        folder: Created when missing; an existing journal is continued. The caller holds its lock.
+        folder: Created if missing; an existing journal is continued. The caller holds its lock.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -94,7 +95,7 @@ class Journal:
         self._load()
 
     def append(self, record: Record) -> None:
-        """Write a record to the disk; one that cannot be written is a warning."""
+        """Write a record to disk; warn if it cannot be written."""
         with self._lock:
             line = encoded(record)
             try:
@@ -115,18 +116,18 @@ class Journal:
         return {key: value for key, value in metrics.items() if not self._knows(key, step, value)}
 
     def image(self, key: str, step: int) -> Record | None:
-        """The record of the picture that this key and step already have."""
+        """The record of the image already logged under this key and step; None without one."""
         return self._images.get((key, step))
 
     @property
     def waiting(self) -> int:
-        """How many records wait for delivery."""
+        """Number of pending records."""
         with self._lock:
             later = sum(bool(line.record) for line in self._lines(self.progress.delivered))
             return len(self.progress.postponed) + later
 
     def take(self) -> list[Line]:
-        """The next records to send, which the store may have from now on."""
+        """The next batch of records to send; notes that the store may have them from now on."""
         with self._lock:
             lines: list[Line] = []
             end = self.progress.delivered
@@ -135,7 +136,7 @@ class Journal:
                 lines += [line] if line.record else []
                 if len(lines) == _LINES_PER_BATCH:
                     break
-            if not lines and end > self.progress.delivered:  # what is left cannot be read
+            if not lines and end > self.progress.delivered:  # the remaining lines cannot be read
                 self.deliver(end)
             if lines and end > self.progress.attempted:
                 self.progress.attempted = end
@@ -143,7 +144,7 @@ class Journal:
             return lines
 
     def postponed(self) -> Iterator[Line]:
-        """The records that the store did not take although it answered."""
+        """The records that the store did not accept although it answered."""
         for start in list(self.progress.postponed):
             line = next(self._lines(start), None)
             if line and line.record:
@@ -152,20 +153,20 @@ class Journal:
                 self.settle(start)
 
     def deliver(self, end: int, *, postponed: list[int] | None = None) -> None:
-        """Note that the store has the records before ``end``, but for some."""
+        """Note that the store has the records before ``end``, except the ``postponed`` ones."""
         with self._lock:
             self.progress.delivered = end
             self.progress.postponed += postponed or []
             self._save_progress()
 
     def settle(self, start: int) -> None:
-        """Note that a postponed record waits no longer."""
+        """Note that a postponed record is no longer pending."""
         with self._lock:
             self.progress.postponed.remove(start)
             self._save_progress()
 
     def attach(self, run_id: str | None, former: list[str], *, lost: bool) -> None:
-        """Note which run the records belong to; one that was ``lost`` gets everything again."""
+        """Note which run the records belong to; if the store ``lost`` it, everything is sent again."""
         with self._lock:
             self.progress.run_id, self.progress.former = run_id, former
             if lost:
@@ -173,7 +174,7 @@ class Journal:
             self._save_progress()
 
     def rewind(self, step: int) -> None:
-        """Drop points and pictures after ``step`` that no server can have: they will be logged again."""
+        """Drop points and images after ``step`` that were never sent: they will be logged again."""
         with self._lock:
             lines = list(self._lines(0))
             content = self._path.read_bytes() if lines else b""
@@ -187,7 +188,7 @@ class Journal:
             self._load()
 
     def _save_progress(self) -> None:
-        """Where that fails, the next process sends some records again."""
+        """Write delivered.json; if that fails, the next process sends some records again."""
         try:
             write_bytes(self.folder / "delivered.json", encoded(asdict(self.progress)))
         except OSError as error:
@@ -213,23 +214,23 @@ class Journal:
             self._mend(readable)
         elif self._path.is_file() and self._path.stat().st_size > self._size:
             self._truncate()
-        if self.progress.delivered > self._size:  # not of this journal
+        if self.progress.delivered > self._size:  # delivered.json belongs to another journal
             self._deliver_again()
             self.progress.attempted = self._size
 
     def _lines(self, position: int) -> Iterator[Line]:
-        """As ``read_lines``; nothing where the file cannot be read."""
+        """``read_lines`` of the journal; ends with a warning if the file cannot be read."""
         try:
             yield from read_lines(self._path, position) if self._path.is_file() else ()
         except OSError as error:
             self._complain(error)
 
     def _mend(self, readable: list[Record]) -> None:
-        """Keep the damaged journal under another name, and go on with what is readable in it."""
+        """Keep a copy of the damaged journal under another name, and continue with its readable records."""
         copy, content = free_name(self._path), b"".join(map(encoded, readable))
         try:
             shutil.copyfile(self._path, copy)
-            self._deliver_again()  # what is sent twice is there once
+            self._deliver_again()  # sending a record twice adds nothing
             self.progress.attempted = len(content)
             self._save_progress()
             write_bytes(self._path, content)
@@ -240,7 +241,7 @@ class Journal:
             say_kept(self._path, copy)
 
     def _truncate(self) -> None:
-        """Remove half a line: the process was killed while it wrote it."""
+        """Remove the incomplete last line of a process that was killed while writing it."""
         try:
             with self._path.open("rb+") as file:
                 file.truncate(self._size)
@@ -258,7 +259,7 @@ class Journal:
         self.progress.postponed = []
 
     def _notice(self, record: Record) -> bool:
-        """Remember what a record says. False if it is none."""
+        """Remember the content of a record. False if it is malformed."""
         try:
             match record["kind"]:
                 case "run":
@@ -289,6 +290,11 @@ _PROGRESS = TypeAdapter(Progress)
 
 
 def read_progress(folder: Path) -> Progress:
-    """How far a journal has been delivered; ValueError or OSError where that cannot be read."""
+    """How far a journal has been delivered.
+
+    Raises:
+        ValueError: delivered.json is damaged.
+        OSError: It cannot be read.
+    """
     path = folder / "delivered.json"
     return _PROGRESS.validate_python(decoded(path.read_bytes())) if os.path.lexists(path) else Progress()

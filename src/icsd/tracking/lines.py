@@ -1,4 +1,4 @@
-"""Lines that are known to be as they were written, and what becomes of files that hold something else."""
+"""Lines with checksums, and the handling of damaged files."""
 
 import json
 import os
@@ -22,10 +22,10 @@ def decoded(line: bytes) -> object:
     """The content of a line.
 
     Raises:
-        ValueError: The line is not whole, or not as it was written.
+        ValueError: The line is incomplete, or differs from what was written.
     """
     text = line.strip()
-    if not text.startswith(b"{"):  # that is how earlier versions wrote it
+    if not text.startswith(b"{"):  # the format of earlier versions
         checksum, _, text = text[1:-1].partition(b", ")
         if int(checksum) != zlib.crc32(text):
             raise ValueError("the checksum differs")
@@ -36,7 +36,7 @@ def decoded(line: bytes) -> object:
 
 
 class Line(NamedTuple):
-    """A complete line: its place in the file, and its record; None if it cannot be read."""
+    """A complete line: its byte range in the file, and its record (None if it cannot be read)."""
 
     start: int
     end: int
@@ -44,7 +44,7 @@ class Line(NamedTuple):
 
 
 def read_lines(path: Path, position: int) -> Iterator[Line]:
-    """The complete lines from ``position``; a killed process leaves the start of one at the end."""
+    """The complete lines from ``position``; skips an incomplete last line, which a killed process leaves."""
     with path.open("rb") as file:
         file.seek(position)
         for line in file:
@@ -65,18 +65,18 @@ def _record(line: bytes) -> Record | None:
 
 
 def free_name(path: Path, ending: str = "damaged") -> Path:
-    """``name.damaged-1``, or the next number that is free."""
+    """``name.damaged-1``, or the same with the next free number."""
     names = (path.with_name(f"{path.name}.{ending}-{number}") for number in range(1, 10_000))
     return next(name for name in names if not os.path.lexists(name))
 
 
 def say_kept(path: Path, place: Path) -> None:
-    """Say where a damaged file is now."""
+    """Warn that a file is damaged, and say where it is kept."""
     log.warning("%s cannot be read: it is kept as %s, and what is readable is used", path, place.name)
 
 
 def set_aside(path: Path) -> None:
-    """Rename what cannot be read, so that it is kept, and say so.
+    """Rename an unreadable file or folder, so that it is kept, and warn.
 
     Raises:
         OSError: It cannot be renamed.

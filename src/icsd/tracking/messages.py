@@ -1,4 +1,4 @@
-"""Warnings of tracking: each one line, without credentials."""
+"""Warnings of tracking: one line each, without credentials."""
 
 import logging
 import os
@@ -7,14 +7,14 @@ from urllib.parse import unquote
 
 _LONGEST = 500
 _SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-_SHORTEST_SECRET = 4  # a shorter password would be found, and hidden, in any word
-# Key=value pairs of an address whose value is secret.
+_SHORTEST_SECRET = 4  # a shorter one would match, and mask, parts of ordinary words
+# Key=value pairs of an address that have secret values.
 _SECRET_PAIRS = re.compile(r"(?i)([?&](?:password|passwd|pwd|token|key|secret)=)([^&\s]*)")
 _LOGIN = re.compile(r"(?<=://)[^/\s@]*@")
 
 
 def without_secrets(text: object) -> str:
-    """A message of MLflow, or an address, without the credentials of the tracking server."""
+    """The text, such as an error of MLflow or an address, without the tracking server's credentials."""
     shown = str(text)
     for secret in sorted(_secrets(), key=len, reverse=True):
         shown = shown.replace(secret, "***")
@@ -22,7 +22,7 @@ def without_secrets(text: object) -> str:
 
 
 def _secrets() -> set[str]:
-    """The login in the tracking server's address, and its password alone, as written and decoded."""
+    """The login in the tracking server's address and all passwords, as written and URL-decoded."""
     rest = os.environ.get("MLFLOW_TRACKING_URI", "").partition("://")[2]
     authority = rest.partition("/")[0]
     login = (authority if "@" in authority else rest).rpartition("@")[0]
@@ -33,7 +33,7 @@ def _secrets() -> set[str]:
 
 
 class _OneLine(logging.Filter):
-    """Rewrites every record of the logger: MLflow's errors hold addresses, SQL statements, whole pages."""
+    """Cuts every record to one line without secrets: MLflow's errors hold addresses, SQL, whole pages."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         line = " ".join(without_secrets(record.getMessage()).split())

@@ -29,11 +29,11 @@ def save_model(network: "nn.Module", folder: Path, spec: ModelSpec) -> None:
     Args:
         network: Its forward returns a dict of taps with ``logits``; it is not changed.
         folder: Must not exist yet.
-        spec: How images become the network's input; its example is stored, small, as the input example.
+        spec: How images become the network's input; a small form of its example is stored as input example.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about what MLflow imports, not about the network
-        with uncollected():  # tracing keeps nearly all of the many objects that it makes
+        warnings.simplefilter("ignore")  # from MLflow's imports, not about the network
+        with uncollected():  # tracing keeps nearly all of the many objects it creates
             _save(network, folder, spec)
 
 
@@ -60,10 +60,10 @@ def _save(network: "nn.Module", folder: Path, spec: ModelSpec) -> None:
 
 @contextmanager
 def _programs_of_free_sizes() -> Iterator[None]:
-    """Let the programs that are saved inside take images of any size.
+    """Context in which saved programs accept images of any size.
 
-    MLflow exports and saves in one go, and loading a program again to change it takes as long as half of its
-    tracing: so it is changed on its way into the file.
+    MLflow exports and saves in one call, and reloading a program to change it takes half as long as tracing
+    it, so ``torch.export.save`` is patched to change the program before it is written.
     """
     import torch
 

@@ -1,10 +1,10 @@
-"""What MLflow calls this project's experiments, models, aliases and tags.
+"""The names of this project's experiments, models, aliases and tags in MLflow.
 
-Runs of last year are found again by these names: a value here must never change.
+A value here must never change, because old runs are found by these names.
 """
 
 CHAMPION = "champion"
-"""Alias of the registered version that no other has beaten. Each method's latest version is an alias too."""
+"""Alias of the registered version that no other has beaten; each method's latest version has one too."""
 PARENT, CHILD = "parent", "child"
 """Values of ``Tag.ROLE``."""
 
@@ -12,42 +12,42 @@ PARENT, CHILD = "parent", "child"
 class Tag:
     """Keys of the tags that this project sets on runs, logged models and registered models."""
 
-    # Which network a run is
+    # The network of a run
     KIND = "icsd.kind"
     """``teacher``, ``student``, or a ``trial`` of ``tune`` or ``worth``."""
     METHOD = "icsd.method"
     STUDENT = "icsd.student"
     SEED = "icsd.seed"
     DATASET = "icsd.dataset"
-    # Where a run stands among others
+    # The run's relation to others
     GROUP = "icsd.group"
-    """The execution that it belongs to."""
+    """The execution that the run belongs to."""
     ROLE = "icsd.role"
     REUSED_BY = "icsd.reused_by"
-    """Later executions whose result is this run's, out of DVC's cache; comma-separated."""
+    """Later executions that reused this run's result from DVC's cache; comma-separated."""
     KEY = "icsd.key"
-    """Marks what a killed process made, so that the next one finds it instead of making another."""
+    """Marks a run or model, so that a process after a killed one finds it instead of creating another."""
     JOURNAL = "icsd.journal"
     """``host:folder`` of the run's journal, the folder relative to the repository."""
-    # What ran
+    # The code and the stage that ran
     STAGE = "icsd.stage"
-    """What DVC calls the stage, ``distill@aicsd-resnet18-0``; ``STAGE_NAME`` leaves out the matrix."""
+    """DVC's name of the stage, ``distill@aicsd-resnet18-0``; ``STAGE_NAME`` leaves out the matrix."""
     STAGE_NAME = "icsd.stage_name"
     DVC_EXPERIMENT = "icsd.dvc_experiment"
     GIT_COMMIT = "icsd.git_commit"
     GIT_DIRTY = "icsd.git_dirty"
-    # What a training found
+    # Findings of a training
     DIVERGED = "icsd.diverged"
     LOSS_HEALTH = "icsd.loss_health"
     # Registered models
     WEIGHTS_SHA256 = "icsd.weights_sha256"
     TRAINED_FROM = "icsd.trained_from"
-    """Digest of what determined the network: numbers, data, code, initial weights, its teacher's, too."""
+    """Digest of everything that determined the network: parameters, data, code, initial weights, teacher."""
     MIOU_BY_SEED = "icsd.miou_by_seed"
     IMAGES = "icsd.images"
     """Digest of the images and classes that a score was measured on."""
     CHAMPION_REASON = "icsd.champion_reason"
-    # Whether distilling is worth it
+    # The answer of ``worth``
     VERDICT = "icsd.verdict"
 
 

@@ -1,4 +1,4 @@
-"""How a run begins: resumed or made, below the parent run of its execution."""
+"""Opens a run, resumed or new, below the parent run of its execution."""
 
 import os
 import re
@@ -38,20 +38,20 @@ def open_tracker(
     enabled: bool = True,
     system_metrics: bool = True,
 ) -> Tracker:
-    """The tracker of one trained network.
+    """Open the tracker of one trained network.
 
-    ``state`` identifies the run: a journal there is continued, in the same MLflow run; deleting it begins a
-    new one. It must stay until ``deliver_pending`` has returned 0.
+    ``state`` identifies the run: a journal there is continued, in the same MLflow run; deleting it starts a
+    new run. It must stay until ``deliver_pending`` has returned 0.
 
     Args:
         root: The repository of the running code (``DVC_ROOT`` decides where the records go).
         experiment: MLflow's experiment: ``experiment_name(dataset)``.
         group: ``group_id(...)``: the run becomes a child of this execution's parent run.
-        name: What a person reads in the list of runs, ``aicsd · resnet18 · seed 1``.
-        tags: Coordinates of the run, such as ``Tag.METHOD``.
+        name: Name in MLflow's list of runs, such as ``aicsd · resnet18 · seed 1``.
+        tags: Tags that identify the run, such as ``Tag.METHOD``.
         state: Folder of this run's journal, below ``<root>/.state``.
-        run_id: The run to continue, for a ``state`` without journal; a journal of another run makes room.
-        key: The same, by the run's key: for one whose id was not known yet.
+        run_id: The run to continue if ``state`` has no journal of it; a journal of another run is moved away.
+        key: The run's key, for a run to continue whose id is not known yet.
         amend: Only add to a run that has ended (as the evaluation does): its status and times stay.
         enabled: False gives a tracker that does nothing and imports nothing.
         system_metrics: Sample processor and memory with each ``log``.
@@ -71,9 +71,9 @@ def open_tracker(
 
 
 def open_parent(*, root: Path, experiment: str, group: str, enabled: bool = True) -> Tracker:
-    """The tracker of an execution's parent run, for the report: summary metrics, tables and figures.
+    """Open the tracker of an execution's parent run, for the report: summary metrics, tables and figures.
 
-    It may be opened again and again; values that it already has are not recorded twice.
+    It may be opened repeatedly; values that it already has are not recorded twice.
     """
     if not enabled:
         return NullTracker()
@@ -84,7 +84,7 @@ def open_parent(*, root: Path, experiment: str, group: str, enabled: bool = True
 
 
 def _where(root: Path, state: Path, git: GitState) -> dict[str, str]:
-    """Tags that say what runs where."""
+    """Tag for the stage, the code and the journal of a run."""
     stage = os.environ.get("DVC_STAGE", "")
     return {
         Tag.STAGE: stage,
@@ -107,7 +107,7 @@ def _open(
     amend: bool = False,
     system_metrics: bool = False,
 ) -> Tracker:
-    """The tracker of a run; one that records nothing where its files cannot be used."""
+    """The tracker of a run; a ``NullTracker`` if its files cannot be used."""
     lock = None
     try:
         lock = journal_lock(state)
@@ -121,7 +121,7 @@ def _open(
             lock.acquire(timeout=_LOCK_SECONDS)
             journal, earlier = Journal(state), None
         current = earlier or run
-        if not current.experiment:  # its description cannot be read any more
+        if not current.experiment:  # its description is damaged
             current = replace(run, run_id=current.run_id, former=current.former)
         if journal.run is None:
             journal.append(current.record())
@@ -130,7 +130,7 @@ def _open(
         return MlflowTracker(root, current, journal, lock, amend=amend, system_metrics=system_metrics)
     except Timeout:
         log.warning("another process records a run in %s; this one's records are left out", state)
-    except Exception as error:  # whatever the disk holds, the work that is to be recorded goes on
+    except Exception as error:  # the work to be recorded goes on, whatever is on the disk
         log.warning("nothing is recorded for MLflow, because %s cannot be used: %s", state, error)
         if lock is not None:
             lock.release()
@@ -144,7 +144,7 @@ def _is_same(earlier: RunDescription, run: RunDescription) -> bool:
 
 
 def _step_aside(state: Path) -> None:
-    """Make room for another run's journal; one that waits for delivery keeps waiting under another name."""
+    """Make room for another run's journal; pending records stay pending under another name."""
     if is_waiting(state):
         state.rename(free_name(state, "earlier"))
     else:

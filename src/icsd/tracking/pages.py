@@ -1,4 +1,4 @@
-"""How MLflow's pages show an experiment. Only tags of the experiment can say it to everybody who opens it."""
+"""How MLflow's pages show an experiment; only tags of the experiment set this for all users."""
 
 import json
 
@@ -15,24 +15,24 @@ _NETWORKS = {
         *(f"tags.`{tag}`" for tag in (Tag.METHOD, Tag.STUDENT, Tag.SEED, Tag.GROUP)),
         "attributes.`Models`",
     ],
-    "runsHiddenMode": "SHOW_ALL",  # charts draw ten runs otherwise
+    "runsHiddenMode": "SHOW_ALL",  # otherwise charts show ten runs only
 }
 VIEW = "networks"
-"""Key of the saved view that lists and draws every network of an experiment, the best first."""
+"""Key of the saved view that lists and plots every network of an experiment, the best first."""
 
 FORMER_NOTE = (
     "One row per execution of the pipeline (open it to see one run per trained network). "
     "The parent carries the comparison: mean scores per method, tables and figures. "
     "The same numbers are in the files of the pipeline: history.csv, metrics.json, reports/."
 )
-"""The note of earlier versions, which may be replaced; a person's own may not."""
+"""The note of earlier versions, which may be replaced; a user's own note may not."""
 
 
 def page_tags(experiment_id: str) -> dict[str, str]:
-    """Tags for an experiment that has none of its own.
+    """Default tags of an experiment.
 
-    MLflow 3.17 opens every experiment in its view for language models, which has "no data", unless the
-    address or a click says otherwise. It shows the note there, too: so the way out is the note's first word.
+    MLflow 3.17 opens every experiment in its view for language models, which has "no data", unless the URL or
+    a click selects another. The note is shown there too, so it begins with a link to the right view.
     """
     runs = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     view = {"name": "Networks by mIoU", "createdAt": 0, "updatedAt": 0, "state": json.dumps(_NETWORKS)}

@@ -1,4 +1,4 @@
-"""What a process knows of its store: whether it answers, how fast, and how long one still waits for it."""
+"""How long a process still waits for its store, given whether and how fast the store answers."""
 
 import math
 import threading
@@ -7,22 +7,22 @@ import time
 from icsd.tracking.messages import log
 
 WAIT_SECONDS = 10.0
-"""How long a process waits for a server in all, beyond a twentieth of the time that it has run."""
+"""Total seconds that a process waits for a server, plus a twentieth of the time that it has run."""
 WAIT_SECONDS_FOR_A_FILE = 60.0
-"""The same for a local database, which takes long only when it is made, on a busy machine."""
+"""The same for a local database, which is slow only while it is created on a busy machine."""
 _WAIT_SECONDS_WHEN_FAILING = 0.5
-_FREE_SECONDS = 1.0  # what a store that answers may take each time
+_FREE_SECONDS = 1.0  # per successful wait, not counted
 _LOOK_EVERY = 0.05
-_SLOW = 0.4  # seconds a request on average
-_REQUESTS = 3  # before the average counts
+_SLOW = 0.4  # mean seconds per request
+_REQUESTS = 3  # minimum number for the mean to count
 
 
 class NotTakenError(Exception):
-    """The store answers, but takes no records."""
+    """The store answers, but accepts no records."""
 
 
 class Patience:
-    """One for a process: a lost or slow server costs it once, and is said once, whatever waits for it."""
+    """The waiting budget of a process: a lost or slow server uses it up once, with one warning."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -32,10 +32,10 @@ class Patience:
         self.seconds = WAIT_SECONDS
         self.failing = False
         self.in_mlflow = threading.RLock()
-        """Held while a thread works with MLflow, which imports parts of itself at any time."""
+        """Held while a thread uses MLflow, which may import parts of itself at any time."""
 
     def wait(self, event: threading.Event, at_most: float | None = None) -> bool:
-        """Wait for an event as long as this process still may. True if it has happened."""
+        """Wait for an event within the remaining budget. True if it has happened."""
         begun = time.monotonic()
         left = self.seconds + (begun - self._started) / 20 - self._spent
         left = left if at_most is None else min(left, at_most)
@@ -48,14 +48,14 @@ class Patience:
         return done
 
     def failed(self, error: Exception) -> None:
-        """Say that the store cannot be reached, or takes nothing, once until it answers again."""
+        """Warn that the store cannot be reached or accepts nothing, once until it answers again."""
         if not self.failing:
             what = "takes no records now" if isinstance(error, NotTakenError) else "cannot be reached"
             log.warning("MLflow %s; work continues and its records are kept for later: %s", what, error)
         self.failing = True
 
     def answered(self, seconds: float, *, requests: int = 1) -> None:
-        """Note how long a server took, and say once that it is slow."""
+        """Note how long a server took, and warn once if it is slow."""
         self.failing = False
         self._requests += requests
         self._seconds += seconds
@@ -69,7 +69,7 @@ class Patience:
             )
 
     def left(self) -> None:
-        """Say once that a stage goes on before everything has arrived."""
+        """Warn once that a stage continues before everything has been delivered."""
         if not (self.failing or self._said_left):
             self._said_left = True
             log.warning(
@@ -82,5 +82,5 @@ PATIENCE = Patience()
 
 
 def wait_patiently() -> None:
-    """Let this process wait as long as it takes."""
+    """Remove the limit on this process's waiting."""
     PATIENCE.seconds = math.inf

@@ -1,4 +1,4 @@
-"""MLflow's model registry: each network once, and aliases that name the ones to use."""
+"""MLflow's model registry: each network once, and aliases for the ones to use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,17 +40,17 @@ class Registry:
     def put(
         self, name: str, *, run_id: str, weights_sha256: str, tags: Mapping[str, str], card: str
     ) -> Version | None:
-        """Register the model that a run logged; weights registered before only get these tags and this card.
+        """Register the model that a run logged; if its weights are registered, update their tags and card.
 
         Args:
             name: The registered model.
             run_id: The run whose last logged model becomes a version.
-            weights_sha256: Tells networks apart.
+            weights_sha256: Digest of the weights, which identifies a network.
             tags: Tags of the version.
-            card: The model card in Markdown, cut to the length that MLflow's database takes.
+            card: The model card in Markdown, cut to the length that MLflow's database allows.
 
         Returns:
-            None when the run logged no model, or the store does not have it.
+            The version; None if the run logged no model, or the store does not have the run.
         """
         card = card[:_DESCRIPTION_LENGTH]
         tags = {**tags, Tag.WEIGHTS_SHA256: weights_sha256}
@@ -72,11 +72,11 @@ class Registry:
         return Version(str(same.version), tags)
 
     def alias(self, name: str, alias: str, number: str) -> None:
-        """Let ``models:/<name>@<alias>`` mean this version."""
+        """Make ``models:/<name>@<alias>`` refer to this version."""
         self._client.set_registered_model_alias(name, alias, number)
 
     def champion(self, name: str) -> Version | None:
-        """The version that ``models:/<name>@champion`` means."""
+        """The version that ``models:/<name>@champion`` refers to; None without one."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -88,7 +88,7 @@ class Registry:
         return Version(str(version.version), dict(version.tags))
 
     def note(self, name: str, key: str, text: str) -> None:
-        """Tag the registered model."""
+        """Set a tag of the registered model."""
         self._client.set_registered_model_tag(name, key, text)
 
     def _last_model(self, run_id: str) -> str | None:
@@ -104,8 +104,8 @@ class Registry:
         return str(outputs.model_outputs[-1].model_id) if outputs and outputs.model_outputs else None
 
     def _source(self, model_id: str) -> str:
-        """Where a logged model lies: by its id for a server, which knows it."""
-        # A database would look the id up in the process's default store instead of the client's.
+        """The location of a logged model: its id for a server, its folder for a database."""
+        # For a database, MLflow would look the id up in the process's default store, not in the client's.
         if self._client.tracking_uri.startswith("http"):
             return f"models:/{model_id}"
         return str(self._client.get_logged_model(model_id).artifact_location)

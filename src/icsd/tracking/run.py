@@ -1,4 +1,4 @@
-"""One MLflow run: its description, and how it is found or made in the store exactly once."""
+"""One MLflow run: its description, and how it is found or created in the store exactly once."""
 
 import json
 import time
@@ -29,17 +29,17 @@ _PARENT_NOTE = (
 
 @dataclass
 class RunDescription:
-    """What the store needs to make a run, now or later; the first record of its journal.
+    """Everything needed to create a run in the store, now or later; the first record of its journal.
 
     Attributes:
         experiment: MLflow's experiment.
         group: The execution of the pipeline that the run belongs to.
         role: ``PARENT`` or ``CHILD``.
-        name: What a person reads in the list of runs.
-        tags: Set when the run is made.
-        run_id: None until the store has made the run.
-        former: Ids that it had in stores which have lost it since.
-        key: Marks the run in the store: a process killed right after it made the run finds it again.
+        name: Name in MLflow's list of runs.
+        tags: Tags that are set when the run is created.
+        run_id: None until the run exists in the store.
+        former: Earlier ids of the run, in stores that have lost it since.
+        key: Marks the run in the store, so that it is found again if the process that created it is killed.
         started: Milliseconds since 1970.
     """
 
@@ -54,18 +54,18 @@ class RunDescription:
     started: int = field(default_factory=lambda: int(time.time() * 1000))
 
     def record(self) -> Record:
-        """What the journal keeps; the ids are in its progress, since they change."""
+        """The journal's record of the run; without ids, which change and are in the journal's progress."""
         return {"kind": "run", **asdict(replace(self, run_id=None, former=[]))}
 
     @staticmethod
     def of(journal: Journal) -> "RunDescription | None":
-        """The run of a journal; None where nothing says which one it is."""
+        """The run of a journal; None if neither description nor id is known."""
         progress = journal.progress
         run_id, former = progress.run_id, progress.former
         ids = {"run_id": run_id, "former": former} if run_id else {}
         try:
             return _DESCRIPTION.validate_python({**(journal.run or _earlier(journal.folder)), **ids})
-        except ValueError:  # its id alone still leads to a run that exists
+        except ValueError:  # the id alone still identifies an existing run
             return RunDescription("", "", CHILD, "", {}, run_id, former) if run_id else None
 
 
@@ -73,7 +73,7 @@ _DESCRIPTION = TypeAdapter(RunDescription)
 
 
 def _earlier(folder: Path) -> Record:
-    """The description where earlier versions kept it."""
+    """The description from run.json, where earlier versions kept it."""
     try:
         content = json.loads((folder / "run.json").read_bytes())
     except (OSError, ValueError):
@@ -82,7 +82,7 @@ def _earlier(folder: Path) -> Record:
 
 
 def run_id_in(state: Path) -> str | None:
-    """The id of the MLflow run whose records lie in ``state``; None without records, or before it has one."""
+    """The id of the MLflow run whose journal is in ``state``; None without a journal or an id yet."""
     try:
         return read_progress(state).run_id
     except (OSError, ValueError):
@@ -90,10 +90,11 @@ def run_id_in(state: Path) -> str | None:
 
 
 def attach(root: Path, run: RunDescription) -> tuple["MlflowClient", bool]:
-    """A client for the store, in which ``run.run_id`` now exists.
+    """Find or creates the run in the store, and set ``run.run_id``.
 
     Returns:
-        The client, and whether the store has lost an earlier run, so that everything must be sent again.
+        The store's client, and whether the store has lost an earlier run, so that everything must be sent
+        again.
     """
     with store_lock(root):
         client, before = open_client(root), run.run_id
@@ -106,13 +107,13 @@ def attach(root: Path, run: RunDescription) -> tuple["MlflowClient", bool]:
 
 
 def find_runs(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> list["Run"]:
-    """The runs that carry all these tags, oldest first."""
+    """The runs that have all these tags, oldest first."""
     wanted = " and ".join(f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items())
     return list(client.search_runs([experiment_id], wanted, order_by=["attributes.start_time ASC"]))
 
 
 def run_id_of_key(client: "MlflowClient", experiment: str, key: str | None) -> str | None:
-    """The run that a process recorded under ``key`` while it did not know the id."""
+    """The id of the run with this key, for a run whose id was not known when it was recorded."""
     holder = client.get_experiment_by_name(experiment) if key else None
     runs = find_runs(client, holder.experiment_id, {Tag.KEY: str(key)}) if holder else []
     return str(runs[0].info.run_id) if runs else None
@@ -163,7 +164,7 @@ def _find_or_create(client: "MlflowClient", experiment_id: str, run: RunDescript
 
 
 def _parent(client: "MlflowClient", experiment_id: str, run: RunDescription) -> str:
-    """The parent run of the group that ``run`` belongs to, made when there is none."""
+    """The id of the parent run of the group that ``run`` belongs to; created if missing."""
     marks = {Tag.GROUP: run.group, Tag.ROLE: PARENT}
     if parents := find_runs(client, experiment_id, marks):
         return str(parents[0].info.run_id)

@@ -1,4 +1,4 @@
-"""One record of the journal, sent to MLflow: what each kind means there."""
+"""Sends records of the journal to MLflow, each kind with its own request."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,12 +14,12 @@ from icsd.tracking.values import DIGEST_LENGTH
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-# Answers of web servers to a file that they will not take tomorrow either: too large, of a wrong type, …
+# HTTP status codes for uploads that will never be accepted: too large, of a wrong type, …
 _REFUSED_UPLOADS = (400, 411, 413, 414, 415, 422)
 
 
 def batched(lines: Iterable[Line]) -> Iterator[tuple[list[Line], Record]]:
-    """What to send in order, each with its lines: records that one request can take are joined."""
+    """The records to send, in order, each with its lines; records that fit one request are joined."""
     joined: list[Line] = []
     items: list[tuple[str, Any]] = []
     for line in lines:
@@ -49,12 +49,12 @@ def _items(record: Record) -> list[tuple[str, Any]] | None:
             case "params" | "tags" as kind:
                 return [(kind, pair) for pair in record["values"].items()]
     except (KeyError, AttributeError):
-        pass  # sent as it is, it is refused and said so
+        pass  # sent as it is, the malformed record is refused with a warning
     return None
 
 
 def send(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> None:
-    """Send one record; a value that the store refuses for good is reported and skipped.
+    """Send one record; a value that the store refuses permanently is skipped with a warning.
 
     Args:
         client: Client of the store.
@@ -78,9 +78,9 @@ def send(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> N
 
 
 def _is_final(error: Exception, folder: Path) -> bool:
-    """Whether the same request can never succeed, whatever becomes of the store and the way to it.
+    """Whether the same request can never succeed, even when the store and the network work.
 
-    A damaged database, for one, answers 400: of MLflow's codes only the one of its validation counts.
+    Of MLflow's error codes only that of its validation counts, since a damaged database answers 400 too.
     """
     from mlflow.exceptions import MlflowException
 
@@ -152,7 +152,7 @@ def _send_model(client: "MlflowClient", run_id: str, record: Record, folder: Pat
 
 
 def _send_nothing(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> None:
-    """The description of the run: it made the run."""
+    """Send nothing: the run's description was used to create the run."""
 
 
 def _send_resume(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> None:
@@ -164,7 +164,7 @@ def _send_end(client: "MlflowClient", run_id: str, record: Record, folder: Path)
 
 
 def _send_settle(client: "MlflowClient", run_id: str, record: Record, folder: Path) -> None:
-    """End a run that had to be made again; one that has ended keeps its own status and time."""
+    """End a run that had to be created again; one that has ended keeps its own status and time."""
     if client.get_run(run_id).info.status == "RUNNING":
         _send_end(client, run_id, record, folder)
 

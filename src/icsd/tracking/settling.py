@@ -1,7 +1,7 @@
-"""A database and its artifacts stay together: where older checkouts kept them, and after a move or a copy.
+"""Keeps a database and its artifacts together: from older layouts, and after a move or a copy.
 
-MLflow stores the absolute address of every run's artifacts. In a copied checkout these still lead to the
-original, which a run of the copy would then overwrite.
+MLflow stores the absolute address of every run's artifacts. In a copied checkout these addresses still lead
+to the original, whose artifacts a run of the copy would then overwrite.
 """
 
 import filecmp
@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from icsd.tracking.messages import log
 
 ARTIFACTS = "mlruns"
-"""The folder of artifacts, beside the database: MLflow's own default."""
+"""The folder of artifacts next to the database, as in MLflow's own default."""
 _EARLIER = ".mlflow"
 # Below a checkout, the folders that have held the artifacts of this project's experiments.
 _FOLDERS = (ARTIFACTS, f"{_EARLIER}/artifacts")
@@ -31,34 +31,34 @@ def settle(database: Path) -> None:
     """Prepare a local database before MLflow opens it; the caller holds the store's lock.
 
     Args:
-        database: Its absolute path; the file need not exist.
+        database: Absolute path of the database, which need not exist.
 
     Raises:
-        sqlite3.OperationalError: Another process writes to it just now.
+        sqlite3.OperationalError: Another process is writing to it.
     """
     for work in (_adopt_earlier, _follow):
         try:
             work(database)
-        except sqlite3.DatabaseError as error:  # a damaged one is reported by who opens it
+        except sqlite3.DatabaseError as error:  # a damaged one is reported where it is opened
             if "locked" in str(error):
                 raise
 
 
 def keep_earlier_address(database: Path) -> None:
-    """Let the address of older checkouts lead to the database: notebooks and scripts may name it."""
+    """Link the address of older checkouts to the database, because notebooks and scripts may use it."""
     link = database.parent / _EARLIER / database.name
-    with suppress(OSError):  # a file is there, or links are not to be had
+    with suppress(OSError):  # a file exists, or links are not supported
         link.parent.mkdir(exist_ok=True)
         link.symlink_to(Path("..") / database.name)
 
 
 def _adopt_earlier(database: Path) -> None:
-    """Take over the database of an older version of this project; its artifacts stay where they are."""
+    """Move the database of an older version of this project here; its artifacts stay where they are."""
     earlier = database.parent / _EARLIER / database.name
     if not earlier.is_file() or earlier.is_symlink():
         return
     if database.is_file() and filecmp.cmp(earlier, database, shallow=False):
-        earlier.unlink()  # was a link, which the copying of a checkout followed
+        earlier.unlink()  # was a link before the checkout was copied
         return
     if database.is_file() and _holds_runs(database):
         log.warning(
@@ -69,7 +69,7 @@ def _adopt_earlier(database: Path) -> None:
         )
         return
     with closing(sqlite3.connect(earlier, timeout=5, isolation_level=None)) as connection:
-        connection.execute("BEGIN EXCLUSIVE")  # also takes back what a killed process left half written
+        connection.execute("BEGIN EXCLUSIVE")  # also rolls back what a killed process left half written
         earlier.replace(database)
     log.warning(
         "the runs of %s/%s are in %s now, where `mlflow ui` looks", _EARLIER, earlier.name, database.name
@@ -77,7 +77,7 @@ def _adopt_earlier(database: Path) -> None:
 
 
 def _holds_runs(database: Path) -> bool:
-    """Whether more is in it than ``mlflow ui`` leaves where it finds nothing."""
+    """Whether the database has more than ``mlflow ui`` writes into an empty one."""
     with closing(sqlite3.connect(database, timeout=5)) as connection:
         count = (
             "SELECT (SELECT count(*) FROM runs) + (SELECT count(*) FROM experiments WHERE experiment_id > 0)"
@@ -86,7 +86,7 @@ def _holds_runs(database: Path) -> bool:
 
 
 def _follow(database: Path) -> None:
-    """Let addresses below the folder where the database was when they were made point to where it is."""
+    """Update addresses below the database's former folder to its present one."""
     if not database.is_file():
         return
     home = database.parent
@@ -115,7 +115,7 @@ def _former_homes(connection: sqlite3.Connection, home: Path, name: str) -> set[
             former = Path(path.removesuffix(f"/{folder}/{experiment}"))
             if str(former) == path or former == home or (former.is_dir() and former.samefile(home)):
                 continue
-            # Artifacts without a database: that was put somewhere else on purpose, by MLFLOW_TRACKING_URI.
+            # Artifacts without a database next to them: MLFLOW_TRACKING_URI put it elsewhere on purpose.
             own = any((former / place / name).exists() for place in (".", _EARLIER))
             if own or not Path(path).exists() or (home / folder / experiment).exists():
                 formers.add(former)
@@ -123,7 +123,7 @@ def _former_homes(connection: sqlite3.Connection, home: Path, name: str) -> set[
 
 
 def _replace(connection: sqlite3.Connection, former: Path, home: Path) -> int:
-    """The number of runs whose address changed."""
+    """Replace the addresses, and return the number of runs whose address changed."""
     changed = 0
     for table, column in _present(connection, _ADDRESSES):
         for old, new in ((f"{former}/", f"{home}/"), (f"{former.as_uri()}/", f"{home.as_uri()}/")):
@@ -136,7 +136,7 @@ def _replace(connection: sqlite3.Connection, former: Path, home: Path) -> int:
 
 
 def _present(connection: sqlite3.Connection, columns: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those of the columns that this version of MLflow's database has."""
+    """The columns that exist in this version of MLflow's database."""
     return [
         (table, column)
         for table, column in columns

@@ -1,4 +1,4 @@
-"""Where MLflow keeps its runs, and how that store is opened without blocking."""
+"""The location of MLflow's store, and a client of it that does not block."""
 
 import importlib
 import logging
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # With its own settings (7 retries, doubling pauses) a lost server stops a training for minutes per call.
+    # With the defaults (7 retries, doubling pauses), a lost server blocks a training for minutes per call.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "PGCONNECT_TIMEOUT": "5",  # of PostgreSQL's client; without it a lost host costs two minutes
+    "PGCONNECT_TIMEOUT": "5",  # PostgreSQL's client; by default a lost host costs two minutes
 }
 _SQLITE = "sqlite:///"
 
@@ -34,9 +34,9 @@ _SQLITE = "sqlite:///"
 def store_location(root: Path) -> tuple[str, str | None]:
     """Tracking URI, and the folder (as URI) for artifacts of new experiments; None leaves that to the server.
 
-    ``MLFLOW_TRACKING_URI`` decides when it is set. Otherwise it is what MLflow itself uses in the repository:
-    ``mlflow.db``, with the artifacts beside it. A relative address means the repository, whatever folder a
-    stage runs in.
+    The URI is ``MLFLOW_TRACKING_URI`` if set. Otherwise it is MLflow's own default in the repository:
+    ``mlflow.db``, with the artifacts next to it. Relative addresses are resolved against the repository,
+    whatever folder a stage runs in.
     """
     database = local_database(root)
     if database is None:
@@ -45,7 +45,7 @@ def store_location(root: Path) -> tuple[str, str | None]:
 
 
 def local_database(root: Path) -> Path | None:
-    """The absolute path of the store's database file; None where the store is a server."""
+    """The absolute path of the store's database file; None if the store is not a SQLite file."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
     if not uri.startswith(_SQLITE):
         return None
@@ -54,13 +54,13 @@ def local_database(root: Path) -> Path | None:
 
 
 def is_shared(root: Path) -> bool:
-    """Whether the store may hold other people's runs: it lies outside the checkout."""
+    """Whether the store may hold other people's runs, because it is outside the checkout."""
     database = local_database(root)
     return database is None or not database.is_relative_to(main_root(root))
 
 
 def public_uri(root: Path) -> str:
-    """The store's address without this machine's folders and without credentials: it is written to files."""
+    """The store's address without this machine's folders and without credentials, to be written to files."""
     database, home = local_database(root), main_root(root)
     if database is None:
         return without_secrets(store_location(root)[0]).replace("***@", "")
@@ -82,7 +82,7 @@ def open_client(root: Path) -> "MlflowClient":
 
         if database is not None:
             importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
-    # They announce every migration of a new database, every retry, and a traceback for each failed query.
+    # They log every migration of a new database, every retry, and a traceback for each failed query.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
@@ -90,7 +90,7 @@ def open_client(root: Path) -> "MlflowClient":
         from mlflow.store.db import utils
 
         utils.MAX_RETRY_COUNT = 1  # ten attempts to open a database take 100 s; the next delivery is a retry
-        # It would make a folder of the address's spelling, in which "?" is "%3F".
+        # It would create a folder named after the quoted address, in which "?" is "%3F".
         utils._make_parent_dirs_if_sqlite = lambda db_uri: None
     if database is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def open_client(root: Path) -> "MlflowClient":
 
 
 def store_lock(root: Path) -> FileLock:
-    """Held while a store is created and while a run is found or made: processes may start together."""
+    """The lock to hold while creating a store or finding or creating a run; processes may start together."""
     database = local_database(root)
     if database is not None and is_shared(root):
         lock = database.with_name(f".{database.name}.lock")

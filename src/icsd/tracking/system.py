@@ -1,4 +1,4 @@
-"""What the machine does while a run trains, under the names that MLflow's "System metrics" page shows."""
+"""The machine's load during training, under the names that MLflow's "System metrics" page expects."""
 
 import sys
 
@@ -6,10 +6,10 @@ import psutil
 
 
 class SystemSampler:
-    """Measures once per epoch; the processor's load is the mean since the last sample.
+    """Measures the load once per epoch; the processor's is the mean since the last sample.
 
-    Not by MLflow's own monitor: that is a thread which asks the server before each sample and ends for good
-    when the server does not answer.
+    MLflow's own monitor is not used: its thread asks the server before each sample, and ends for good if the
+    server does not answer.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class SystemSampler:
 
 
 def _gpu_memory() -> dict[str, float]:
-    torch = sys.modules.get("torch")  # looked up, not imported: who trains on a GPU has it loaded
+    torch = sys.modules.get("torch")  # not imported: a training on a GPU has already loaded it
     if torch is None or not torch.cuda.is_initialized():
         return {}
     device = torch.cuda.current_device()

@@ -46,15 +46,15 @@ Arguments = ParamSpec("Arguments")
 def _harmless(
     method: Callable[Concatenate["MlflowTracker", Arguments], None],
 ) -> Callable[Concatenate["MlflowTracker", Arguments], None]:
-    """The method, whose errors are warnings: no record is worth a result. A fork's calls do nothing."""
+    """Turn a method's errors into warnings, since no record is worth a result; forks record nothing."""
 
     @wraps(method)
     def guarded(self: "MlflowTracker", /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        if self.process != os.getpid():  # its threads and locks stayed behind
+        if self.process != os.getpid():  # a fork has neither the threads nor the locks
             return
         try:
             method(self, *args, **kwargs)
-        except Exception as error:  # a full disk, a file that is gone, a picture that cannot be drawn
+        except Exception as error:  # a full disk, a missing file, a figure that cannot be drawn
             log.warning("tracking: %s is left out: %s", method.__name__.strip("_"), error)
 
     return guarded
@@ -63,15 +63,15 @@ def _harmless(
 class MlflowTracker:
     """Records one run in a journal, from which a thread mirrors it to MLflow.
 
-    Made by ``open_tracker`` and ``open_parent``. No call fails or waits because the tracking server or the
-    disk does. As a context manager it ends the run: FINISHED, FAILED after an exception, KILLED after Ctrl-C
+    Created by ``open_tracker`` and ``open_parent``. No call fails or waits because of the tracking server or
+    the disk. As a context manager it ends the run: FINISHED, FAILED after an exception, KILLED after Ctrl-C
     or SIGTERM.
 
     Args:
         root: The repository.
         run: The run.
         journal: Its journal, which has the description of the run.
-        lock: The journal's, already held; released when the run is closed and delivered.
+        lock: The journal's lock, already held; released when the run is closed and delivered.
         amend: Only add to a run that has ended.
         system_metrics: Sample processor and memory with each ``log``.
     """
@@ -99,7 +99,7 @@ class MlflowTracker:
 
     @property
     def run_id(self) -> str | None:
-        """The run's id in MLflow, waited for a little; None while there is none."""
+        """The run's id in MLflow, after a brief wait; None if there is none yet."""
         return self._delivery.run_id()
 
     @_harmless
@@ -132,10 +132,10 @@ class MlflowTracker:
 
     @_harmless
     def image(self, picture: "Figure | npt.NDArray[np.uint8]", *, key: str, step: int) -> None:
-        """Record a picture at a step: a figure, or uint8 pixels [H, W], [H, W, 3] or [H, W, 4].
+        """Record an image at a step: a figure, or uint8 pixels [H, W], [H, W, 3] or [H, W, 4].
 
-        Logged again at the same step, it replaces the first. MLflow's pages open at step 0 and stay empty
-        there unless a picture was recorded for that step.
+        Logging it again at the same step replaces the first. MLflow's pages open at step 0 and stay empty
+        there unless an image was recorded for that step.
         """
         key = re.sub(r"[^\w\-./ ]", "_", key)
         known = self._journal.image(key, step)
@@ -179,13 +179,13 @@ class MlflowTracker:
 
     @_harmless
     def rewind(self, step: int) -> None:
-        """Training resumes after ``step`` epochs: drop later points that were not sent yet."""
+        """Drop points after ``step`` epochs that were not sent yet, for a training that resumes there."""
         self._journal.rewind(step)
         self._delivery.wake()
 
     @_harmless
     def close(self, status: Status = "FINISHED") -> None:
-        """End the run; what does not arrive soon stays on disk for ``deliver_pending``."""
+        """End the run; records that are not delivered soon stay on disk for ``deliver_pending``."""
         if self._closed:
             return
         self._closed = True
@@ -213,7 +213,7 @@ class MlflowTracker:
         self._delivery.wake()
 
     def _place_for(self, file: Path) -> Path:
-        """Where the journal keeps its copy of a file until it is delivered."""
+        """Path of the journal's copy of a file, which is kept until it is delivered."""
         path = self._state / "files" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
@@ -223,16 +223,16 @@ class MlflowTracker:
 
 
 Tracker = MlflowTracker | NullTracker
-"""The record of one run."""
+"""Records one run, or nothing if tracking is off."""
 
 
 def _load_models() -> None:
-    """Import what exports models: not while a delivery imports other parts of MLflow, which circle back."""
+    """Import MLflow's model export; not while a delivery imports MLflow, since imports would be circular."""
     if _MODELS not in sys.modules:
         free = PATIENCE.in_mlflow.acquire(timeout=_SECONDS_FOR_OTHERS)
         try:
             with warnings.catch_warnings(), uncollected():
-                warnings.simplefilter("ignore")  # about what MLflow imports, not about the network
+                warnings.simplefilter("ignore")  # from MLflow's imports, not about the network
                 importlib.import_module(_MODELS)
         finally:
             if free:
@@ -240,7 +240,7 @@ def _load_models() -> None:
 
 
 def _image_files(key: str, step: int) -> tuple[str, str]:
-    """A picture and its thumbnail, named as MLflow's pages expect: they read key, step and time from it."""
+    """File names of an image and its thumbnail, from which MLflow's pages read key, step and time."""
     parts = [key.replace("/", "~"), "step", str(step), "timestamp", str(_now()), str(uuid4())]
     stem = f"images/{'+'.join(parts)}"
     return f"{stem}.png", f"{stem}+compressed.webp"

@@ -1,4 +1,4 @@
-"""What later stages do for earlier runs: deliver pending records, end killed runs, tag reused ones."""
+"""Upkeep of earlier runs by later stages: deliver pending records, end killed runs, tag reused ones."""
 
 import socket
 import threading
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _DELIVERING = threading.Lock()
-"""Held while this process delivers what earlier ones left."""
+"""Held while this process delivers the records that earlier ones left."""
 
 
 def deliver_pending(root: Path) -> int:
     """Send the records that earlier processes could not send.
 
-    Cheap when nothing waits: MLflow is not even imported. A journal that cannot be delivered does not hold up
-    the others, and a slow store not the caller: it waits a little, and the rest is sent meanwhile, or later.
+    Cheap if nothing is pending: MLflow is not even imported. A journal that cannot be delivered does not hold
+    up the others, and a slow store does not hold up the caller: it waits briefly, and the rest is sent in the
+    background, or later.
 
     Returns:
-        The number of journals that still wait; those of other live processes are not counted.
+        The number of journals that are still pending, without those of other live processes.
     """
     if any(map(is_waiting, journal_folders(root))) and _DELIVERING.acquire(blocking=False):
         _in_background(lambda: _deliver_all(root))
@@ -40,10 +41,9 @@ def deliver_pending(root: Path) -> int:
 
 
 def close_stale(root: Path, *, experiment: str, group: str) -> list[str]:
-    """Mark those runs of a group as KILLED that still count as RUNNING though their process is dead.
+    """Mark runs of a group as KILLED if they are still RUNNING although their process is dead.
 
-    Whether a process lives is known by its lock on the journal. Runs of other machines on a shared server
-    count as alive.
+    A live process holds its lock on the journal. Runs of other machines on a shared server count as alive.
 
     Args:
         root: The repository.
@@ -51,7 +51,7 @@ def close_stale(root: Path, *, experiment: str, group: str) -> list[str]:
         group: ``group_id(...)``.
 
     Returns:
-        The ids of the runs that were closed; none when the store cannot be reached.
+        The ids of the runs that were closed; empty if the store cannot be reached.
     """
     closed: list[str] = []
 
@@ -74,7 +74,7 @@ def tag_reused(
 
     Args:
         root: The repository.
-        runs: The id or, where it is not known, the key of each. Those of another store are left alone.
+        runs: Id and key of each run; the key is used if the id is None. Runs of another store are skipped.
         experiment: MLflow's experiment.
         group: ``group_id(...)`` of the group that uses them.
     """
@@ -93,11 +93,11 @@ def tag_reused(
 
 
 def when_reachable(root: Path, work: "Callable[[MlflowClient], None]") -> None:
-    """Run ``work`` with the store's client; a store that cannot be reached, or refuses, is a warning.
+    """Run ``work`` with the store's client; warn if the store cannot be reached or refuses.
 
     Args:
         root: The repository.
-        work: Something that no stage depends on. It is waited for a little, and goes on meanwhile.
+        work: A task that no stage depends on; after a brief wait it continues in the background.
     """
 
     def with_client() -> None:
@@ -105,9 +105,7 @@ def when_reachable(root: Path, work: "Callable[[MlflowClient], None]") -> None:
             with PATIENCE.in_mlflow, store_lock(root):
                 client = open_client(root)
                 client.search_experiments(max_results=1)
-        except (
-            Exception
-        ) as error:  # upkeep is optional: the stage that asks for it has its own work to finish
+        except Exception as error:  # upkeep is optional, and must not stop the stage that calls it
             PATIENCE.failed(error)
             return
         try:
@@ -119,7 +117,7 @@ def when_reachable(root: Path, work: "Callable[[MlflowClient], None]") -> None:
 
 
 def _in_background(work: Callable[[], None]) -> None:
-    """Do something with MLflow in a thread, and wait for it a little."""
+    """Run ``work`` in a thread, and wait briefly for it."""
     done = threading.Event()
 
     def run() -> None:
@@ -147,7 +145,7 @@ def _deliver_all(root: Path) -> None:
 
 
 def _deliver(root: Path, folder: Path) -> bool:
-    """False if the store did not take the records of a journal. One of a live process is left alone."""
+    """Deliver a journal, unless a live process holds it. False if the store did not accept its records."""
     lock = None
     try:
         lock = journal_lock(folder)
@@ -179,7 +177,7 @@ def _is_anothers(folder: Path) -> bool:
 
 
 def _age(folder: Path) -> float:
-    """Older journals go first: what an evaluation adds to a run comes after what the training recorded."""
+    """Sort key, older journals first: an evaluation's records of a run must come after its training's."""
     try:
         return (folder / FILE).stat().st_mtime
     except OSError:

@@ -1,4 +1,4 @@
-"""Values as MLflow accepts them: flat names in its alphabet, texts of bounded length, pixels as images."""
+"""Converts values to what MLflow accepts: flat names of allowed characters, bounded texts, images."""
 
 import json
 import re
@@ -28,12 +28,12 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def safe_key(name: str) -> str:
-    """A name without the characters that MLflow refuses."""
+    """The name, cut to MLflow's limit, with an underscore for each character that MLflow refuses."""
     return re.sub(r"[^\w\-./ :]", "_", name)[:KEY_LENGTH]
 
 
 def shortened(text: str, length: int) -> str:
-    """The text, cut with an ellipsis where it is too long."""
+    """The text, cut with an ellipsis if it is too long."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
@@ -51,9 +51,9 @@ def to_image(picture: "Figure | npt.NDArray[np.uint8]") -> "Image":
 
 
 def thumbnail(image: "Image", side: int = 1024) -> "Image":
-    """A copy whose longer side is at most ``side``: what MLflow shows while a person moves through the steps.
+    """A copy whose longer side is at most ``side``, which MLflow shows while a user moves through the steps.
 
-    Not smaller: MLflow shows it unscaled, in the middle of a square as wide as the window.
+    It is not smaller because MLflow shows it unscaled, in the middle of a square as wide as the window.
     """
     small = image.copy()
     small.thumbnail((side, side))
@@ -61,5 +61,5 @@ def thumbnail(image: "Image", side: int = 1024) -> "Image":
 
 
 def _text(value: object) -> str:
-    """As YAML would write it: ``true``, ``null``, ``[0, 1]``."""
+    """The value as YAML writes it: ``true``, ``null``, ``[0, 1]``."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

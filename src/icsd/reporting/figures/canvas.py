@@ -76,12 +76,12 @@ def grid(num_panels: int, *, columns: int, width: float, height: float) -> tuple
 
 
 def set_title(figure: Figure, text: str) -> None:
-    """Sets the figure's title, at its top left."""
+    """Set the figure's title, at its top left."""
     figure.suptitle(text, x=0.01, ha="left", fontweight="bold")
 
 
 def label_epochs(axis: Axes) -> None:
-    """Labels the x axis as epochs, with integer ticks."""
+    """Label the x axis as epochs, with integer ticks."""
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.set_xlabel("epoch")
 

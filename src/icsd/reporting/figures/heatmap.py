@@ -26,7 +26,7 @@ def heat_map(
     names: Names,
     write: Callable[[float], str],
 ) -> None:
-    """Plots a heat map; with up to 12 classes, values are written into the cells.
+    """Plot a heat map; with up to 12 classes, values are written into the cells.
 
     Args:
         axis: Axes to plot on.

@@ -94,7 +94,7 @@ def _terms(named: Iterable[pd.Index]) -> list[str]:
 
 
 def _bar(axis: Axes, place: int, shares: pd.Series, styles: Mapping[str, Look]) -> None:
-    """Plots one bar; terms are named inside their part of it, or to its right if the part is too small."""
+    """Plot one bar; terms are named inside their part of it, or to its right if the part is too small."""
     left, beside = 0.0, []
     for term, share in shares.items():
         colour = styles[str(term)].colour
@@ -118,7 +118,7 @@ def _is_dark(colour: str) -> bool:
 
 
 def _stack(axis: Axes, shares: pd.DataFrame, styles: Mapping[str, Look]) -> None:
-    """Plots one band per term, as steps, since nothing was measured between two epochs."""
+    """Plot one band per term, as steps, since nothing was measured between two epochs."""
     epochs = shares.index.to_numpy(dtype=float)
     edges = [*(epochs - 0.5), epochs[-1] + 0.5]
     below = 0 * shares.iloc[:, 0]

@@ -30,7 +30,7 @@ def _images(results: Results) -> list[str]:
 
 
 def _unlabelled(students: Sequence[TrainRecord]) -> str:
-    """States that only distilled students learn from these images, which is part of what is compared."""
+    """State that only distilled students learn from these images, which is part of what is compared."""
     counts = _counts([each.num_unlabelled_images for each in students])
     return (
         f"They also see {counts} images without labels, half of every batch: a method learns what the "

@@ -40,7 +40,7 @@ def rows(results: Results, comparison: pd.DataFrame) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """Formats the rows, one per member of the family."""
+    """Format the rows, one per member of the family."""
     columns: list[Column] = [
         ("Network", network),
         ("Method", method),

@@ -24,7 +24,7 @@ def to_display(
     *,
     num_labels: int = 2,
 ) -> Display:
-    """Formats a table, one line per row.
+    """Format a table, one line per row.
 
     Args:
         name: Name of its files.
@@ -41,7 +41,7 @@ def to_display(
 def texts_display(
     name: str, title: str, table: pd.DataFrame, headers: Sequence[str], *, num_labels: int
 ) -> Display:
-    """Formats a table of texts, which are shown as they are."""
+    """Format a table of texts, which are shown as they are."""
     texts = records(table.astype(object).where(table.notna(), GAP))
     rows = tuple(tuple(Cell(str(value)) for value in row.values()) for row in texts)
     return Display(name, title, tuple(headers), rows, num_labels=num_labels)

@@ -201,7 +201,7 @@ def _notes(table: pd.DataFrame) -> list[str]:
 
 
 def _of_seen(table: pd.DataFrame) -> str:
-    """States how the mean treats classes that are only predicted, and the value other tools would give."""
+    """State how the mean treats classes that are only predicted, and the value other tools would give."""
     other = table[(table["miou_of_seen"] - table["miou_mean"]).abs() > 0.005]
     rule = (
         "mIoU is over the classes that the labels have; a class that is only predicted is left out, where "

@@ -43,7 +43,7 @@ def _table(results: Results, resampled: Resampled, pairs: Sequence[tuple[str, st
 
 
 def display(table: pd.DataFrame) -> Display:
-    """Formats the differences."""
+    """Format the differences."""
     columns = [
         ("Network", network),
         ("Difference", lambda row: Cell(f"{method_label(row['method'])} − {method_label(row['reference'])}")),

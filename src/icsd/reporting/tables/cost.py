@@ -40,7 +40,7 @@ def rows(results: Results) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """Formats the costs."""
+    """Format the costs."""
     columns: list[Column] = [
         ("Network", network),
         ("Method", method),

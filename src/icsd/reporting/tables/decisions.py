@@ -64,7 +64,7 @@ def rows(results: Results, resampled: Resampled, *, rope: float) -> pd.DataFrame
 
 
 def display(table: pd.DataFrame) -> Display:
-    """Formats the decisions."""
+    """Format the decisions."""
     rope = f"{table['rope'].iloc[0]:g}"
     columns: list[Column] = [
         ("Network", network),

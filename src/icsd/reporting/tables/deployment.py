@@ -66,7 +66,7 @@ def rows(results: Results, deployed: Deployed | None, resampled: Resampled, *, r
 
 
 def verdict_of(delta: float, low: float | None, high: float | None, *, rope: float) -> str | None:
-    """Classifies a file by the interval of its difference to its own network; None without an interval.
+    """Classify a file by the interval of its difference to its own network; None without an interval.
 
     ``KEPT``: all of the interval is above −``rope``. ``LOST``: it is below zero and reaches below −``rope``.
     ``OPEN``: anything else.
@@ -99,7 +99,7 @@ def gated(decision: Decision, *, files: pd.DataFrame | None) -> Decision:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """Formats the rows of files and networks."""
+    """Format the rows of files and networks."""
     columns: list[Column] = [
         ("Network", network),
         ("Form", lambda row: Cell(form_label(row))),
@@ -144,7 +144,7 @@ def losses(table: pd.DataFrame) -> list[str]:
 
 
 def against_its_network(row: Row) -> str:
-    """States a file's difference to its own network, with its interval and verdict, in a sentence."""
+    """State a file's difference to its own network, with its interval and verdict, in a sentence."""
     name = FORMATS[row["form"]]
     delta = f"{signed(row['own_delta'])} points"
     if missing(row["own_low"]):

@@ -72,7 +72,7 @@ def rows(results: Results, resampled: Resampled) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """Formats the ledger."""
+    """Format the ledger."""
     texts = texts_display("fidelity", "Fidelity ledger", table, HEADERS, num_labels=len(HEADERS))
     return replace(texts, notes=NOTES)
 

@@ -39,7 +39,7 @@ def rows(results: Results) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """Formats the rows, one per loss term."""
+    """Format the rows, one per loss term."""
     columns: list[Column] = [
         ("Network", network),
         ("Method", method),

@@ -15,7 +15,7 @@ _SPLITS: tuple[Callable[[Run], str], ...] = (
 
 
 def merged(values: Sequence[tuple[Run, str | None]]) -> str:
-    """Merges values into one text, split by student, method, seed or all of them where values differ."""
+    """Merge values into one text, split by student, method, seed or all of them where values differ."""
     if len({value for _, value in values}) == 1:
         return values[0][1] or ""
     for split in _SPLITS:

@@ -23,7 +23,7 @@ def rows(results: Results) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """Formats the methods."""
+    """Format the methods."""
     columns: list[Column] = [
         ("Method", method),
         ("Class", lambda row: text(row["class"])),

@@ -32,7 +32,7 @@ def rows(results: Results) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """Formats the card."""
+    """Format the card."""
     return texts_display("protocol", "Protocol", table, ("Setting", "Teacher", "Students"), num_labels=3)
 
 

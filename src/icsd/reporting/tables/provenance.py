@@ -33,7 +33,7 @@ def rows(results: Results) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """Formats all columns; other tables link to the first run of a method."""
+    """Format all columns; other tables link to the first run of a method."""
     headers = [str(name).replace("_", " ") for name in table.columns]
     first = ~table.duplicated(["student", "method"])
     ids = tuple(

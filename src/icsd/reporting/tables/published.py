@@ -33,7 +33,7 @@ def rows(dataset: str, training: TrainRecord | None = None) -> pd.DataFrame:
 
 
 def display(table: pd.DataFrame) -> Display:
-    """Formats the published values; each protocol gets a number and is described once, in the notes."""
+    """Format the published values; each protocol gets a number and is described once, in the notes."""
     shared = table.groupby(["protocol", "deviations", "source"], sort=False, dropna=False)
     table = table.assign(number=shared.ngroup() + 1)
     columns: list[Column] = [

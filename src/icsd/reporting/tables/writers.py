@@ -35,7 +35,7 @@ def to_csv(table: pd.DataFrame) -> str:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """Reads a table of :func:`to_csv`; only empty cells are gaps, not texts such as the method ``none``."""
+    """Read a table of :func:`to_csv`; only empty cells are gaps, not texts such as the method ``none``."""
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
@@ -68,5 +68,5 @@ def to_latex(display: Display) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Escapes text so that LaTeX prints it literally."""
+    """Escape text so that LaTeX prints it literally."""
     return "".join(_LATEX.get(character, character) for character in text)
