@@ -16,7 +16,7 @@ DATASETS: dict[str, Dataset | Shapes] = {
 
 
 def dataset_of(dataset: str | Dataset | Shapes) -> Dataset | Shapes:
-    """The dataset of a name in ``DATASETS``; any other comes as itself."""
+    """Looks a name up in ``DATASETS``; returns a dataset as it is."""
     return DATASETS[dataset] if isinstance(dataset, str) else dataset
 
 

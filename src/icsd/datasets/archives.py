@@ -25,7 +25,7 @@ FETCH_AGAIN = (
     "Replace it where data.source (or ICSD_DATASETS) says that it is, and run `dvc repro -f -s download`: "
     "without -f, DVC brings its own copy of the old file back"
 )
-"""What helps against a bad file that DVC has already stored."""
+"""Advice about a bad file that DVC has already stored."""
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 _MAX_PADDING = 64  # MiB
@@ -43,7 +43,7 @@ def is_archive_name(name: str) -> bool:
 
 
 def without_suffix(name: str) -> str:
-    """An archive's name without what makes it one: ``x`` of ``x.tar.gz``."""
+    """An archive's name without its suffix: ``x`` for ``x.tar.gz``."""
     suffix = max((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), key=len, default="")
     return name[: len(name) - len(suffix)]
 
@@ -66,8 +66,8 @@ def unpack(
     Returns the number of files.
 
     Raises:
-        UserError: damaged or truncated; a member that points outside, is a device, or is a wanted link; more
-            members or bytes than allowed, or than the disk takes; no wanted member at all.
+        UserError: the archive is damaged or truncated; a member points outside, is a device, or is wanted and
+            a link; there are more members or bytes than allowed, or than fit on the disk; or none is wanted.
     """
     with folder_written_whole(folder) as unfinished, _damage_reported(archive, FETCH_AGAIN):
         check_disk_space(unfinished, _least_bytes(archive, wanted))
@@ -87,7 +87,7 @@ def verify(
     """Reads an archive from beginning to end, as ``unpack`` would, and returns the names of all its files.
 
     Raises:
-        UserError: as ``unpack``, save that an archive without any wanted member is fine.
+        UserError: as ``unpack``, except that an archive without any wanted member is fine.
     """
     names: list[str] = []
 
@@ -102,7 +102,7 @@ def verify(
 
 
 def member_names(archive: Path) -> Generator[str]:
-    """The names of the files in an archive, one by one: whoever has seen enough need not read to the end."""
+    """Yields the names of the files in an archive, so that a caller can stop before its end."""
     with (
         _damage_reported(archive, "Get it again from where it came from"),
         closing(_members(archive)) as members,
@@ -134,7 +134,7 @@ def _wanted_members(
 
 @contextmanager
 def _damage_reported(archive: Path, advice: str) -> Iterator[None]:
-    """The many exceptions of a bad archive as one UserError."""
+    """Turns the many exceptions of a bad archive into one UserError."""
     try:
         yield
     except (UserError, GeneratorExit):
@@ -146,7 +146,7 @@ def _damage_reported(archive: Path, advice: str) -> Iterator[None]:
             f"{archive.name} is packed in a way that cannot be read here ({error}): unpack it with the "
             "program that made it, and give the folder in data.source"
         ) from error
-    except Exception as error:  # tarfile and zipfile raise whatever they stumble over
+    except Exception as error:  # tarfile and zipfile raise many kinds for bad archives
         if isinstance(error, OSError) and error.errno:  # the disk's fault, not the archive's
             full = ": the disk is full, free some space" if error.errno == errno.ENOSPC else ""
             raise UserError(f"Cannot read or unpack {archive.name}: {error}{full}") from error
@@ -171,7 +171,7 @@ def _bounded(
 
 
 def _least_bytes(archive: Path, wanted: Wanted) -> int:
-    """What unpacking takes at least: exact for zip and tar; for a compressed tar only reading would tell."""
+    """Lower bound of the unpacked bytes: exact for zip and tar, 0 (unknown) for a compressed tar."""
     if _is_zip(archive):
         with zipfile.ZipFile(archive) as zipped:
             return sum(info.file_size for info in zipped.infolist() if wanted(member_path(info.filename)))
@@ -202,7 +202,7 @@ def _zip_members(path: Path) -> Generator[_Member]:
 
 
 class _StrictMember(tarfile.TarInfo):
-    """tarfile takes a missing or unreadable header for a good end of the archive; this class does not."""
+    """Raises for a missing or unreadable header, which tarfile takes for the regular end of the archive."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -228,7 +228,7 @@ def _tar_members(path: Path) -> Generator[_Member]:
 
 
 def _read_to_the_end(raw: IO[bytes]) -> None:
-    """The checksum of compressed data stands behind the padding of the tar, which nobody reads otherwise."""
+    """Reads past the tar's padding: the checksum of compressed data comes after it."""
     for _ in range(_MAX_PADDING):
         if not raw.read(1 << 20):
             return
@@ -271,7 +271,7 @@ def _check_member(opened: Callable[[], IO[bytes]], size: int) -> None:
 
 
 def member_path(name: str) -> str:
-    """A member's name with slashes, whatever the system that it was packed on."""
+    """A member's name with forward slashes, on whatever system it was packed."""
     return name.replace("\\", "/")
 
 
@@ -284,12 +284,12 @@ def _check_inside(name: str, archive: Path) -> None:
 
 
 def is_text(name: str) -> bool:
-    """Whether a name can be written down: no zero byte, no byte that is not UTF-8."""
+    """Whether a name can be written as text: no zero byte, valid UTF-8 only."""
     return "\0" not in name and name.encode(errors="replace") == name.encode(errors="surrogatepass")
 
 
 def _check_link(name: str, destination: str, archive: Path) -> None:
-    """A symbolic link may stay inside; its destination counts from the folder the link is in."""
+    """Refuses a symbolic link that points outside; its destination is relative to the link's folder."""
     _check_inside(name, archive)
     inside = os.path.normpath(f"{PurePosixPath(name).parent}/{destination}")
     if destination.startswith(("/", "\\")) or inside.startswith(".."):

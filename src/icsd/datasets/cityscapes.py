@@ -1,4 +1,4 @@
-"""Cityscapes with fine annotations and the 19 classes that are evaluated."""
+"""Cityscapes with fine annotations and the 19 evaluated classes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +34,7 @@ _LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 
 _NUMBERING = Numbering(
     train_ids=numbers_to_ids({number: id_ for id_, number in enumerate(_LABEL_IDS)}),
     known=frozenset({*range(34), 255}),  # licence plates are −1, stored as 255
-    # Of the 2,975 training masks, as they follow from the class weights 1 / ln(1.1 + share) of ERFNet.
+    # Shares in the 2,975 training masks, derived from ERFNet's class weights 1 / ln(1.1 + share).
     shares=(
         *(0.327, 0.054, 0.202, 0.006, 0.008, 0.011, 0.002, 0.005, 0.141, 0.010),
         *(0.035, 0.011, 0.001, 0.062, 0.002, 0.002, 0.002, 0.001, 0.004, 0.115),
@@ -120,7 +120,7 @@ class Cityscapes:
         return any(kind.pattern.search(member) for kind in self.kinds)
 
     def samples(self, root: Path, split: str) -> list[Sample]:
-        """Ids are ``<city>_<sequence>_<frame>``; images and labels may lie under different prefix folders."""
+        """The split's samples, with ids ``<city>_<sequence>_<frame>``; images and labels may be apart."""
         check_split(self.name, split, self.split_sizes)
         images = find_folder(root, f"leftImg8bit/{split}")
         labels = find_folder(root, f"gtFine/{split}")
@@ -133,5 +133,5 @@ class Cityscapes:
         return sorted(samples, key=lambda sample: sample.id)
 
     def read_numbers(self, sample: Sample) -> Pixels:
-        """Label ids, 0 to 33, of which 19 are evaluated."""
+        """The label ids, uint8 [H, W]: 0 to 33, of which 19 are evaluated."""
         return read_ids(sample.label)

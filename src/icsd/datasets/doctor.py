@@ -1,7 +1,7 @@
-"""The doctor: is this the dataset that everyone else reports numbers on? Its findings go into doctor.json.
+"""The doctor checks that prepared data are the published dataset; its findings go into doctor.json.
 
-Errors stop the pipeline. Warnings are things that change how numbers must be read, or that only the reader
-can judge. Facts are what a protocol card needs.
+Errors stop the pipeline. Warnings change how results must be read, or need a person's judgement. Facts are
+for the protocol card.
 """
 
 from collections import Counter
@@ -18,18 +18,18 @@ from icsd.datasets.meaning import Counts, other_meanings, unknown_numbers
 
 _LARGE_IGNORED_SHARE = 0.5
 _SCARCE_SHARE = 1e-4
-"""Of a split's labelled pixels: a class below it hardly counts in training, and its IoU is luck."""
+"""A class with a smaller share of a split's labelled pixels hardly counts in training; its IoU is noise."""
 _TRAIN, _REPORT = "train", "report"
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What is known about a published split; None where nothing is.
+    """What is known about a published split; None if unknown.
 
     Attributes:
-        num_images: published.
-        labels_sha256: of all labels, as train ids in the order of their sorted ids.
-        numbering: of a split that is as large as published, what its masks' numbers mean.
+        num_images: published number of images.
+        labels_sha256: digest of all labels, as train ids in the order of their sorted ids.
+        numbering: meaning of the masks' numbers, checked if the split is as large as published.
     """
 
     num_images: int | None = None
@@ -42,12 +42,12 @@ class Decoded:
     """What was noticed while a split's files were decoded.
 
     Attributes:
-        problems: of samples that cannot be used, one text each.
-        remarks: of the decoder, about samples that can.
-        unmasked: images without a mask, where there may be such.
-        empty: masks in which every pixel is ignored.
-        numbers: pixels by number, as the masks hold them.
-        known: every number that a published mask may hold is among this numbering's.
+        problems: one text per problem that makes a sample unusable.
+        remarks: warnings of the decoder about usable samples.
+        unmasked: ids of images without a mask, if the dataset allows them.
+        empty: ids of masks in which every pixel is ignored.
+        numbers: [256], pixels by number in the masks, before the mapping to train ids.
+        known: the numbering that has every number a published mask may hold.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -65,13 +65,13 @@ def examine(
     decoded: Mapping[str, Decoded] | None = None,
     problems: Sequence[str] = (),
 ) -> Findings:
-    """Findings about a preprocessed dataset.
+    """Examines a preprocessed dataset.
 
     Args:
-        manifest: of its shards.
-        expected: per split, what is known about it; splits without an entry are not compared.
-        decoded: per split, what was noticed while its files were read; none for generated data.
-        problems: what kept whole splits from being read.
+        manifest: manifest of its shards.
+        expected: split -> what is known about it; splits without an entry are not compared.
+        decoded: split -> what was noticed while its files were read; None for generated data.
+        problems: reasons why whole splits could not be read.
     """
     errors, warnings = [Finding(text=problem) for problem in problems], list[Finding]()
     facts: dict[str, dict[str, object]] = {}
@@ -86,7 +86,7 @@ def examine(
         name in manifest.splits and known.num_images == len(manifest.splits[name].ids)
         for name, known in expected.items()
     ) and bool(expected)
-    # Doubles within published data cannot be mended by who uses it; in any other data they are a leak.
+    # Users cannot fix images that published splits share; in any other data they are a leak.
     (warnings if as_published else errors).extend(_shared_images(manifest))
     warnings += _similar_ids(manifest)
     return Findings(errors=tuple(errors), warnings=tuple(warnings), facts=facts)
@@ -167,7 +167,7 @@ def _absent(split: SplitManifest, classes: Sequence[str]) -> list[str]:
 
 
 def _scarce(split: SplitManifest, classes: Sequence[str]) -> Iterator[Finding]:
-    """Classes that have pixels, but hardly any."""
+    """Finds classes with very few pixels."""
     labelled = sum(split.class_pixels)
     cases = [
         f"{name} ({pixels:,} pixels in {images:,} images)"
@@ -179,7 +179,7 @@ def _scarce(split: SplitManifest, classes: Sequence[str]) -> Iterator[Finding]:
 
 
 def _untaught(manifest: Manifest) -> Iterator[Finding]:
-    """Classes that are reported and never trained."""
+    """Finds classes that occur in the reported split and not in training."""
     train, report = manifest.splits[_TRAIN], manifest.splits.get(_REPORT)
     absent = _absent(train, manifest.classes)
     asked = [name for name in absent if report and name not in _absent(report, manifest.classes)]
@@ -188,7 +188,7 @@ def _untaught(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _shared_images(manifest: Manifest) -> Iterator[Finding]:
-    """Images whose pixels occur in two splits."""
+    """Finds identical images in two splits."""
     by_image = {name: _ids_by_image(split) for name, split in manifest.splits.items()}
     for one, other in combinations(by_image, 2):
         shared = sorted(by_image[one].keys() & by_image[other].keys())
@@ -198,7 +198,7 @@ def _shared_images(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _similar_ids(manifest: Manifest) -> Iterator[Finding]:
-    """Ids in two splits that differ at most in case, separators and leading zeros."""
+    """Finds ids in two splits that differ at most in case, separators and leading zeros."""
     simple = {name: {_simplified(id_): id_ for id_ in split.ids} for name, split in manifest.splits.items()}
     for one, other in combinations(simple, 2):
         shared = sorted(simple[one].keys() & simple[other].keys())

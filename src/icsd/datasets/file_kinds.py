@@ -1,6 +1,6 @@
-"""What a file is that is not what its name says."""
+"""Recognises files that are not of the type that their name says."""
 
-_BEGINNINGS = {  # of files that people have under the name of an archive or a picture
+_BEGINNINGS = {  # first bytes of files that are found under the name of an archive or an image
     b"%!PS": "a PostScript file",
     b"\xc5\xd0\xd3\xc6": "a PostScript file",
     b"%PDF": "a PDF file",
@@ -35,11 +35,11 @@ _BEGINNINGS = {  # of files that people have under the name of an archive or a p
 }
 _BRANDS = {b"avif": "an AVIF image", b"hei": "a HEIC image, as phones save them", b"mif1": "a HEIC image"}
 NUM_BYTES = 200
-"""So many bytes from a file's beginning tell what it is."""
+"""Number of leading bytes that are enough to recognise a file."""
 
 
 def what_it_is(content: bytes) -> str:
-    """``it is …``, from a file's first bytes (all of a short file)."""
+    """Describes a file by its first bytes (all of a short file): ``it is …``."""
     if not content.strip(b"\0"):
         return "it holds nothing but zeros" if content else "it is empty"
     if content[4:8] == b"ftyp":

@@ -1,4 +1,4 @@
-"""What the doctor found: sentences for a message, with every case that they speak of for doctor.json."""
+"""The doctor's findings: sentences for a message, and for doctor.json all cases that they are about."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,15 +9,15 @@ from pydantic import Field
 from icsd.errors import UserError, some
 from icsd.records import Record
 
-_NUM_NAMED = 5  # cases in a message; the number of all of them is always said
+_NUM_NAMED = 5  # cases in a message, which always has their total number
 
 
 class Finding(Record):
-    """One thing that is not as it should be.
+    """One problem.
 
     Attributes:
         text: What was looked for, where, and what was found.
-        cases: The files, ids or pairs that it is about; all of them.
+        cases: All files, ids or pairs that it is about.
     """
 
     text: str
@@ -33,7 +33,7 @@ class Findings(Record):
     """doctor.json: the result of an examination. Errors stop the pipeline, warnings are for the reader.
 
     Attributes:
-        facts: Of every split, what a protocol card needs.
+        facts: Split -> facts for the protocol card.
     """
 
     schema_version: Literal[2] = Field(default=2, alias="schema")
@@ -42,7 +42,7 @@ class Findings(Record):
     facts: dict[str, dict[str, object]] = Field(default_factory=dict)
 
     def raise_on_errors(self, file: Path | None = None) -> None:
-        """Raises one UserError that lists all errors; ``file`` is where all of their cases are."""
+        """Raises one UserError that lists all errors; ``file`` is the one that has all of their cases."""
         if self.errors:
             lines = "\n".join(f"  - {error}" for error in self.errors)
             full = any(len(error.cases) > _NUM_NAMED for error in self.errors)

@@ -1,4 +1,4 @@
-"""Anybody's folder of images and masks, described by the block ``data.folder`` of a preset alone."""
+"""A user's own folder of images and masks, described only by the block ``data.folder`` of a preset."""
 
 import re
 import unicodedata
@@ -29,7 +29,7 @@ _PLACES = re.compile(r"(\{split\}|\{stem\}|\*)")
 _SUFFIX = re.compile(r"\.[^./]+\Z")
 
 Value = int | Colour
-"""What a mask's pixels hold: a number, or a colour."""
+"""The value of a mask's pixel: a number, or a colour."""
 
 
 class Folder:
@@ -39,11 +39,11 @@ class Folder:
         images: template of the images' paths; ``{split}``, ``{stem}`` and ``*`` stand for parts of names.
         masks: template of the masks' paths.
         lists: template of the lists' paths; None without lists.
-        fractions: split -> share of the images; None where folders or lists say what a split is.
-        seed: of the fractions.
-        meaning: class -> the numbers or the colours that stand for it in a mask, in the order of train ids.
-        ignored: numbers or colours that stand for no class.
-        unlabelled: whether there may be images without a mask.
+        fractions: split -> share of the images; None if folders or lists define the splits.
+        seed: seed of the draw into fractions.
+        meaning: class -> its numbers or colours in a mask, in the order of train ids.
+        ignored: numbers or colours of ignored pixels.
+        unlabelled: whether images without a mask are allowed.
         splits: names of the splits that are used.
     """
 
@@ -90,11 +90,11 @@ class Folder:
         self.kinds = tuple(kinds)
 
     def wanted(self, member: str) -> bool:
-        """Whether a path is one of the templates'."""
+        """Whether a path matches one of the templates."""
         return any(kind.pattern.search(_composed(member)) for kind in self.kinds)
 
     def samples(self, root: Path, split: str) -> list[Sample]:
-        """The split's images by their folder, their list or their luck, each with its mask."""
+        """The split's images, chosen by folder, list or random draw, each with its mask."""
         check_split(self.name, split, self._splits)
         files = {
             _composed(path.relative_to(root).as_posix()): path for path in root.rglob("*") if path.is_file()
@@ -110,21 +110,21 @@ class Folder:
         return sorted(samples, key=lambda sample: sample.id)
 
     def read_numbers(self, sample: Sample) -> Pixels:
-        """The mask's numbers; of colours, the train ids; of an image without a mask, a number for that."""
+        """The mask's numbers, uint8 [H, W]: train ids for colours, a reserved number without a mask."""
         if sample.label == sample.image:
             return np.full(read_image(sample.image).shape[:2], self._no_mask, dtype=np.uint8)
         if self._colours:
             return read_numbers_by_colour(sample.label, self._colours)
         numbers = read_ids(sample.label)
         known = self.numbering.known
-        if 1 not in known and IGNORE in known and numbers.max() == 1:  # black and white, stored in one bit
+        if 1 not in known and IGNORE in known and numbers.max() == 1:  # black and white, stored as 1 bit
             numbers = numbers * np.uint8(IGNORE)
         return numbers
 
     def _pattern(self, template: str, suffixes: Sequence[str], split: str | None = None) -> re.Pattern[str]:
-        """What the paths of a template look like, whatever folder they lie in and whatever their case.
+        """Regular expression for the paths of a template; the folders above and case are ignored.
 
-        Where a template ends in ``*`` or ``{stem}``, any of ``suffixes`` may follow.
+        If the template has no suffix, one of ``suffixes`` must follow.
         """
         names = [split] if split else self._splits
         if "{stem}" not in template and "*" in template:
@@ -181,7 +181,7 @@ class Folder:
 
 
 def split_of(stem: str, fractions: Mapping[str, float], *, seed: int) -> str | None:
-    """The split that an image is drawn into, which depends on seed and name alone; None for none of them."""
+    """The split that an image is drawn into; depends on seed and name only. None if in none of them."""
     luck, begin = seed_at(seed, "split", stem) / 2**63, 0.0
     for name, share in fractions.items():
         if begin <= luck < begin + share:
@@ -191,14 +191,14 @@ def split_of(stem: str, fractions: Mapping[str, float], *, seed: int) -> str | N
 
 
 def _names(line: str) -> Iterator[str]:
-    """What a line of a list may mean, with and without a suffix."""
+    """The names that a line of a list may stand for, with and without suffix."""
     for name in (*names_in(line), *names_in(without_number(line))):
         yield name
         yield _SUFFIX.sub("", name)
 
 
 def _without_masks(images: Mapping[str, Path], masks: Mapping[str, Path]) -> dict[str, Path]:
-    """The images without what the masks' template finds for another name: ``a_mask.png`` beside ``a.png``."""
+    """The images without files that are masks of other images, such as ``a_mask.png`` of ``a.png``."""
     owners = {path: stem for stem, path in masks.items()}
     return {stem: path for stem, path in images.items() if owners.get(path, stem) == stem}
 
@@ -215,7 +215,7 @@ def _ids_of_numbers(meaning: Mapping[str, tuple[Value, ...]]) -> dict[int, int]:
 def _ids_of_colours(
     meaning: Mapping[str, tuple[Value, ...]], ignored: tuple[Value, ...]
 ) -> dict[Colour, int]:
-    """Colour -> train id, every class's first colour first; empty where masks hold numbers."""
+    """Colour -> train id, starting with each class's first colour; empty if masks hold numbers."""
     classes = enumerate(meaning.values())
     pairs = [(rank, id_, value) for id_, values in classes for rank, value in enumerate(values)]
     pairs.sort(key=lambda pair: pair[:2])

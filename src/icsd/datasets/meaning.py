@@ -1,9 +1,9 @@
-"""Do the numbers in the masks mean what they should? Labels of another numbering are read without an error.
+"""Checks that the numbers in masks mean what they should: another numbering is read without an error.
 
-Masks are plain numbers: classes counted from 1, train ids under the name of label ids or another order of the
-classes give masks that look right to a program. What gives them away is the whole split: which numbers occur,
-and how many pixels each has. What is compared with is what is known of the complete published splits, with
-margins that are wide for them (CamVid's three splits differ by at most a factor of 5 in any common class).
+Masks are plain numbers: with classes counted from 1, train ids under the name of label ids, or classes in
+another order, they still look valid to a program. Only a whole split shows the difference, by which numbers
+occur and how many pixels each has. These are compared with those of the complete published splits, with wide
+margins (CamVid's three splits differ by at most a factor of 5 in any common class).
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,14 @@ Counts = NDArray[np.int64]
 """Pixels by number, [256]."""
 
 _COMMON, _RARE = 0.1, 0.02
-"""Shares from which on a class is among the main ones, and up to which it is a rare one."""
-_TOO_LITTLE = 20  # a common class with so much less than its share
-_TOO_MUCH = 0.2  # a rare class with so many of all pixels
-_FAR, _NEAR = 0.35, 0.15  # distances (half of the sum of differences) between two lists of shares
+"""Minimum share of a common class, and maximum share of a rare one."""
+_TOO_LITTLE = 20  # factor by which a common class is below its share
+_TOO_MUCH = 0.2  # share of all pixels, for a rare class
+_FAR, _NEAR = 0.35, 0.15  # total variation distances between two lists of shares
 
 
 def unknown_numbers(numbers: Counts, numbering: Numbering) -> Iterator[Finding]:
-    """Numbers that no published mask holds."""
+    """Finds numbers that no published mask holds."""
     unknown = [number for number in np.flatnonzero(numbers).tolist() if number not in numbering.known]
     if unknown:
         values = ", ".join(f"{number} ({numbers[number]} pixels)" for number in unknown)
@@ -37,11 +37,11 @@ def unknown_numbers(numbers: Counts, numbering: Numbering) -> Iterator[Finding]:
 
 
 def other_meanings(numbers: Counts, numbering: Numbering, classes: Sequence[str]) -> Iterator[Finding]:
-    """What shows, in a complete published split, that its numbers mean something else.
+    """Finds evidence that the numbers of a complete published split mean something else.
 
     Args:
-        numbers: pixels by number, as the masks hold them.
-        numbering: what they should mean.
+        numbers: [256], pixels by number in the masks.
+        numbering: what the numbers should mean.
         classes: names, by train id.
     """
     contradictions = list(_contradictions(numbers, numbering.train_ids, numbering.shares, classes))
@@ -70,7 +70,7 @@ def _contradictions(
     *,
     with_ignored: bool = True,
 ) -> Iterator[str]:
-    """Reasons why ``numbers``, read by a table, cannot be the published labels."""
+    """Reasons why ``numbers``, mapped by ``train_ids``, cannot be the published labels."""
     pixels = np.bincount(train_ids, weights=numbers, minlength=256)
     shares = np.append(pixels[: len(classes)], pixels[IGNORE]) / max(1, numbers.sum())
     missing = [name for name, share in zip(classes, shares, strict=False) if not share]
@@ -96,7 +96,7 @@ def _contradictions(
 
 
 def _is_shifted(numbers: Counts, train_ids: Pixels, expected: Sequence[float]) -> bool:
-    """Whether 0, the first class, looks like what is ignored: in a shifted or reduced numbering, it is."""
+    """Whether number 0 has the share of ignored pixels, not of the first class, as in shifted numberings."""
     share, first, ignored = numbers[0] / max(1, numbers.sum()), expected[0], expected[-1]
     return bool(train_ids[0] == 0 and share < first / 3 and ignored / 2 < share < ignored * 2)
 

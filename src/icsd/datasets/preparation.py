@@ -28,7 +28,7 @@ _SHARD_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class _Part:
-    """The samples that one role gets, and what is known about them."""
+    """The samples of one role, and what is known about them."""
 
     samples: list[Sample]
     known: Expectation
@@ -50,23 +50,23 @@ def preprocess(
 ) -> Findings:
     """Writes shards, manifest.json and doctor.json to ``out``, which appears in one step.
 
-    Where the doctor finds errors, there is no ``out``: then doctor.json lies next to it.
+    If the doctor finds errors, ``out`` is not written, and doctor.json is put next to it.
 
     Args:
         dataset: key of ``DATASETS``, or a dataset.
         raw: folder that ``download`` wrote.
-        out: folder to write; what was there goes.
+        out: folder to write; replaced if it exists.
         splits: role ("train", "validation", "report") -> name of the published split.
-        holdout: number of training images that become the role "validation"; which ones depends on ``seed``.
-        seed: of the holdout, and of generated scenes.
+        holdout: number of training images that become the role "validation"; drawn with ``seed``.
+        seed: seed of the holdout and of generated scenes.
         generated_sizes: role -> number of scenes, for the dataset ``shapes``.
         image_size: height and width of generated scenes.
-        complete: whether the published number of images is asked for; False for a deliberate subset.
-        threads: for decoding; has no influence on the result.
-        shard_bytes: size from which on a new shard is begun.
+        complete: whether the published number of images is required; False for a deliberate subset.
+        threads: number of threads for decoding; has no influence on the result.
+        shard_bytes: size at which a new shard is started.
 
     Raises:
-        UserError: the archives or the dataset cannot be used; lists everything that the doctor found.
+        UserError: the archives or the dataset cannot be used; lists all errors that the doctor found.
     """
     if holdout and "validation" in splits:
         raise UserError(
@@ -95,14 +95,14 @@ def preprocess(
 def examine_folder(
     dataset: Dataset, source: Path, scratch: Path, *, splits: Mapping[str, str], threads: int = 2
 ) -> Findings:
-    """What the doctor finds in a folder as it lies there, by the steps of ``preprocess``.
+    """Examines a folder in place, with the steps of ``preprocess``.
 
     Args:
-        dataset: What the folder holds.
-        source: The folder; only read.
-        scratch: A folder that does not exist yet, for the shards; nobody needs them afterwards.
+        dataset: the dataset in the folder.
+        source: the folder; only read.
+        scratch: a folder that does not exist yet, for shards that are not needed afterwards.
         splits: role -> name of the split.
-        threads: for decoding.
+        threads: number of threads for decoding.
     """
     linked = scratch / "unpacked"
     for name, path in walk(source, dataset.wanted):
@@ -142,7 +142,7 @@ def _generate_all(
 
 
 def _unpack_all(dataset: Dataset, raw: Path, folder: Path) -> None:
-    """Every archive into a folder of its own: archives of one dataset may contain equal paths."""
+    """Unpacks every archive into its own folder, since archives of one dataset may contain equal paths."""
     folder.mkdir()
     for number, archive in enumerate(archives_of(raw)):
         unpack(archive, folder / str(number), wanted=dataset.wanted)
@@ -151,7 +151,7 @@ def _unpack_all(dataset: Dataset, raw: Path, folder: Path) -> None:
 def _parts(
     dataset: Dataset, root: Path, splits: Mapping[str, str], *, holdout: int, seed: int, complete: bool
 ) -> tuple[dict[str, _Part], list[str]]:
-    """What every role gets, and what is wrong with those that get nothing."""
+    """The samples of every role, and the problems of roles that have none."""
     parts: dict[str, _Part] = {}
     problems: list[str] = []
     for role, split in splits.items():
@@ -168,7 +168,7 @@ def _parts(
 
 
 def _hold_out(train: _Part, holdout: int, seed: int) -> tuple[_Part, _Part]:
-    """Moves ``holdout`` samples; a sample's luck depends on the seed and its id, not on the others."""
+    """Moves the ``holdout`` samples with the lowest random numbers, which depend on seed and id only."""
     if holdout >= len(train.samples):
         raise UserError(f"data.holdout is {holdout}, but there are only {len(train.samples)} training images")
     by_luck = sorted(train.samples, key=lambda sample: seed_at(seed, "holdout", sample.id))
@@ -179,7 +179,7 @@ def _hold_out(train: _Part, holdout: int, seed: int) -> tuple[_Part, _Part]:
         _Part([sample for sample in train.samples if sample.id not in moved], rest),
         _Part(
             [sample for sample in train.samples if sample.id in moved],
-            Expectation(size and holdout),  # too few to tell what its numbers mean
+            Expectation(size and holdout),  # too few to check the meaning of numbers
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Samples decoded by a few threads, in order, with everything that is wrong with single ones."""
+"""Decodes samples with several threads, in order, and collects the problems of single ones."""
 
 import threading
 import warnings
@@ -22,11 +22,11 @@ Record = tuple[str, Pixels, Pixels]
 """Id, image uint8 [H, W, 3], label uint8 [H, W] in train ids."""
 
 _HARMLESS = ("exif", "metadata", "mpo", "apng", "transparency")
-"""Words of Pillow's warnings about what surrounds the pixels: notes of the camera, further pictures."""
+"""Words of Pillow's warnings that do not concern the pixels: metadata, further images in the file."""
 
 
 class _Read(NamedTuple):
-    """A sample's files; no record where there are problems."""
+    """The result of reading a sample's files; no record if there are problems."""
 
     record: Record | None
     numbers: Counts | None
@@ -48,7 +48,7 @@ _heard = _Heard()
 def records_of(
     dataset: Dataset, samples: Sequence[Sample], *, decoded: Decoded, threads: int
 ) -> Iterator[Record]:
-    """Every sample that can be used, in order; ``decoded`` is told of the others, and of all numbers."""
+    """Yields every usable sample, in order; ``decoded`` collects the problems and all numbers."""
     decoded.known = dataset.numbering
     with decoder_heard(), ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[_Read]] = deque()
@@ -91,7 +91,7 @@ def _read(dataset: Dataset, sample: Sample) -> _Read:
 
 
 def _tried(read: Callable[[], Pixels], what: str, problems: list[str], remarks: list[str]) -> Pixels | None:
-    """The pixels of one file; None where it cannot be read, or where the decoder doubts its pixels."""
+    """The pixels of one file; None if it cannot be read, or the decoder warns about its pixels."""
     _heard.warnings = []
     try:
         pixels = read()
@@ -111,10 +111,10 @@ def _is_harmless(text: str) -> bool:
 
 
 def checked_image(path: Path) -> Pixels:
-    """An image as it would train, uint8 [H, W, 3]; the caller holds ``decoder_heard``.
+    """An image as training would read it, uint8 [H, W, 3]; call it within ``decoder_heard``.
 
     Raises:
-        UserError: It cannot be read, or the decoder doubts its pixels; names the file.
+        UserError: It cannot be read, or the decoder warns about its pixels; names the file.
     """
     problems: list[str] = []
     image = _tried(lambda: read_image(path), f"image {path.name}", problems, [])
@@ -125,7 +125,7 @@ def checked_image(path: Path) -> Pixels:
 
 @contextmanager
 def decoder_heard() -> Iterator[None]:
-    """Pillow's warnings, of any thread, are kept with the file that caused them instead of printed."""
+    """Context in which Pillow's warnings are collected per thread, and so per file, instead of printed."""
     with warnings.catch_warnings():
         warnings.filterwarnings("always", category=UserWarning, module=r"PIL\.")
         other = warnings.showwarning

@@ -1,12 +1,12 @@
 """Generated scenes: no download, the same bytes everywhere, and classes that resemble one another.
 
 The eight kinds of objects form three families. Telling the families apart is easy: each has its own outline
-and its own range of colours. Telling the members of a family apart is not: they differ only in a fine
-texture, in how that texture lies relative to the object, or in where a small mark sits. Occlusion, scale,
-rotation, light, noise, and a background that carries the same textures do the rest.
+and its own range of colours. Telling the members of a family apart is hard: they differ only in a fine
+texture, in the direction of that texture relative to the object, or in the position of a small mark.
+Occlusion, scale, rotation, light, noise, and a background with the same textures add to the difficulty.
 
 Only operations that IEEE 754 rounds exactly are used (no sine, no exponential, no floating-point sums), so
-that a scene depends on its seed alone and on no mathematics library.
+that a scene depends on its seed only and not on a mathematics library.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _COLOUR_SPREAD = 46
 
 
 class Shapes:
-    """The generated dataset. Its splits have no published sizes; the preset decides."""
+    """The generated dataset; the preset sets the sizes of its splits, which are not published."""
 
     name = "shapes"
     classes: tuple[str, ...] = (
@@ -60,7 +60,7 @@ class Shapes:
 
 
 class _Pose(NamedTuple):
-    """Where an object lies: its centre, the direction (cos, sin) of its axis, its size in pixels."""
+    """An object's pose: centre, direction (cos, sin) of its axis, and radius, in pixels."""
 
     row: float
     column: float
@@ -98,7 +98,7 @@ def _background(rng: np.random.Generator, size: int) -> _Plane:
 
 
 def _paint(image: _Plane, label: Pixels, rng: np.random.Generator) -> None:
-    """Puts one object of a random class in front of what is there."""
+    """Paints one object of a random class in front of the others."""
     number = int(rng.integers(1, len(_FAMILIES) + 1))
     family = _FAMILIES[number - 1]
     pose = _draw_pose(rng, len(label))
@@ -146,7 +146,7 @@ def _outline(family: int, along: _Plane, across: _Plane, radius: float, *, stret
 
 
 def _pattern(number: int, along: _Plane, across: _Plane, radius: float, *, period: float) -> _Plane:
-    """The one thing in which the members of a family differ, between −1 and 1."""
+    """The pattern in which the members of a family differ, between −1 and 1."""
     if number == 1:
         return _stripes(along, across, period)
     if number == 2:
@@ -173,7 +173,7 @@ def _rings(along: _Plane, across: _Plane, period: float) -> _Plane:
 
 
 def _draw_pose(rng: np.random.Generator, size: int) -> _Pose:
-    """A place in the scene, a direction to the right, a radius of 15 to 28 pixels (small more often)."""
+    """Random position, direction (within 62° of rightwards) and radius (15 to 28 pixels, mostly small)."""
     half = _uniform(rng, -0.6, 0.6)  # tangent of half an angle between −62° and 62°
     cosine, sine = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
     radius = 15 + 13 * _uniform(rng, 0, 1) * _uniform(rng, 0.4, 1)
@@ -181,7 +181,7 @@ def _draw_pose(rng: np.random.Generator, size: int) -> _Pose:
 
 
 def _window(pose: _Pose, size: int, *, reach: float) -> tuple[slice, slice]:
-    """The part of the scene that the object can touch; all else is left alone, which is most of the speed."""
+    """The part of the scene that the object can touch; computing only this part saves most of the time."""
     return (
         slice(max(0, int(pose.row - reach)), min(size, int(pose.row + reach) + 2)),
         slice(max(0, int(pose.column - reach)), min(size, int(pose.column + reach) + 2)),

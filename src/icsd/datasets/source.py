@@ -1,4 +1,4 @@
-"""source.json: the archives of a download, and their only reader."""
+"""Writes and reads source.json, which lists the archives of a download."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,11 +9,11 @@ from icsd.records import FetchedFile, SourceRecord, read_needed, write_record
 
 SOURCE = "source.json"
 DOWNLOAD_AGAIN = "run `dvc repro -f -s download`, then `dvc repro`"
-"""What helps against damage: without -f, DVC may bring its own copy of the damaged file back."""
+"""Advice about a damaged download: without -f, DVC may restore its own copy of the damaged file."""
 
 
 def write_source(folder: Path, dataset: str, archives: Iterable[Path]) -> None:
-    """Describes the archives in ``folder`` by name, size and digest; that makes them a download."""
+    """Writes source.json, which makes a folder of archives a download: their names, sizes and digests."""
     files = tuple(
         FetchedFile(name=archive.name, bytes=archive.stat().st_size, sha256=sha256_of(archive))
         for archive in sorted(archives)
@@ -22,20 +22,20 @@ def write_source(folder: Path, dataset: str, archives: Iterable[Path]) -> None:
 
 
 def read_source(folder: Path) -> SourceRecord:
-    """What a download consists of.
+    """Reads the source.json of a download.
 
     Raises:
-        UserError: ``folder`` holds no complete download, or its description is damaged; says what helps.
+        UserError: ``folder`` holds no complete download, or source.json is damaged; says what to do.
     """
     missing = "this is no complete download: run `dvc repro download`"
     return read_needed(folder / SOURCE, SourceRecord, missing=missing, advice=DOWNLOAD_AGAIN)
 
 
 def archives_of(folder: Path) -> list[Path]:
-    """The archives of a download, every one compared with its digest.
+    """The archives of a download, after checking their sizes and digests.
 
     Raises:
-        UserError: See ``read_source``; also archives that are missing or not what was downloaded, all named.
+        UserError: See ``read_source``; also names all archives that are missing or differ from the download.
     """
     problems, archives = [], []
     for file in read_source(folder).files:

@@ -108,7 +108,7 @@ class Voc2012:
     )
 
     def wanted(self, member: str) -> bool:
-        """Images, class masks and lists; SBD's class masks and lists, not its copies of VOC's images."""
+        """VOC's images, class masks and lists; SBD's class masks and lists, not its copies of the images."""
         return any(kind.pattern.search(member) for kind in self.kinds)
 
     def samples(self, root: Path, split: str) -> list[Sample]:
@@ -130,7 +130,7 @@ class Voc2012:
         )
 
     def _augmented(self, root: Path, images: Files, lists: Files, masks: Files) -> dict[Path, Path]:
-        """Label file of every image of train_aug: VOC's own finer mask where VOC train has one."""
+        """Image -> label file of train_aug: VOC's own finer mask for images of VOC train, else SBD's."""
         folder = find_folder(root, "cls")
         sbd, sbd_lists = Files(folder, [".mat"]), Files(folder.parent, [".txt"])
         names = read_list(sbd_lists.path("train")) + read_list(sbd_lists.path("val"))
@@ -141,6 +141,6 @@ class Voc2012:
         return {path: label for path, label in labels.items() if path not in held_out}
 
     def read_numbers(self, sample: Sample) -> Pixels:
-        """0 to 20; object borders and difficult regions are 255."""
+        """The label's numbers, uint8 [H, W]: 0 to 20, and 255 for object borders and difficult regions."""
         is_sbd = sample.label.suffix.lower() == ".mat"
         return _read_sbd(sample.label) if is_sbd else read_ids(sample.label, colours=self.palette)

@@ -69,7 +69,7 @@ def _state(root: Path) -> GitState:
 
 
 def _as_new(root: Path, name: str) -> str:
-    """A file that git does not track, in the words of a diff."""
+    """The diff that adds a file which git does not track yet."""
     return _git(
         root, "diff", "--no-color", "--no-ext-diff", "--no-index", "--", os.devnull, name, differs=True
     )

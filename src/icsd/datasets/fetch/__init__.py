@@ -1,1 +1,1 @@
-"""Getting a dataset's archives: where they are, and how they come here whole."""
+"""Fetches a dataset's archives: finds them, and downloads or copies them completely."""

@@ -1,4 +1,4 @@
-"""Addresses to download from: safe to use, safe to write down, and safe to show."""
+"""Addresses to download from: checked before use, and shown and stored without secrets."""
 
 import ipaddress
 import re
@@ -11,10 +11,10 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def is_url(source: str) -> bool:
-    """Whether ``source`` is an address and no path.
+    """Whether ``source`` is an address, not a path.
 
     Raises:
-        UserError: an address of a kind that cannot be downloaded from.
+        UserError: it is an address whose scheme is not supported.
     """
     if source.lower().startswith(("https://", "http://")):
         return True
@@ -36,14 +36,14 @@ def name_of(url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """An address for messages: without a user's name and password, without keys after the question mark."""
+    """An address for messages, without user name, password and query, which may hold keys."""
     parts = _split(url)
     query = "?…" if parts.query else ""
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
 
 
 def check_no_login(url: str) -> None:
-    """Raises UserError when an address holds a password: DVC would write it to dvc.lock, for git to keep."""
+    """Raises UserError if an address holds a login, which dvc.lock and git would otherwise store."""
     parts = _split(url)
     if "@" in parts.netloc:
         raise UserError(
@@ -56,7 +56,7 @@ def check_no_login(url: str) -> None:
 def check_protected(url: str, *, sha256: str | None = None) -> None:
     """Raises UserError for plain http without a digest, unless the server is this machine.
 
-    Anybody on the way could replace the file, and what comes out of it goes through decoders written in C.
+    Anyone in the network path could replace the file, whose content is parsed by decoders written in C.
     """
     parts = _split(url)
     if parts.scheme.lower() == "http" and not sha256 and not _is_this_machine(parts.hostname or ""):
@@ -71,7 +71,7 @@ def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         _ = parts.port
-    except ValueError as error:  # may quote the address, password and all
+    except ValueError as error:  # its text may quote the address with the password
         raise UserError("data.source: the address is not a valid one") from error
     if not parts.hostname:
         raise UserError("data.source: the address names no server")

@@ -1,4 +1,4 @@
-"""Which files to fetch: of what lies there, the packages that hold the dataset."""
+"""Chooses the files to fetch: the packages that hold the dataset, among others in a folder."""
 
 import fnmatch
 import os
@@ -14,22 +14,22 @@ Source = Mapping[str, str]
 """``{"url": ...}`` or ``{"path": ...}``, optionally with ``sha256``."""
 
 DATASETS_VARIABLE = "ICSD_DATASETS"
-"""Environment variable: a folder in which archives or unpacked datasets lie."""
+"""Environment variable that names a folder with archives or unpacked datasets."""
 
 
 def resolve_source(
     dataset: str | Dataset | Shapes, source: str | None, preset_sources: Sequence[Source]
 ) -> list[Source]:
-    """What to fetch: the user's ``source``, else what lies in $ICSD_DATASETS, else the preset's addresses.
+    """What to fetch: the user's ``source``, else files in $ICSD_DATASETS, else the preset's addresses.
 
     Args:
         dataset: key of ``DATASETS``, or a dataset.
-        source: URL, local archive, or folder: one with the dataset's archives, or with the unpacked dataset.
+        source: URL, local archive, or folder with the dataset's archives or with the unpacked dataset.
         preset_sources: addresses of the preset; may be empty.
 
     Raises:
-        UserError: nothing there, or no address and no file; says how to get the dataset. Also an address that
-            is not safe.
+        UserError: ``source`` does not exist, or there is neither file nor address; says how to get the
+            dataset. Also for an address of an unsupported scheme.
     """
     dataset = dataset_of(dataset)
     if isinstance(dataset, Shapes):
@@ -47,7 +47,7 @@ def resolve_source(
 
 
 def check_addresses(source: str | None, preset_sources: Sequence[Source]) -> None:
-    """Raises UserError for an address that must not be written down, or that would be used and is unsafe."""
+    """Raises UserError for an address that holds a login, or that would be used and is not protected."""
     for url in [
         *([source] if source and is_url(source) else []),
         *(preset["url"] for preset in preset_sources),
@@ -61,7 +61,7 @@ def check_addresses(source: str | None, preset_sources: Sequence[Source]) -> Non
 
 
 def _local(dataset: Dataset, source: str) -> list[Source]:
-    """A folder with the dataset's archives means these; any other folder or file means itself."""
+    """The dataset's archives in a folder ``source``; without these, the file or folder itself."""
     try:
         path = Path(source).expanduser()
         if not path.exists():
@@ -88,7 +88,7 @@ def _in_folder_of_datasets(dataset: Dataset, folder: Path) -> list[Source]:
 
 
 def _packages_in(dataset: Dataset, folder: Path) -> list[Source]:
-    """One file per archive of the dataset, or nothing when a needed one is missing."""
+    """One file per archive of the dataset; empty if a needed one is missing."""
     sources: list[Source] = []
     for archive in dataset.archives:
         packages = list(_candidates(archive, folder))
@@ -106,7 +106,7 @@ def _candidates(archive: Archive, folder: Path) -> Iterator[Path]:
 
 
 def _fitting(archive: Archive, packages: Sequence[Path], folder: Path) -> Path | None:
-    """The package that is meant: the only one, the one named as published, or the one that holds the files.
+    """The matching package: the only one, the one named as published, or the one that holds the files.
 
     Datasets come in packages with similar names (extra images, coarse labels), of which one is needed.
     """
@@ -134,7 +134,7 @@ def _is_named(package: Path, published: str) -> bool:
 def _holds(package: Path, archive: Archive) -> bool:
     try:
         return any(archive.holds.pattern.search(name) for name in member_names(package))
-    except UserError:  # damaged; another one may be whole
+    except UserError:  # damaged; another one may be intact
         return False
 
 

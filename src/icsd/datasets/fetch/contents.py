@@ -1,4 +1,4 @@
-"""Whether what was fetched holds all that a dataset consists of, and if not, what there is instead."""
+"""Checks that the fetched files are a complete dataset, and describes what is there if they are not."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,11 +11,11 @@ _NUM_SHOWN = 4
 
 
 def check_contents(dataset: Dataset, names: Mapping[str, Iterable[str]]) -> None:
-    """Raises UserError when a needed kind of files is missing.
+    """Raises UserError if a needed kind of file is missing.
 
     Args:
         dataset: the dataset.
-        names: of every archive or folder that was fetched, the names of all its files.
+        names: archive or folder that was fetched -> the names of all its files.
     """
     members = [name for of_archive in names.values() for name in of_archive]
     missing = [
@@ -31,13 +31,13 @@ def check_contents(dataset: Dataset, names: Mapping[str, Iterable[str]]) -> None
 
 
 def _packed(members: Iterable[str]) -> str:
-    """What to do where the dataset may lie within an archive in the archive or folder."""
+    """Advice for an archive inside the archive or folder, which may hold the dataset."""
     inner = sorted(member for member in members if is_archive_name(member))
     return f" Unpack {inner[0]}, and give what comes out." if inner else ""
 
 
 def _instead(dataset: Dataset, members: Iterable[str]) -> str:
-    """The other files, those alike counted together, the most frequent first."""
+    """Describes the other files: similar ones are counted together, the most frequent first."""
     examples: dict[tuple[str, str], str] = {}
     counts: dict[tuple[str, str], int] = {}
     for member in sorted(members):
@@ -57,6 +57,6 @@ def _instead(dataset: Dataset, members: Iterable[str]) -> str:
 
 
 def _alike(member: str) -> tuple[str, str]:
-    """What files of one kind have in common: the topmost folders, and the name after its last digit."""
+    """Key of similar files: the two topmost folders, and the name after its last digit."""
     *folders, name = member.split("/")
     return "/".join(folders[:2]), re.split(r"\d", name)[-1]

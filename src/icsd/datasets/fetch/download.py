@@ -1,4 +1,4 @@
-"""How a dataset's files get into the pipeline's folder: complete and undamaged, or not at all."""
+"""Brings a dataset's files into the pipeline's folder: complete and undamaged, or not at all."""
 
 import shutil
 from collections.abc import Callable, Iterable
@@ -64,13 +64,13 @@ def download(
 ) -> None:
     """Fetches all sources; ``destination`` appears when they are complete, with their digests in source.json.
 
-    Every archive is read once from beginning to end: a damaged one must not become an output that DVC keeps.
-    Unfinished downloads wait in ``partial`` (default ``<destination>.partial``) for the next call; no other
+    Every archive is read once from beginning to end, so that no damaged one becomes an output that DVC keeps.
+    Unfinished downloads stay in ``partial`` (default ``<destination>.partial``) for the next call; no other
     process may use it meanwhile. ``source.json`` holds names, sizes and digests, but no path, address or
-    date: it is the same everywhere.
+    date, so it is the same on every machine.
 
     Raises:
-        UserError: see ``fetch``; also a damaged archive, or a part of the dataset that is in none of them.
+        UserError: see ``fetch``; also if an archive is damaged, or a part of the dataset is missing.
     """
     partial = partial or destination.with_name(destination.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def check_complete(folder: Path) -> None:
 
 
 def _fetch_once(dataset: Dataset | Shapes, source: Source, partial: Path, pause: float) -> Path:
-    """As ``fetch``, but an archive that an interrupted call had already completed is not fetched again."""
+    """Calls ``fetch``, except for an archive with the right digest that an interrupted call completed."""
     place, sha256 = _place(source), source.get("sha256")
     finished = partial / (name_of(place) if is_url(place) else Path(place).name)
     if sha256 and finished.is_file() and sha256_of(finished) == sha256:
@@ -113,7 +113,7 @@ def _fetch_once(dataset: Dataset | Shapes, source: Source, partial: Path, pause:
 
 
 def _checked(dataset: Dataset | Shapes, source: Source, file: Path) -> list[str]:
-    """The names of all files in a source, whose archive is whole."""
+    """Verifies a source's archive, and returns the names of all files in the source."""
     wanted = dataset.wanted if not isinstance(dataset, Shapes) else lambda member: False
     try:
         names = verify(file, wanted=wanted)
@@ -137,7 +137,7 @@ def _fetch_local(source: Path, folder: Path, wanted: Callable[[str], bool]) -> P
 
 
 def _advice(found: str) -> str:
-    """What to do about a file that is no archive."""
+    """Advice about a file that is not an archive."""
     if "web page" in found or "JSON" in found:
         return (
             "A page instead of a file means that the address asks for a login or a click: download the file "

@@ -1,4 +1,4 @@
-"""What lies where a dataset was fetched from: has it changed since? DVC does not look outside the project."""
+"""Detects changes of a dataset's source files since the download; DVC does not look outside the project."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +21,7 @@ class Listing(Record):
 
     Attributes:
         download: Digest of the source.json that belongs to it.
-        files: Name (in a folder: with its path) -> size in bytes, and time of the last change in nanoseconds.
+        files: Name, or path within a folder -> size in bytes, and modification time in nanoseconds.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -30,7 +30,7 @@ class Listing(Record):
 
 
 def files_of(dataset: str | Dataset | Shapes, sources: Iterable[Source]) -> dict[str, tuple[int, int]]:
-    """The files that would be fetched from local sources; of a folder, those of the dataset."""
+    """The files that would be fetched from local sources; in a folder, only those of the dataset."""
     dataset = dataset_of(dataset)
     files: dict[str, Path] = {}
     for source in sources:
@@ -46,17 +46,17 @@ def _state(path: Path) -> tuple[int, int]:
 
 
 def remember(note: Path, raw: Path, files: dict[str, tuple[int, int]]) -> None:
-    """Writes down what ``raw`` was fetched from; ``files`` were listed before that."""
+    """Stores the files that ``raw`` was fetched from, as they were listed before the download."""
     write_record(note, Listing(download=sha256_of(raw / SOURCE), files=files))
 
 
 def check_unchanged(note: Path, raw: Path, files: dict[str, tuple[int, int]]) -> bool:
-    """Raises UserError where files have changed since they were fetched to ``raw``; names all of them.
+    """Raises UserError if files have changed since they were fetched to ``raw``; names all of them.
 
-    Files that are gone are no change: nobody needs them any more. Neither is a note of another download.
+    It is no change if all files are gone, since they are not needed any more; if only some are, it is.
 
     Returns:
-        Whether there was anything to compare.
+        Whether there was anything to compare; False without a note of this download.
     """
     try:
         before = read_record(note, Listing)

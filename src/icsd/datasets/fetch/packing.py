@@ -1,4 +1,4 @@
-"""Packing a folder of a user's into an archive that depends on names and contents alone."""
+"""Packs a user's folder into a reproducible archive."""
 
 import os
 import tarfile
@@ -54,7 +54,7 @@ def walk(folder: Path, wanted: Wanted) -> Iterator[tuple[str, Path]]:
 
 
 def _check_readable(members: Mapping[str, Path]) -> None:
-    """Refuses what cannot be packed, all of it at once: pipes, broken links, names that are no text."""
+    """Raises one UserError for all files that cannot be packed: pipes, broken links, names not in UTF-8."""
     bad = [repr(name) for name, path in members.items() if not (is_text(name) and path.is_file())]
     if bad:
         raise UserError(

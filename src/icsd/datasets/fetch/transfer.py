@@ -1,4 +1,4 @@
-"""Downloads that resume where they stopped, and that are complete and verified, or not there."""
+"""Downloads that resume where they stopped, and that appear only when complete and verified."""
 
 import base64
 import errno
@@ -30,11 +30,11 @@ _State = dict[str, str | int | None]
 
 
 class _Restart(Exception):
-    """What has arrived does not belong to what the server offers now."""
+    """The partial download is of another version than the server offers now."""
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never from https to something unprotected."""
+    """Follows redirects to http and https, but never from https to http."""
 
     def redirect_request(
         self,
@@ -63,18 +63,18 @@ def download_url(
     timeout: float = 30.0,
     pause: float = 2.0,
 ) -> None:
-    """Downloads to ``target``. What arrived is kept in ``<target>.part`` and resumed by the next call.
+    """Downloads to ``target``. A partial download is kept in ``<target>.part`` and resumed by the next call.
 
-    Two versions of a file are never mixed: a part is resumed only if the server says that it still offers the
-    same version (ETag, date of change), or if the digest of the whole is known.
+    Two versions of a file are never mixed: a part is resumed only if the server confirms that it still offers
+    the same version (ETag, date of change), or if the digest of the whole file is known.
 
     Args:
         url: http or https address; a login for its server is taken from ~/.netrc.
         target: where the complete, verified file appears, in one step.
         sha256: expected digest; on mismatch nothing is kept.
-        attempts: how often in a row nothing may arrive before it is an error.
+        attempts: number of consecutive attempts without progress before it is an error.
         timeout: seconds without an answer after which a connection counts as dropped.
-        pause: seconds before the second attempt; doubles with every further one.
+        pause: seconds before the second attempt; doubled before every further one.
 
     Raises:
         UserError: not found, no network, disk full, digest mismatch; the message says what to do.
@@ -83,7 +83,7 @@ def download_url(
     resumed = _size(part) > 0
     _arrive(url, part, notes, sha256=sha256, attempts=attempts, timeout=timeout, pause=pause)
     actual = sha256_of(part) if sha256 else None
-    if actual != sha256 and resumed:  # the beginning may be of another version: once more, from the start
+    if actual != sha256 and resumed:  # the beginning may be of another version: download it again
         part.unlink()
         _arrive(url, part, notes, sha256=sha256, attempts=attempts, timeout=timeout, pause=pause)
         actual = sha256_of(part)
@@ -143,7 +143,7 @@ def _attempt(url: str, part: Path, notes: Path, *, verified: bool, timeout: floa
         return str(getattr(error, "reason", error)) or type(error).__name__
     except UserError:
         raise
-    except ValueError as error:  # a header that is none, an address with spaces
+    except ValueError as error:  # a malformed header, an address with spaces
         raise UserError(f"{shown(url)} cannot be downloaded: {type(error).__name__}. {_BY_HAND}") from error
     return None
 
@@ -214,13 +214,13 @@ def _receive(response: IO[bytes], part: Path, *, have: int, length: int | None) 
 
 
 def _check_range(headers: Message, have: int, state: _State | None) -> int:
-    """The whole length, if the part that is sent belongs to the part that is here."""
+    """The length of the whole file; raises _Restart unless the answer continues the part on disk."""
     span, _, total = headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
     continues = span.startswith(f"{have}-") and total.isdigit() and state is not None
     if not continues or state is None or (state["length"] is not None and state["length"] != int(total)):
         raise _Restart
     sent = _validator(headers)
-    if None not in (sent, state["validator"]) and sent != state["validator"]:  # it does not know If-Range
+    if None not in (sent, state["validator"]) and sent != state["validator"]:  # the server ignores If-Range
         raise _Restart
     return int(total)
 
@@ -231,10 +231,10 @@ def _whole_length(headers: Message) -> int | None:
 
 
 def _validator(headers: Message) -> str | None:
-    """What If-Range can compare: a strong ETag, else the date of the last change.
+    """The validator for If-Range: a strong ETag, else the date of the last change.
 
-    A date counts in whole seconds, so it does not tell apart two versions of one second: RFC 9110 lets it
-    count as strong when the file was last changed a second or more before the answer.
+    Dates have a resolution of one second, so two versions of the same second have equal dates. RFC 9110
+    therefore accepts a date as strong if it is at least one second before the date of the answer.
     """
     tag = headers.get("ETag")
     if tag and not tag.startswith("W/"):
@@ -268,7 +268,7 @@ def _read_notes(notes: Path, url: str) -> _State | None:
 
 
 def _digest(url: str) -> str:
-    """Stands for an address in notes: it may hold a key."""
+    """Digest of an address, which is stored instead of it because the address may hold a key."""
     return hashlib.sha256(url.encode()).hexdigest()
 
 

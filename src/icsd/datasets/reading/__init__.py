@@ -1,1 +1,1 @@
-"""Published files -> pixels: images as a viewer shows them, masks as class numbers, lists as names."""
+"""Reads published files: images as a viewer shows them, masks as class numbers, lists as names."""

@@ -1,4 +1,4 @@
-"""Opens picture files of a few known formats, and turns whatever is wrong with one into one message."""
+"""Decodes image files of a few known formats, and turns every error of a file into one message."""
 
 import io
 import warnings
@@ -14,7 +14,7 @@ from icsd.datasets.reading.jpeg import damage
 from icsd.errors import UserError
 
 MAX_PIXELS = 89_478_485
-"""Pixels of the largest picture that is read: Pillow's own limit, 268 MB as RGB."""
+"""Maximum number of pixels of an image: Pillow's own limit, 268 MB as RGB."""
 
 _BEGINNINGS = {
     b"\x89PNG": "PNG",
@@ -26,19 +26,19 @@ _BEGINNINGS = {
 }
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # a tag of TIFF
 
-# The size is checked below, by name; Pillow's warning would not say which file it means.
+# The size is checked below, with the file's name, which Pillow's warning does not have.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture.
+    """A decoded image.
 
     Attributes:
-        image: with its pixels loaded.
+        image: the image, with its pixels loaded.
         format: Pillow's name of the file format.
-        raw_mode: how the file stores its pixels, as Pillow calls it; "L;4" is grey with 4 bits.
-        white_is_zero: whether Pillow leaves it to others that large numbers are dark.
+        raw_mode: Pillow's name of the storage of pixels in the file; "L;4" is grey with 4 bits.
+        white_is_zero: whether large numbers are dark, which Pillow does not correct.
     """
 
     image: Image.Image
@@ -48,10 +48,10 @@ class Picture:
 
 
 def decode(path: Path, kind: str, *, formats: Sequence[str]) -> Picture:
-    """The picture in a file, complete and undamaged.
+    """Decodes a file, which must be complete and undamaged.
 
-    The list of formats is a matter of safety as well: Pillow knows some whose decoders run other programs
-    (PostScript starts Ghostscript), and looks at the content, not at the name.
+    The list of formats matters for security too: some of Pillow's decoders run other programs (PostScript
+    starts Ghostscript), and Pillow chooses a decoder by the content, not by the name.
 
     Args:
         path: the file.
@@ -59,7 +59,7 @@ def decode(path: Path, kind: str, *, formats: Sequence[str]) -> Picture:
         formats: Pillow's names of the formats to try.
 
     Raises:
-        UserError: not there, of another format, too large, cut off or damaged; names the file.
+        UserError: the file is missing, of another format, too large, truncated or damaged; names the file.
     """
     problem = f"cannot read {kind} {path.name}: "
     try:
@@ -75,7 +75,7 @@ def decode(path: Path, kind: str, *, formats: Sequence[str]) -> Picture:
         raise UserError(f"{problem}{_unidentified(content, kind, formats)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(f"{problem}{_too_large()} ({error})") from error
-    except Exception as error:  # a decoder given a damaged file raises whatever it stumbles over
+    except Exception as error:  # decoders raise many kinds for damaged files
         raise UserError(f"{problem}{error or type(error).__name__}") from error
     return picture
 
@@ -109,7 +109,7 @@ def _damage(content: bytes, name: str) -> str | None:
 
 
 def _png_damage(content: bytes) -> str | None:
-    """PNG has checksums, but Pillow leaves those of the pixel data unread."""
+    """Checks a PNG's checksums, because Pillow does not check those of the pixel data."""
     position = 8
     while position < len(content):
         length = int.from_bytes(content[position : position + 4], "big")

@@ -1,4 +1,4 @@
-"""Finding a dataset's folders and files, whose names differ in prefix, suffix and case from copy to copy."""
+"""Finds a dataset's folders and files, whose names differ between copies in prefix, suffix and case."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -8,17 +8,17 @@ from icsd.datasets.reading.lists import names_in, without_number
 from icsd.errors import UserError
 
 _NUM_NAMED = 5
-_DEEPEST = 32  # folders in folders; whoever packs a dataset may pack half a disk's path with it
+_DEEPEST = 32  # nested folders; an archive may include a long path of the machine it was packed on
 
 
 def find_folder(root: Path, *relatives: str, depth: int = _DEEPEST) -> Path:
     """The folder ``.../relative`` closest to ``root``; the first of ``relatives`` that exists wins.
 
-    Published archives differ in their prefix folders, and copies in the case of names, so nobody has to say
+    Published archives differ in their prefix folders, and copies in the case of names, so users need not say
     which one they have.
 
     Raises:
-        UserError: there is no such folder, or there are several equally close ones.
+        UserError: there is no such folder, or several are equally close.
     """
     for relative in relatives:
         level = [root]
@@ -40,7 +40,7 @@ def find_folder(root: Path, *relatives: str, depth: int = _DEEPEST) -> Path:
 
 
 def _below(folder: Path, parts: Sequence[str]) -> list[Path]:
-    """Folders that ``parts`` lead to: those written exactly so, else those that differ in case."""
+    """Folders at the path ``parts``: those with exactly these names, else those that differ in case."""
     if not parts:
         return [folder]
     if (folder / parts[0]).is_dir():
@@ -54,7 +54,7 @@ def _below(folder: Path, parts: Sequence[str]) -> list[Path]:
 
 
 def _summary(root: Path) -> str:
-    """What there is instead: the folders with the most files."""
+    """Describes what is there: the folders with the most files."""
     counts = {
         folder.relative_to(root): num_files
         for folder in root.rglob("*")
@@ -67,11 +67,11 @@ def _summary(root: Path) -> str:
 
 
 class Files:
-    """The files of a folder that have one of some suffixes, by name.
+    """The files of a folder that have one of the given suffixes, by name.
 
     Args:
         folder: the folder.
-        suffixes: those that count, lower case; of a file that is missing, the first is named.
+        suffixes: accepted suffixes, lower case; the path of a missing file has the first.
     """
 
     def __init__(self, folder: Path, suffixes: Sequence[str]) -> None:
@@ -85,15 +85,15 @@ class Files:
                 self._by_folded.setdefault(_composed(path.stem).casefold(), []).append(path)
 
     def all(self) -> list[Path]:
-        """Every file; UserError when two differ in the suffix alone."""
+        """Every file; UserError if two differ only in their suffix."""
         return [self._only(paths) for paths in self._by_stem.values()]
 
     def listed(self, lines: Iterable[str]) -> list[Path]:
-        """For every line of a list, the file that it names, or where that should be."""
+        """The file for every line of a list, or the path where it should be."""
         return [self._listed(line) for line in lines]
 
     def named(self, name: str) -> Path | None:
-        """The file of this name, given with or without its suffix; None where there is none."""
+        """The file of this name, given with or without its suffix; None if there is none."""
         name = _composed(name)
         stem = self._stem(name)
         paths = self._by_stem.get(stem) or self._by_folded.get(stem.casefold())
@@ -103,7 +103,7 @@ class Files:
         return exact[0] if exact else self._only(paths)
 
     def path(self, name: str) -> Path:
-        """As ``named``; for a file that is missing, where it should be."""
+        """The file of this name, or the path where it should be if it is missing."""
         return self.named(name) or self.folder / f"{self._stem(name)}{self._suffixes[0]}"
 
     def _listed(self, line: str) -> Path:
@@ -131,5 +131,5 @@ class Files:
 
 
 def _composed(name: str) -> str:
-    """Accents are one character or two, depending on the system that wrote the name."""
+    """NFC form of a name: systems write an accented letter as one character or as two."""
     return unicodedata.normalize("NFC", name)

@@ -1,4 +1,4 @@
-"""Images as a viewer shows them: 8-bit RGB, the right way up."""
+"""Reads images as a viewer shows them: 8-bit RGB, the right way up."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ _ORIENTATION = 0x0112  # EXIF
 
 
 def read_image(path: Path) -> Pixels:
-    """An image as a viewer shows it, uint8 [H, W, 3].
+    """Reads an image as a viewer shows it, uint8 [H, W, 3].
 
-    Grey values of 16 bits are scaled, palettes looked up, and the orientation that a camera noted is applied.
+    Grey values of 16 bits are scaled, palettes are looked up, and the EXIF orientation is applied.
 
     Raises:
-        UserError: see ``decode``; also when what a viewer shows is not certain (transparent pixels, values
+        UserError: see ``decode``; also if viewers may show the image differently (transparent pixels, values
             without a fixed white such as 32-bit numbers). Names the file.
     """
     picture = decode(path, "image", formats=_FORMATS)
@@ -42,7 +42,7 @@ def read_image(path: Path) -> Pixels:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         turned = image.getexif().get(_ORIENTATION, 1) != 1
-    except Exception:  # damaged notes of the camera; a viewer ignores them, too
+    except Exception:  # damaged EXIF data, which viewers ignore, too
         return image
     return ImageOps.exif_transpose(image) if turned else image
 

@@ -1,15 +1,15 @@
-"""Is the compressed data of a JPEG file whole?
+"""Checks that the compressed data of a JPEG file are complete and undamaged.
 
 A JPEG has no checksum. A decoder that meets damage (a page of zeros, a lost sector, files joined wrongly)
 continues with whatever the bits say: libjpeg counts a warning, Pillow hides it, and the lower part of the
-image is shifted, grey or noise. What gives damage away is the length: the codes after it no longer add up to
-the number of blocks, so that a scan either runs out of bits or has some to spare. Both can be seen from
-outside, by decoding again with other bytes at the end of the scan:
+image is shifted, grey or noise. Damage shows in the length: the codes after it no longer add up to the number
+of blocks, so that a scan either runs out of bits or has some left over. Both can be detected by decoding
+again with other bytes at the end of the scan:
 
 - bytes added at the end change nothing, unless the decoder ran out of bits and uses them;
-- the last bytes, replaced by others, change the image, unless the decoder never gets to them.
+- replacing the last bytes changes the image, unless the decoder never reaches them.
 
-The rules of the format come on top: which markers may stand within a scan, in which order, and how it ends.
+The rules of the format are checked as well: which markers occur within a scan, their order, and its end.
 """
 
 import io
@@ -30,23 +30,23 @@ _MARKER = re.compile(rb"\xff+[\x01-\xfe]")  # within a scan, FF 00 is a byte of 
 _FILLED = re.compile(rb"\xff\xff+\x00")  # fill bytes are allowed before a marker only
 _ZEROS = bytes(128)
 _MAX_SPARE = 16
-"""Bytes at a scan's end that may be superfluous: encoders pad, and a shorter tail might not show."""
+"""Number of superfluous bytes allowed at a scan's end: encoders pad, and fewer might not be detected."""
 _MIN_DATA = 256
-"""A scan of fewer bytes is of a tiny or plain image, where other bytes may mean the same pixels."""
+"""A scan with fewer bytes is of a tiny or plain image, where different bytes may give the same pixels."""
 _RANDOM = random.Random("JPEG")  # noqa: S311 - fixed bytes to tell scans apart, no secret
 _TAILS = [bytes(_RANDOM.choices(range(1, 255), k=_MAX_SPARE)) for _ in range(8)]
 
 
 @dataclass
 class _Layout:
-    """Where the compressed data lies.
+    """The position of the compressed data.
 
     Attributes:
         runs: begin and end of every stretch of compressed data between two markers.
-        without_zeros: those of them in which a long row of zeros cannot be right.
+        without_zeros: the runs in which a long sequence of zeros must be damage.
         progressive: whether the coefficients come in several scans.
         components: number of colour channels.
-        shortest_codes: of every AC table, the symbol whose code is nothing but zero bits.
+        shortest_codes: for every AC table, the symbol whose code has zero bits only.
     """
 
     runs: list[tuple[int, int]] = field(default_factory=list)
@@ -56,11 +56,11 @@ class _Layout:
     shortest_codes: list[int] = field(default_factory=list)
 
     def zeros_are_wrong(self, scan_header: bytes) -> bool:
-        """Whether a long row of zero bits cannot be right in a scan.
+        """Whether a long sequence of zero bits in a scan must be damage.
 
-        One scan of all components: zeros are the end of block after block where that is the shortest code of
-        all tables; else they are a block whose every coefficient is −1, which no camera sees. Progressive: a
-        plain area is one short code in the scans of AC coefficients, but a bit per block in those of DC.
+        Sequential, one scan of all components: if end-of-block is the all-zero code of all tables, zeros are
+        a plain area; else they are blocks in which every coefficient is −1, which no camera produces.
+        Progressive: a plain area is one short code in AC scans, but one bit per block in DC scans.
         """
         if self.progressive:
             first_coefficient = scan_header[-3:-2]
@@ -69,14 +69,14 @@ class _Layout:
 
 
 class _DamageError(Exception):
-    """What is wrong, in a few words."""
+    """The damage, described in a few words."""
 
 
 def damage(content: bytes) -> str | None:
-    """What is wrong with the compressed data of a JPEG file that a decoder accepts; None for a good one.
+    """Describes the damage of the compressed data of a JPEG file that a decoder accepts; None without any.
 
     Args:
-        content: the whole file.
+        content: content of the whole file.
     """
     try:
         layout = _layout(content)
@@ -112,7 +112,7 @@ def _layout(content: bytes) -> _Layout:
 
 
 def _scan(content: bytes, begin: int) -> tuple[int, list[tuple[int, int]]]:
-    """Where the segment after a scan begins, and the scan's stretches of data."""
+    """The position of the segment after a scan, and the scan's stretches of data."""
     runs: list[tuple[int, int]] = []
     while marker := _MARKER.search(content, begin):
         runs.append((begin, marker.start()))
@@ -126,7 +126,7 @@ def _scan(content: bytes, begin: int) -> tuple[int, list[tuple[int, int]]]:
 
 
 def _shortest_ac_codes(tables: bytes) -> list[int]:
-    """For every AC table of a segment: the first of its symbols, whose code is all zeros."""
+    """The first symbol, whose code is all zeros, of every AC table of a segment."""
     symbols = []
     while len(tables) > 17:
         num_symbols = sum(tables[1:17])
@@ -152,7 +152,7 @@ def _check_lengths(content: bytes, layout: _Layout) -> None:
         raise _DamageError("its data ends before the image does")
     (begin, end), *others = layout.runs
     if others or end - begin < _MIN_DATA or image is None or not np.ptp(image[-16:]):
-        return  # several ends (progressive, restart markers), or none that could be seen
+        return  # several ends (progressive, restart markers), or none that is detectable
     for tail in _TAILS:
         other = content[: end - len(tail)] + tail + content[end:]
         if not _equal(_decoded(other), image):
@@ -176,7 +176,7 @@ def _equal(one: _Image, other: _Image) -> bool:
 
 
 def _decoded(content: bytes) -> _Image:
-    """The pixels; None where the decoder refuses."""
+    """The pixels; None if the decoder fails."""
     try:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
             return np.asarray(image)

@@ -1,4 +1,4 @@
-"""Lists of names as people's tools write them: a name a line, in some encoding, maybe with more columns."""
+"""Reads lists of names as various tools write them: a name per line, any encoding, maybe more columns."""
 
 import codecs
 import re
@@ -15,18 +15,18 @@ _MARKS = {  # byte order marks; UTF-32 first, as its mark begins like that of UT
     codecs.BOM_UTF8: "utf-8-sig",
 }
 _INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060\x1a"))
-"""Marks of editors, and the end of a file in DOS."""
+"""Invisible characters that editors insert, and the end-of-file character of DOS."""
 _QUOTES = re.compile(r"""(?<![^\s,;])["']|["'](?![^\s,;])""")
-"""Around a cell of a table; within a name they stay."""
+"""Quotation marks around a table's cell; those within a name are kept."""
 _NUMBERED = re.compile(r"\d+[\s,;]+(?=\S)")
 _SEPARATOR = re.compile(r"[\s,;]+")
 
 
 def read_list(path: Path) -> list[str]:
-    """The lines that are not blank, without space or quotation marks; backslashes in paths become slashes.
+    """The non-blank lines, without quotation marks and surrounding space, and with slashes for backslashes.
 
     Raises:
-        UserError: not there, or no text: names the file.
+        UserError: the file cannot be read, or is not text; names the file.
     """
     try:
         content = path.read_bytes()
@@ -38,10 +38,10 @@ def read_list(path: Path) -> list[str]:
 
 
 def names_in(line: str) -> Iterator[str]:
-    """What may be meant by a line: all of it, or what comes before a later column, the longest first.
+    """The names that a line may stand for: all of it, or the part before a later column, the longest first.
 
-    A name may have spaces, and a column may follow (a label's path, a flag): only the files can tell.
-    Folders are left out.
+    A name may have spaces, and another column may follow (a label's path, a flag); only the existing files
+    show which it is. Folders are left out.
     """
     yield line.rpartition("/")[2]
     for separator in reversed(list(_SEPARATOR.finditer(line))):
@@ -49,7 +49,7 @@ def names_in(line: str) -> Iterator[str]:
 
 
 def without_number(line: str) -> str:
-    """A line without the number that some tables begin every line with."""
+    """A line without the row number with which some tables begin every line."""
     return _NUMBERED.sub("", line, count=1) if _NUMBERED.match(line) else line
 
 

@@ -1,4 +1,4 @@
-"""Masks: pictures that hold a class number for every pixel, whatever way they store it."""
+"""Reads masks: images that store a class number for every pixel, in any of several ways."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,27 +18,27 @@ _FEW_BITS = {
     "L": 1,
     "L;2": 85,
     "L;4": 17,
-}  # raw mode -> what Pillow multiplies numbers by, to show them as grey
+}  # raw mode -> factor by which Pillow multiplies numbers, to show them as grey
 
 Colour = tuple[int, int, int]
 
 
 def read_ids(path: Path, *, colours: Sequence[Colour] = ()) -> Pixels:
-    """A mask's stored numbers, uint8 [H, W]; a palette image gives its indices, not its colours.
+    """A mask's stored numbers, uint8 [H, W]; for a palette image its indices, not its colours.
 
     Args:
         path: the file.
-        colours: the colours that a palette image has where it is in the right order; empty: any.
+        colours: the expected palette, by number; empty if any palette is accepted.
 
     Raises:
-        UserError: see ``decode``; also when the file cannot hold class numbers: colours instead of numbers,
+        UserError: see ``decode``; also if the file cannot hold class numbers: colours instead of numbers,
             numbers beyond 255, transparency, a lossy format. Names the file and the reason.
     """
     picture = decode(path, "label", formats=(*_FORMATS, *_LOSSY))
     if picture.format in _LOSSY:
         raise _unusable(path, f"is a {picture.format} file, whose compression may change class numbers")
     image = picture.image
-    if ";16" in picture.raw_mode and not image.mode.startswith("I"):  # of which Pillow keeps the higher half
+    if ";16" in picture.raw_mode and not image.mode.startswith("I"):  # Pillow keeps their upper 8 bits only
         raise _unusable(path, f"stores 16 bits a channel in several channels ({picture.raw_mode})")
     if image.mode in {"LA", "PA", "RGBA"}:
         image = _without_alpha(image, path)
@@ -57,14 +57,14 @@ def read_ids(path: Path, *, colours: Sequence[Colour] = ()) -> Pixels:
 
 
 def read_numbers_by_colour(path: Path, numbers: Mapping[Colour, int]) -> Pixels:
-    """A mask whose classes are colours, as numbers, uint8 [H, W].
+    """The numbers of a mask whose classes are colours, uint8 [H, W].
 
     Args:
         path: the file.
-        numbers: of every colour that there may be.
+        numbers: colour -> number, for every allowed colour.
 
     Raises:
-        UserError: see ``read_ids``; also for other colours, all named with their pixels.
+        UserError: see ``read_ids``; also for other colours, which are listed with their numbers of pixels.
     """
     picture = decode(path, "label", formats=(*_FORMATS, *_LOSSY))
     if picture.format in _LOSSY:
@@ -132,7 +132,7 @@ def _without_alpha(image: Image.Image, path: Path) -> Image.Image:
 
 
 def _check_order(image: Image.Image, colours: Sequence[Colour], path: Path) -> None:
-    """Palettes sorted anew by an image editor show the same picture, but with other numbers."""
+    """Refuses palettes that an image editor has reordered: they show the same image with other numbers."""
     if not colours:
         return
     palette = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)

@@ -1,7 +1,7 @@
-"""One matrix out of a MATLAB file (level 5), as SBD's masks are stored.
+"""Reads one matrix from a MATLAB file (level 5), the format of SBD's masks.
 
-SciPy reads whole files, and a few wrong bytes in one let it allocate or loop without end. This reads no more
-than it finds in the file, and only what is asked for.
+SciPy reads whole files, and a few wrong bytes can make it allocate or loop endlessly. This reader never reads
+beyond the file's content, and reads only the requested matrix.
 """
 
 import zlib
@@ -31,15 +31,15 @@ _Element = tuple[int, bytes]
 
 
 def read_matrix(content: bytes, variable: str, field: str) -> NDArray[np.generic]:
-    """A field of a struct.
+    """Reads a field of a struct.
 
     Args:
-        content: the whole file.
+        content: content of the whole file.
         variable: name of the struct.
         field: name of a field that holds a matrix of real numbers.
 
     Raises:
-        ValueError: not such a file, damaged, or without the field.
+        ValueError: the file is of another format, damaged, or without the field.
     """
     order = {b"IM": "<", b"MI": ">"}.get(content[_HEADER - 2 : _HEADER])
     if order is None:
@@ -54,7 +54,7 @@ def read_matrix(content: bytes, variable: str, field: str) -> NDArray[np.generic
 
 
 def _elements(data: bytes, order: str) -> Iterator[_Element]:
-    """Type and content of the elements that lie one after the other."""
+    """Yields type and content of consecutive elements."""
     position = 0
     while position + 8 <= len(data):
         first, second = np.frombuffer(data, f"{order}u4", 2, position).tolist()
