@@ -1,4 +1,4 @@
-"""The real CamVid, where the machine has it."""
+"""The real CamVid, if the machine has it."""
 
 import os
 from pathlib import Path

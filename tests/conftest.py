@@ -7,21 +7,21 @@ from tests.project import commit, entered, make_project, run
 
 
 def pytest_configure():
-    """Hear Ctrl-C where a script's ``pytest &`` ignores it: the processes that tests start would, too."""
+    """Handle Ctrl-C again if a script's ``pytest &`` ignores it, which processes of tests would inherit."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
 def _patient_process():
-    """Every test waits for MLflow as a new process would."""
+    """Gives every test the waiting budget for MLflow of a new process."""
     if module := sys.modules.get("icsd.tracking.patience"):
         module.PATIENCE.__init__()
 
 
 @pytest.fixture
 def one_thread():
-    """Maps as small as those of the tests cost more to share among threads than to compute."""
+    """Use one thread: the tests' small maps cost more to share among threads than to compute."""
     import torch
 
     threads = torch.get_num_threads()
@@ -32,7 +32,7 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory):
-    """A tiny project after its first ``dvc repro``, committed; every test leaves it as it was."""
+    """A tiny project after its first ``dvc repro``, committed; tests must leave it unchanged."""
     project = make_project(
         tmp_path_factory.mktemp("pipeline") / "project", tracking={"models": True, "system_metrics": True}
     )
@@ -58,7 +58,7 @@ def prepared_once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def taught_once(prepared_once, tmp_path_factory):
-    """The same after the training of its teacher."""
+    """A tiny project with its data prepared and its teacher trained, tracking off; to be copied."""
     from icsd.stages.training.run import train_teacher
 
     folder = tmp_path_factory.mktemp("taught") / "project"
@@ -79,7 +79,7 @@ def prepared_project(prepared_once, tmp_path):
 
 @pytest.fixture
 def taught(taught_once, tmp_path):
-    """The same with its teacher trained."""
+    """The working directory is a tiny project with its data prepared and its teacher trained."""
     folder = tmp_path / "taught"
     shutil.copytree(taught_once, folder)
     with entered(folder):

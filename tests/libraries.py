@@ -1,4 +1,4 @@
-"""Networks of every kind that a library can bring, as small as the libraries have them."""
+"""The smallest networks of every library that is supported."""
 
 import sys
 from pathlib import Path
@@ -37,7 +37,7 @@ class Named(Mine):
 
 
 def write_segformer(folder: Path, *, num_labels: int = 3) -> str:
-    """A folder of transformers with a tiny SegFormer, by itself for another number of classes."""
+    """Writes a folder of transformers with a tiny SegFormer, by default for another number of classes."""
     import transformers
 
     transformers.logging.disable_progress_bar()

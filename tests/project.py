@@ -70,7 +70,7 @@ def write_yaml(path: Path, tree: object) -> None:
 
 
 def environment(project: Path) -> dict[str, str]:
-    """What a process of the project sees: nothing of the outer repository, DVC's files inside it."""
+    """Environment of the project's processes: nothing of the outer repository, DVC's files in the project."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -104,7 +104,7 @@ def stage(project: Path, *arguments: str, ok: bool = True) -> subprocess.Complet
 
 
 def kill_in(project: Path, *arguments: str, training: str) -> None:
-    """Kill a command in the second epoch of a training that it announces: the state of the first is safe."""
+    """Kill a command in the second epoch of the named training, when the first checkpoint is saved."""
     command = [sys.executable, "-m", "pipeline", *arguments]
     with subprocess.Popen(
         command, cwd=project, env=environment(project), stdout=subprocess.PIPE, text=True
@@ -126,7 +126,7 @@ def commit(project: Path) -> None:
 
 
 def stale_stages(project: Path) -> set[str]:
-    """The stages that ``dvc status`` calls changed; of those that only wait for another's result, none."""
+    """The stages that ``dvc status`` calls changed, without those that only wait for another stage."""
     lines = run(project, "dvc", "status").stdout.splitlines()
     return {line.rstrip(":") for line in lines if line.endswith(":") and not line.startswith(("\t", " "))}
 

@@ -21,7 +21,7 @@ class Ranks:
             self._processes.append(process)
 
     def __call__(self, world: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """What each rank returned; an error of one is raised here."""
+        """Call a function in the ranks; return each rank's result, or raise the error of one."""
         port = _free_port()
         for rank in range(world):
             self._ends[rank].send((function, arguments, rank, world, port))
@@ -61,7 +61,7 @@ def _serve(end: Any) -> None:
 
 
 def _fabric(rank: int, world: int, port: int) -> Any:
-    """As ``icsd.stages.training.process`` starts it, in a process that was started from outside."""
+    """A Fabric as ``icsd.stages.training.process`` starts it, in a process that was started externally."""
     from lightning_fabric import Fabric
 
     from icsd.stages.training.process import strategy_for

@@ -1,4 +1,4 @@
-"""Files of arrays: what was written comes back, and nothing else ever does."""
+"""Files of arrays: reading gives back exactly what was written, or an error."""
 
 import random
 import zipfile

@@ -56,7 +56,7 @@ def test_a_complete_folder_takes_the_place_of_an_older_one(tmp_path):
 
 
 def run_killed(code, path):
-    """Python code that writes to a path, and kills its process meanwhile."""
+    """Run Python code that writes to a path and kills its process while writing."""
     command = [sys.executable, "-c", f"import os, sys, pathlib\n{code}", str(path)]
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
     assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
@@ -231,7 +231,7 @@ def test_what_another_process_is_writing_stays(tmp_path):
 
 
 def disks(monkeypatch, *, free=None):
-    """The folders ``here`` and ``there`` on disks of their own, as ``rename`` sees it."""
+    """The folders ``here`` and ``there``, which are on different disks as far as ``rename`` can tell."""
     rename = Path.rename
 
     def across(source, target):

@@ -170,7 +170,7 @@ def test_validate_depends_on_all_parameters_and_no_other_stage_on_any_by_itself(
 
 
 def items():
-    """Every stage, a matrix item each but for the seed -> the file of parameters that it depends on."""
+    """(stage, matrix values without the seed) -> the file of parameters that it depends on."""
     found = {}
     for name, stage in STAGES.items():
         files = [dep.removeprefix(VALIDATED) for dep in stage.get("deps", []) if dep.startswith(VALIDATED)]
@@ -308,7 +308,7 @@ OTHER = {
 
 
 def another(key):
-    """A value that differs from the present one, and is allowed."""
+    """An allowed value that differs from the current one."""
     value = value_at(TREE, key)
     if key in OTHER:
         return OTHER[key]
@@ -367,7 +367,7 @@ OF_SGD = {"momentum", "nesterov"}
 
 
 def expected(key):
-    """The items that a change of ``key`` makes stale: of these stages, and of no other method or student."""
+    """The items that a change of ``key`` should make stale, restricted to its method or student."""
     block, _, name = key.partition(".")
     if name in OF_SGD and TREE[block]["optimizer"] == "adamw":
         return set()

@@ -1,4 +1,4 @@
-"""Readers of result files, given anything."""
+"""Readers of result files, with any content."""
 
 import json
 import random
@@ -25,7 +25,7 @@ def path(tmp_path_factory):
 
 
 def refused(path, kind, content):
-    """Whether the file is refused, as it should be, with a message that names it."""
+    """Whether the file is refused with a message that names it."""
     path.write_bytes(content)
     try:
         read_record(path, kind)

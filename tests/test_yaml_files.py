@@ -77,7 +77,7 @@ PIECES = [
 
 
 def as_dvc(text):
-    """DVC's tree; None where it refuses the text, as ours must."""
+    """The tree that DVC reads; None if it refuses the text, as our reader must."""
     try:
         return repr(parse_as_dvc(text, "params.yaml"))
     except (YAMLFileCorruptedError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -85,7 +85,7 @@ def as_dvc(text):
 
 
 def as_we_do(text, tmp_path):
-    """Our tree; None for a text that is refused with a message."""
+    """The tree that our reader gives; None if it refuses the text with a message."""
     try:
         return repr(parse_yaml(text.encode(), tmp_path))
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Benchmarks run, and each of their sections lands in its own place."""
+"""Benchmarks run, and each result is written to its own section."""
 
 import re
 import subprocess

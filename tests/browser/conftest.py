@@ -1,4 +1,4 @@
-"""Debian's Chromium on what a small pipeline wrote. The tests ask for nothing outside this machine."""
+"""Fixtures for Debian's Chromium on the output of a small pipeline; no request leaves this machine."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def browser():
-    """A headless browser; skipped where there is none."""
+    """A headless browser; skips the test if there is none."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
@@ -39,7 +39,7 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """A page that may only ask this machine; ``page.refused`` lists what else it asked for."""
+    """A page that may only send requests to this machine; ``page.refused`` lists all others."""
     context = browser.new_context(viewport={"width": 1400, "height": 900})
     refused = []
 

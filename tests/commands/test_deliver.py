@@ -1,4 +1,4 @@
-"""Sending to MLflow what has not arrived."""
+"""Delivery of pending records to MLflow."""
 
 from icsd import tracking
 from icsd.commands import deliver as module

@@ -1,4 +1,4 @@
-"""Before training: whether the grid can answer at all."""
+"""Before training: whether the grid can establish any difference."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Rows that hold, and every way in which one does not."""
+"""Verification of rows that are right, and of rows with every kind of fault."""
 
 import csv
 import json
@@ -44,7 +44,7 @@ def measured(tmp_path_factory):
 
 
 def write_report(folder):
-    """The columns of the report's tables that a row is looked up by."""
+    """Write the columns of the report's tables in which rows are looked up."""
     records = [
         json.loads((folder / path / "metrics.json").read_text())
         for path in ("results/shapes/teacher", RESULTS)

@@ -1,4 +1,4 @@
-"""What ``verify`` says of DVC's cache and of the outputs, on a repository of three small files."""
+"""The findings of ``verify`` about DVC's cache and outputs, on a repository of three small files."""
 
 import shutil
 
@@ -50,7 +50,7 @@ def repository(sound, tmp_path, monkeypatch):
 
 
 def findings(root):
-    """Subject -> state and lines, of what is not in order."""
+    """Subject -> state and lines, for every fault."""
     checks = {check.subject: check for check in check_cache(root)}
     assert checks.keys() == {"locks", "objects", "outputs"}
     return {name: (check.state, check.details) for name, check in checks.items() if check.state != State.OK}

@@ -1,4 +1,4 @@
-"""What ``verify`` says of MLflow's store, on one network with one curve."""
+"""The findings of ``verify`` about MLflow's store, on one network with one curve."""
 
 import shutil
 import sqlite3

@@ -1,4 +1,4 @@
-"""Commands as they are typed, run in this process."""
+"""Runs commands as a user types them, in this process."""
 
 from click.testing import CliRunner
 from pipeline.cli import cli
@@ -7,7 +7,7 @@ from icsd.errors import UserError
 
 
 def said(*words):
-    """What a command prints; an error's text."""
+    """Run a command; return its output, or an error's message."""
     done = CliRunner().invoke(cli, [*map(str, words)])
     if isinstance(done.exception, UserError):
         return str(done.exception)

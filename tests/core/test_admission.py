@@ -12,7 +12,7 @@ CLASSES = 4
 
 
 def counts(right, *, order=None, images=12, shares=(0.55, 0.25, 0.15, 0.05), seed=0):
-    """Confusion of a network that gives ``right`` of the pixels their class, by its own number."""
+    """Confusion of a network that predicts ``right`` of the pixels as ``order[class]``, others at random."""
     rng = np.random.default_rng(seed)
     order = np.arange(CLASSES) if order is None else np.array(order)
     found = np.zeros((images, CLASSES, CLASSES), np.int64)

@@ -15,7 +15,7 @@ from icsd.core.similarity import ics_matrix, plain_ics_matrix
 
 @pytest.fixture(scope="module", autouse=True)
 def small_chunks():
-    """So few numbers in a chunk that small maps need several, the last one shorter."""
+    """Sets such a small chunk size that small maps need several chunks, the last one shorter."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunked_similarity, "CHUNK", {"cpu": 64, "cuda": 64})
         yield

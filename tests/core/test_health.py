@@ -1,4 +1,4 @@
-"""A share as people read it."""
+"""Shares formatted as percentages."""
 
 import pytest
 

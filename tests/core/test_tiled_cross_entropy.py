@@ -1,4 +1,4 @@
-"""Against upsampling everything and torch's cross-entropy."""
+"""Tiled cross-entropy, against upsampling all logits and torch's cross-entropy."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def inputs(size: tuple[int, int], full: tuple[int, int], *, classes: int) -> tup
 
 
 def whole(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-    """The sum, from logits at the labels' size."""
+    """The summed loss, from logits upsampled to the labels' size."""
     full = F.interpolate(logits, tuple(labels.shape[-2:]), mode="bilinear", align_corners=True)
     return F.cross_entropy(full, labels, weights, ignore_index=IGNORE, reduction="sum")
 

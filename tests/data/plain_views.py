@@ -1,4 +1,4 @@
-"""Views computed the plain way: the whole image resized, every step a new array, blurs of full reach."""
+"""Reference augmentation: resizes the whole image, a new array per step, blurs over the full radius."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 
 def plain_view(image, label, *, seed, crop, scale, flip=0.5, blur=0.5, colour=0.0):
-    """What ``augment`` is to give without normalisation: values from 0 to 255 and train ids."""
+    """The expected result of ``augment`` without normalisation: values from 0 to 255 and train ids."""
     draws = np.random.Generator(np.random.PCG64(seed)).random(9).tolist()
     factor, top, left, mirrored, blurred, radius, *colours = draws
     factor = scale[0] + (scale[1] - scale[0]) * factor

@@ -33,7 +33,7 @@ def content(folder):
 
 
 def places(tree, above=()):
-    """The way to every value in a tree."""
+    """The path of every value in a tree."""
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
         yield (*above, key)
         if isinstance(value, dict | list):
@@ -41,7 +41,7 @@ def places(tree, above=()):
 
 
 def changed(tree, place, value):
-    """A copy of a tree with another value at a place; without it, where ``value`` is ``places``."""
+    """A copy of a tree with another value at ``place``, or without it if ``value`` is ``places``."""
     tree = json.loads(json.dumps(tree))
     *above, last = place
     inner = tree
@@ -55,7 +55,7 @@ def changed(tree, place, value):
 
 
 def rewrite(file, content):
-    """Other content for an open file: to open it anew a thousand times is what would take the time."""
+    """Replace the content of an open file; opening it a thousand times would be slow."""
     file.seek(0)
     file.write(content)
     file.truncate()

@@ -12,7 +12,7 @@ FACTORS = [0.31, 0.5, 0.77, 1.0, 1.3, 1.999]
 
 
 def windows(size):
-    """The whole, and places where a window of 20 x 25 touches each corner and none."""
+    """The whole image, and windows of 20 x 25 that touch each corner, an edge or none."""
     height, width = min(20, size[0]), min(25, size[1])
     yield Window(0, 0, *size)
     for row in (0, size[0] - height, (size[0] - height) // 3):

@@ -175,7 +175,7 @@ def test_masks_may_lie_beside_their_images(make, prepared):
 
 
 def kinds_of_images():
-    """Grey pictures, stored in every way: name, grey value, image, and how to save it."""
+    """Grey images in every storage mode: name, grey value, image, and options to save it."""
 
     def grey(value):
         return np.full((6, 8), value, np.uint8)

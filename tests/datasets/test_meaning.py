@@ -38,7 +38,7 @@ def published(name, split="train"):
 
 
 def renumbered(counts, numbers):
-    """As ``counts``, after every mask was written anew with ``numbers`` in place of its own."""
+    """The ``counts`` of masks whose numbers were replaced by ``numbers``."""
     return np.bincount(numbers, weights=counts, minlength=256).astype(np.int64)
 
 

@@ -9,7 +9,7 @@ from icsd.datasets.samples import records_of
 
 
 class Warned(CamVid):
-    """CamVid whose masks make the decoder say something."""
+    """CamVid whose masks make the decoder warn."""
 
     def __init__(self, text: str) -> None:
         self.text = text

@@ -1,4 +1,4 @@
-"""Which call is timed when, with a clock that the networks themselves advance."""
+"""The order and timing of calls, with a clock that the networks themselves advance."""
 
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ def card(**changes):
 
 
 class Machine:
-    """A clock, and forms whose calls take as long as they are told to.
+    """A clock, and forms whose calls take the given times.
 
     Attributes:
         called: The form, the size and torch's threads of every call.
@@ -43,7 +43,7 @@ class Machine:
         return self.now
 
     def form(self, name, *durations, file=None):
-        """Its calls take these milliseconds, one after the other, over and over."""
+        """A form whose calls take these milliseconds in turn, repeatedly."""
         left: list[float] = []
 
         def run(images):
@@ -148,7 +148,7 @@ def network(threads):
 
 
 def hungry(threads):
-    """Takes 200 MB when it is opened."""
+    """A form that allocates 200 MB when it is opened."""
     runner = FileRunner(lambda images: kept, card())
     kept = torch.ones(50_000_000)
     return runner

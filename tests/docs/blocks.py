@@ -1,4 +1,4 @@
-"""The code blocks of the documentation, and what a shell does with them."""
+"""The code blocks of the documentation, with the commands and output of shell sessions."""
 
 import re
 import shlex
@@ -25,14 +25,14 @@ class CodeBlock:
 
     @property
     def commands(self) -> list[str]:
-        """What is typed: the lines after ``$``, or all of them; continued lines are one, comments none."""
+        """The commands: lines after ``$``, or all lines; continued lines are joined, comments left out."""
         joined = self.content.replace("\\\n", " ").splitlines()
         typed = [line[2:] for line in joined if line.startswith("$ ")] or joined
         return [re.sub(r"\s+#.*$", "", line) for line in typed]
 
     @property
     def printed(self) -> list[str]:
-        """What is printed, of a block with ``$``."""
+        """The output in a block with ``$``."""
         return [line for line in self.lines if not line.startswith("$ ")]
 
 
@@ -47,13 +47,13 @@ def code_blocks() -> list[CodeBlock]:
 
 
 def block(page: str, beginning: str) -> CodeBlock:
-    """The page's one block that begins so."""
+    """The page's only block that begins with this text."""
     [found] = [each for each in code_blocks() if each.page == page and each.content.startswith(beginning)]
     return found
 
 
 def experiments() -> list[str]:
-    """Every ``dvc exp run`` with ``-S`` in a block or a code span, but for those of docs/own_data.md."""
+    """Every ``dvc exp run`` with ``-S`` in a block or a code span, except those of docs/own_data.md."""
     spans = [
         span
         for page in PAGES

@@ -34,7 +34,7 @@ def project(reproduced, tmp_path_factory):
 
 
 def shape(line):
-    """A line without its numbers, their signs and what lines columns up."""
+    """A line without numbers, their signs and the spaces that align columns."""
     return re.sub(r"\s+", " ", re.sub(r"[+-]?\d+(\.\d+)?(e[+-]\d+)?|–", "<number>", line))
 
 
@@ -60,7 +60,7 @@ def test_the_table_of_times_has_the_lines_and_columns_that_the_page_shows(projec
 
 @pytest.fixture(scope="module")
 def on_camvid(tmp_path_factory):
-    """A finished grid on CamVid, of networks that have learnt next to nothing, and photographs."""
+    """A finished grid on CamVid with barely trained networks, and photographs."""
     network = {"width": 0.25, "head_width": 0.0625, "pretrained": False}
     short = {"subset": 4, "epochs": 1, "batch": 2, "validate_every": 1}
     project = make_project(

@@ -41,7 +41,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def project(photos, tmp_path, monkeypatch):
-    """The working directory is a project, as far as commands need one, and the page's folder is in ~."""
+    """The working directory, with the parts of a project that the commands need; ~ has the page's folder."""
     folder = tmp_path / "project"
     shutil.copytree(ROOT / "configs", folder / "configs")
     shutil.copy(ROOT / "params.yaml", folder)
@@ -54,7 +54,7 @@ def project(photos, tmp_path, monkeypatch):
 
 
 def typed(command):
-    """What a command of the entry prints."""
+    """Run a command of the entry; return its output."""
     words = [os.path.expanduser(word) for word in shlex.split(command)]  # noqa: PTH111 - as a shell does
     assert words[:3] == ["python", "-m", "pipeline"]
     done = CliRunner().invoke(cli, words[3:])
@@ -125,7 +125,7 @@ def write_parquet(home, monkeypatch):
 
 @pytest.fixture
 def elsewhere(project, photos, monkeypatch):
-    """COCO's file and a data set of Hugging Face, where the page's commands look for them."""
+    """COCO's file and a dataset of Hugging Face, where the page's commands look for them."""
     write_coco(project)
     write_parquet(photos, monkeypatch)
     yield
@@ -174,7 +174,7 @@ def test_every_experiment_of_the_table_is_accepted(project, monkeypatch):
 
 
 def accepted(project, command, check=check_tree):
-    """By DVC, whose code sets the values, and by validate; the files are as before afterwards."""
+    """Set the command's values with DVC's own code and check the tree; the files are restored afterwards."""
     files = to_path_overrides(overrides(command))
     before = {file: Path(file).read_bytes() for file in files}
     for sweep in get_hydra_sweeps(files):

@@ -1,4 +1,4 @@
-"""What docs/deploy.md serves answers as the network predicts; deploy/Dockerfile serves the same way."""
+"""The server of docs/deploy.md answers with the network's predictions; deploy/Dockerfile runs the same."""
 
 import json
 import os
@@ -27,14 +27,14 @@ REGISTERED = "mlflow models serve --model-uri models:"
 
 
 def recipe():
-    """The instructions of the Dockerfile with what follows them, continued lines as one."""
+    """The instructions of the Dockerfile with their arguments; continued lines are joined."""
     text = (ROOT / "deploy/Dockerfile").read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [tuple(line.split(" ", 1)) for line in lines]
 
 
 def container_command():
-    """What a container runs."""
+    """The command that a container runs."""
     [words] = [json.loads(rest) for instruction, rest in recipe() if instruction == "CMD"]
     return words
 
@@ -74,7 +74,7 @@ def test_the_recipe_is_in_an_order_that_docker_takes():
 
 
 def copied():
-    """What the Dockerfile copies from the folder that is given to it."""
+    """The files that the Dockerfile copies from its build context."""
     return [rest.split()[0] for instruction, rest in recipe() if instruction == "COPY"]
 
 
@@ -91,7 +91,7 @@ def project(reproduced, tmp_path_factory):
 
 @contextmanager
 def served(project, words):
-    """The port at which a server answers that a command starts; it is ended by its id."""
+    """Start a server with a command, and yield the port at which it answers; end it afterwards."""
     port = free_port()
     words = [str(port) if word == "5001" else word for word in words]
     with (
@@ -136,7 +136,7 @@ def predicted(project, model, out):
 
 
 def refused(port, body):
-    """The status of an answer to a request that is no image."""
+    """The status of the answer to a request that is not an image."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
     )

@@ -1,4 +1,4 @@
-"""The documentation as a site: every page is in it, nothing in it leads nowhere, and its search finds."""
+"""The documentation as a site: it has every page, no broken link, and a search that works."""
 
 import json
 import re

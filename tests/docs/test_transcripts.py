@@ -1,4 +1,4 @@
-"""What the documentation types into a shell, typed in a tiny project, prints what the documentation says."""
+"""Shell commands of the documentation, run in a tiny project, print what the documentation shows."""
 
 import os
 import re
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def project(reproduced, tmp_path_factory):
-    """A copy of the reproduced project, with its models, to type in."""
+    """A copy of the reproduced project, with its models."""
     folder = tmp_path_factory.mktemp("transcripts") / "project"
     shutil.copytree(reproduced, folder, symlinks=True, ignore=shutil.ignore_patterns(".state"))
     run(folder, "git", "checkout", "-q", "--", ".")
@@ -35,7 +35,7 @@ def typed(project, command, *, ok=True):
 
 
 def shape(line):
-    """A line without what differs from run to run: digests, numbers, and what \"...\" stands for."""
+    """A line without the parts that differ between runs: digests, numbers, and the text for \"...\"."""
     line = re.sub(r"\b[0-9a-f]{12}\b", "<digest>", line)
     line = re.sub(r"\d+(\.\d+)?", "<number>", line)
     line = re.sub(r"of seed <number>, as|over <number> seeds, as", "of its seeds, as", line)

@@ -58,7 +58,7 @@ def _filled(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 def _replaced(draw: st.DrawFn, content: bytes) -> bytes:
-    """Another word in the place of one: still text of the same language, with another meaning."""
+    """Replace a token by another one: still text of the same language, with another meaning."""
     words = list(_TOKEN.finditer(content[:20_000]))
     if not words:
         return content

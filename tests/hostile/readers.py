@@ -1,4 +1,4 @@
-"""Every reader of this project, with a sound file for it."""
+"""Every reader of this project, with a valid file for it."""
 
 import io
 import json
@@ -60,12 +60,12 @@ from icsd.yaml_files import read_yaml, yaml_text
 
 @dataclass(frozen=True)
 class Reader:
-    """A reader, and what it is given.
+    """A reader, and a function that writes a valid file for it.
 
     Attributes:
-        write: Writes a sound file into a folder, with all that belongs to it, and returns it.
+        write: Writes a valid file into a folder, with the files that belong to it, and returns its path.
         read: Reads that file.
-        refuses: What it raises, as documented, on a file that is not sound; empty where it goes on.
+        refuses: Exceptions that it documents for invalid files; empty if it raises none.
     """
 
     write: Callable[[Path], Path]
@@ -84,7 +84,7 @@ def _file(name: str, content: bytes) -> Callable[[Path], Path]:
 
 
 def _copy(source: Path, *others: Path) -> Callable[[Path], Path]:
-    """A file of this repository, with others that are read beside it, in the same places."""
+    """Copies a file of this repository, with others that are read with it, to the same relative paths."""
 
     def write(folder: Path) -> Path:
         for path in (*others, source):

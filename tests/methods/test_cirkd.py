@@ -26,7 +26,7 @@ def labels(*shape: int, seed: int = 0, classes: int = 3) -> Tensor:
 
 
 def build(**options: Any) -> CIRKD:
-    """A small one in float64, from 4 channels to 6."""
+    """A small projector in float64, from 4 channels to 6."""
     torch.manual_seed(0)
     small: dict[str, Any] = {"pixel_queue": 12, "region_queue": 5, "num_classes": 3} | options
     ours, theirs = {"aspp": 4, "stage4": 4}, {"aspp": 6, "stage4": 6}
@@ -112,7 +112,7 @@ def oracle_anchors(
 
 
 def held(rings: Tensor, seen: Tensor) -> list[Vector]:
-    """All filled entries."""
+    """All filled entries of the queues."""
     return [
         vector for ring, count in zip(rings, seen.tolist(), strict=True) for vector in ring[:count].tolist()
     ]

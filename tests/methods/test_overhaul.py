@@ -26,7 +26,7 @@ def maps(*shape: int, seed: int = 0) -> Tensor:
 
 
 def features(channels: dict[str, int], *, seed: int, batch: int = 2) -> dict[str, Tensor]:
-    """As the networks give them: the pyramid's map after its ReLU, the others before it."""
+    """Features as networks give them: the pyramid's map after its ReLU, the others before theirs."""
     taps = {tap: maps(batch, width, 2, 3, seed=seed + i) for i, (tap, width) in enumerate(channels.items())}
     return taps | {"aspp": taps["aspp"].relu()}
 

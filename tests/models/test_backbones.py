@@ -10,7 +10,7 @@ RESNETS = ["resnet18", "resnet34", "resnet50", "resnet101"]
 
 
 def dilations(module: nn.Module) -> list[int]:
-    """Of every 3x3 convolution."""
+    """Dilation of every 3x3 convolution."""
     convs = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
     return [int(c.dilation[0]) for c in convs if c.kernel_size == (3, 3)]
 

@@ -26,7 +26,7 @@ def images(batch: int = 1) -> torch.Tensor:
 
 @torch.no_grad()
 def trained(network: nn.Module) -> nn.Module:
-    """With statistics and scales as training leaves them: none is 0 or 1."""
+    """The network with BatchNorm statistics and scales as after training: none is 0 or 1."""
     generator = torch.Generator().manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
@@ -84,7 +84,7 @@ def test_weights_in_bfloat16_are_what_autocast_makes_of_them():
 
 
 class Odd(nn.Module):
-    """One convolution with a BatchNorm behind it, and another whose form is the test's."""
+    """A convolution with BatchNorm, and another pair that tests run in their own way."""
 
     def __init__(self):
         super().__init__()

@@ -16,7 +16,7 @@ from icsd.training.optim import build_optimizer
 
 
 class Net(nn.Module):
-    """A network with batch norm and dropout: what a second forward pass would change."""
+    """A network with batch norm and dropout, whose state a second forward pass would change."""
 
     def __init__(self, seed):
         super().__init__()

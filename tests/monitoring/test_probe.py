@@ -9,7 +9,7 @@ from icsd.monitoring.probe import SimilarityProbe
 
 
 class Network(nn.Module):
-    """Logits [B, 3, 4, 4] by one convolution, with a layer that behaves otherwise in training."""
+    """Logits [B, 3, 4, 4] from one convolution, with a layer that behaves differently in training."""
 
     def __init__(self, seed):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Whatever stands in params.yaml: a tree from which networks and optimisers can be built, or a message."""
+"""Any params.yaml either gives a tree from which networks and optimisers can be built, or a message."""
 
 import copy
 import datetime
@@ -105,7 +105,7 @@ BUILT: dict[str, Network] = {}
 
 
 def network(described):
-    """Many trees have the same networks, and each is built once."""
+    """Build a network once for all trees that have it."""
     name = json.dumps(described, sort_keys=True)
     with torch.device("meta"):
         BUILT[name] = BUILT.get(name) or new_network(Architecture(**described))
@@ -113,7 +113,7 @@ def network(described):
 
 
 def build(params):
-    """What a training builds before its first step."""
+    """Build everything that a training builds before its first step."""
     built = {name: network(description_of(params, key)) for name, key in networks_of_grid(params).items()}
     for key in (teacher_key(params), *student_keys(params, params.grid.methods)):
         job = teacher_job(params) if key.is_teacher else student_job(params, key)
@@ -248,7 +248,7 @@ def test_a_file_holds_parameters_or_is_refused_with_a_message():
 
 
 def draw_line(line):
-    """A third of the file is enough, and is read in a third of the time."""
+    """Whether to use a line: a third of the indented ones is enough, and takes a third of the time."""
     return not line.startswith(b" ") or hash(bytes(line)) % 3 == 0
 
 

@@ -1,4 +1,4 @@
-"""Kill a pipeline again and again, in every stage and in several ways, and see what it ends with.
+"""Kill a pipeline repeatedly, in every stage and in several ways, and check its final state.
 
 A round works on a fresh copy of a tiny project: a command (``dvc repro``, or ``python -m pipeline run -j 2``)
 is started and killed a few times, then left to finish. It must end as a run that nobody killed:
@@ -51,7 +51,7 @@ _PATIENCE_SECONDS = 3.0
 
 @dataclass
 class Round:
-    """What happened: the kills, how often DVC's own files were repaired, and what is not as it should be."""
+    """The result of a round: the kills, the number of repairs of DVC's own files, and the faults found."""
 
     seed: int
     command: str
@@ -61,7 +61,7 @@ class Round:
 
 
 def make_reference(folder: Path) -> Path:
-    """A tiny project, committed, and its copy ``<folder>-done`` after a run that nobody killed.
+    """Make a tiny project, committed, and its copy ``<folder>-done`` after an undisturbed run.
 
     How long DVC takes to begin there, and each stage to run, is kept in ``seconds.json`` of the copy.
     """
@@ -82,7 +82,7 @@ def make_reference(folder: Path) -> Path:
 
 
 def play(reference: Path, folder: Path, *, command: str, seed: int, kills: int) -> Round:
-    """One round in a copy of the reference at ``folder``.
+    """Play one round in a copy of the reference at ``folder``.
 
     Args:
         reference: From ``make_reference``.
@@ -162,7 +162,7 @@ def _asks_for_repair(process: "_Started") -> bool:
 
 
 def _repair(project: Path, round_: Round) -> bool:
-    """Whether the command says that it mended something."""
+    """Run the repair; whether it reports that it fixed something."""
     round_.repairs += 1
     done = subprocess.run(
         REPAIR, cwd=project, env=environment(project), capture_output=True, text=True, check=False
@@ -171,7 +171,7 @@ def _repair(project: Path, round_: Round) -> bool:
 
 
 class _Started(subprocess.Popen[str]):
-    """A command, in a process group of its own, its output in a file."""
+    """A command in its own process group, with its output in a file."""
 
     def __init__(self, project: Path, command: str) -> None:
         self.output = project / ".dvc/tmp/output.txt"  # which neither git nor DVC look at
@@ -199,7 +199,7 @@ def _output_of(process: _Started) -> str:
 
 
 def _wait_for(process: _Started, place: str) -> bool:
-    """Whether the stage, or a later one where it has finished already, came before the process ended."""
+    """Whether the stage, or a later one if it has finished, started before the process ended."""
     while place != START:
         stage = _stage_of(process)
         if stage and STAGES.index(stage[0]) >= STAGES.index(place):
@@ -210,7 +210,7 @@ def _wait_for(process: _Started, place: str) -> bool:
 
 
 def _sleep(process: _Started, seconds: float) -> bool:
-    """Whether the process still runs after that time."""
+    """Sleep; whether the process still runs afterwards."""
     try:
         process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -219,7 +219,7 @@ def _sleep(process: _Started, seconds: float) -> bool:
 
 
 def _stage_of(process: _Started) -> tuple[str, psutil.Process] | None:
-    """A stage that runs just now, the first where two do: its name without the matrix, and its process."""
+    """The stage that is running, the first of several: its name without the matrix, and its process."""
     try:
         for child in psutil.Process(process.pid).children(recursive=True):
             if "pipeline" in child.cmdline() and (name := child.environ().get("DVC_STAGE")):

@@ -23,7 +23,7 @@ _VOLATILE = ("cost.", "provenance.", "report.html", "README.md", "protocol.")
 
 
 def faults_of(reference: Path, project: Path) -> list[str]:
-    """Everything that is not as in the reference, which nobody disturbed."""
+    """All differences from the reference, which ran undisturbed."""
     return [
         *_different_outputs(reference, project),
         *_different_runs(reference, project),
@@ -34,7 +34,7 @@ def faults_of(reference: Path, project: Path) -> list[str]:
 
 
 def _different_outputs(reference: Path, project: Path) -> Iterator[str]:
-    """Outputs that are the same bytes in identical runs; of the others, which files there are."""
+    """Differences of outputs: by content if it is reproducible, otherwise by file names."""
     for name in ("data", "runs", "results", "deployed", "reports", "costs"):
         expected, actual = (outputs(root / name) for root in (reference, project))
         yield from (f"{name}/{path}: missing" for path in sorted(expected.keys() - actual.keys()))
@@ -73,7 +73,7 @@ def _damaged_objects(project: Path) -> Iterator[str]:
 
 
 def _findings(project: Path) -> Iterator[str]:
-    """What ``verify`` says of DVC's files and MLflow's store. (Its rows are the outputs, compared above.)"""
+    """Findings of ``verify`` about DVC's files and MLflow's store; its rows are compared as outputs above."""
     params = checked_params(project)
     keys = [teacher_key(params), *student_keys(params, params.grid.methods)]
     with pytest.MonkeyPatch.context() as environment:

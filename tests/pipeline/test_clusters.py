@@ -29,7 +29,7 @@ EPOCHS = 6
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """What ``dvc repro`` makes of a project; it is there once more as it was before."""
+    """A project after ``dvc repro``; its state before that is kept next to it."""
     folder = tmp_path_factory.mktemp("clusters")
     project = make_project(
         folder / "before",
@@ -47,7 +47,7 @@ def expected(tmp_path_factory):
 
 @pytest.fixture
 def project(expected, tmp_path):
-    """The same before, with a remote."""
+    """The project from before ``dvc repro``, with a remote."""
     folder = tmp_path / "project"
     shutil.copytree(expected.with_name("before"), folder)
     run(folder, "dvc", "remote", "add", "--local", "-d", "store", str(tmp_path / "remote"))
@@ -127,7 +127,7 @@ def worker_of(stage, worker):
 
 
 def assert_as_expected(project, expected, printed):
-    """Killed once and resumed, with the results of ``dvc repro``, which has nothing left to do."""
+    """Check that a worker was killed once and resumed, and that the results equal those of ``dvc repro``."""
     assert re.search(r"its worker.* died; attempt 2 of 3", printed)
     assert "resuming after epoch" in printed
     assert "files travel as they are, with what is not committed: src/icsd/methods/aicsd.py" in printed

@@ -1,4 +1,4 @@
-"""Champions as files, in the graph: exported once, shown in the report, and stale by themselves."""
+"""The stage ``deploy`` in the graph: champions are exported once, shown in the report, and stale alone."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ def stages_run(output):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """Reproduced with two formats."""
+    """A project reproduced with two formats."""
     folder = make_project(
         tmp_path_factory.mktemp("deploy") / "project",
         grid={"baselines": ["none"], "distilled": []},

@@ -1,4 +1,4 @@
-"""The entry, called and not started: what each command hands on, and what the entry does around it."""
+"""The entry, called in this process: the arguments that each command passes on, and their handling."""
 
 import ast
 import errno
@@ -154,7 +154,7 @@ def without_packages(monkeypatch, folder):
 
 
 def half_installed(monkeypatch, folder):
-    """What is left of a package whose installation was broken off."""
+    """The remains of a package whose installation was interrupted."""
     (folder / "half_a_package" / "lib").mkdir(parents=True)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setattr(environment, "PACKAGES", ("half_a_package",))
@@ -303,7 +303,7 @@ def test_what_the_system_refuses_for_no_known_reason_leaves_a_log(capsys, tmp_pa
 
 
 class Ended:
-    """Stands for a ``dvc`` that is no more."""
+    """A ``dvc`` process that has ended."""
 
     def is_running(self):
         raise psutil.NoSuchProcess(1)

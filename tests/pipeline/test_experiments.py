@@ -163,7 +163,7 @@ def test_an_override_wins_over_the_preset_and_over_a_hand_edit_alike(project):
 
 
 def finished(project, names):
-    """Name -> final state, once all have one; DVC's list can be unreadable while it is written."""
+    """Wait for all experiments; name -> final state. DVC's list can be unreadable while it is written."""
     until = time.monotonic() + 400
     while time.monotonic() < until:
         done = run(project, "dvc", "queue", "status", ok=False)

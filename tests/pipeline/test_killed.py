@@ -1,4 +1,4 @@
-"""A process that is killed, for real, and the next one."""
+"""Real processes that are killed, and the ones that resume."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""A folder of somebody's own, from a preset alone to a report."""
+"""A user's own folder of images, from a preset to a report."""
 
 import pytest
 from tests.project import commit, make_project, run, write_yaml

@@ -1,4 +1,4 @@
-"""A teacher that somebody else has trained, from its file to a report."""
+"""A teacher trained elsewhere, from its file to a report."""
 
 import json
 

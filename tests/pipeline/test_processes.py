@@ -38,7 +38,7 @@ def project(taught, tmp_path):
 
 @pytest.fixture(scope="module")
 def alone(taught, tmp_path_factory):
-    """The student of one process."""
+    """The student as trained by one process."""
     folder = shutil.copytree(taught, tmp_path_factory.mktemp("alone") / "project")
     change(folder, runtime={"devices": 1})
     stage(folder, *STUDENT)
@@ -78,7 +78,7 @@ def start(project):
 
 
 def ended(process, *, within=15.0):
-    """What a process that was not told to end has said, and its exit code."""
+    """Wait for a process to end by itself; its output and exit code."""
     begun = time.monotonic()
     said, _ = process.communicate(timeout=60)
     assert time.monotonic() - begun < within

@@ -1,4 +1,4 @@
-"""What a process of the entry does not pay for: the compiler before something compiles, and a slow end."""
+"""Processes of the entry start without importing the compiler, and end quickly."""
 
 import os
 import subprocess

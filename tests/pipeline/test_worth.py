@@ -1,4 +1,4 @@
-"""Whether distilling is worth it, asked by the command that people type: from nothing, killed, continued."""
+"""The command ``worth`` as a user runs it: from scratch, killed, and continued."""
 
 import json
 import shlex
@@ -20,7 +20,7 @@ ASKED = (*shlex.split(TYPED)[3:], "--max-seeds", "3")
 
 @pytest.fixture(scope="module")
 def answered(tmp_path_factory):
-    """A project without data and teacher, whose question was killed in a training and then asked again."""
+    """A project without data and teacher, in which ``worth`` was killed in a training and then run again."""
     project = make_project(tmp_path_factory.mktemp("worth") / "project")
     commit(project)
     kill_in(project, *ASKED, training="seed 1002 (2 of at most 3), training 1 of 3: none")

@@ -8,7 +8,7 @@ from tests.reporting.tree import Tree, hash_of, write_json
 
 
 def worse(confusion: np.ndarray, pixels: dict[int, int]) -> np.ndarray:
-    """Per image, so many pixels of these classes are taken for the next one."""
+    """Move this many pixels per class and image to the prediction of the next class."""
     changed = confusion.copy()
     for index, number in pixels.items():
         moved = np.minimum(number, changed[:, index, index])
@@ -24,7 +24,7 @@ def write_deployed(
 
     Args:
         tree: The grid, written.
-        method: The champion's.
+        method: The champion's method.
         lost: Format -> class -> pixels per image that the file gets wrong and its network right.
     """
     folder = tree.root / "deployed" / tree.dataset

@@ -1,4 +1,4 @@
-"""Results of networks that differ by chance alone, in memory: what the report says of them is an error."""
+"""Results of networks that differ by chance only, in memory: any established difference is an error."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +21,18 @@ def chance_results(
 ) -> Results:
     """A grid of the student alone and other methods on two classes of equal size.
 
-    A network's share of right pixels in an image has a logit with three parts: one of its training; one of
+    The logit of a network's pixel accuracy in an image is the sum of three parts: one of its training; one of
     method and clip, which all its seeds share; and the image's own, which all networks share.
 
     Args:
-        random: Where chance comes from.
-        num_methods: The student alone among them.
-        num_seeds: Of every method.
-        of_seeds: Standard deviation of the part of a training.
+        random: Random number generator.
+        num_methods: Number of methods, including the student alone.
+        num_seeds: Number of seeds per method.
+        of_seeds: Standard deviation of the part of the training.
         of_images: Standard deviation that the part of method and clip leaves in the mean over all images.
-        num_images: Of the reported split.
-        per_clip: Images that follow each other and have the part of method and clip in common.
-        gains: What each method's logit has above that of the student alone; nothing: all are equal.
+        num_images: Number of images in the reported split.
+        per_clip: Number of consecutive images that share the part of method and clip.
+        gains: Each method's logit minus that of the student alone; empty if all methods are equal.
     """
     methods = (ALONE, *(f"m{index}" for index in range(1, num_methods)))
     num_clips = num_images // per_clip

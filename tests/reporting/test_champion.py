@@ -1,4 +1,4 @@
-"""Who is champion: only an established difference moves it."""
+"""The choice of the champion: only an established difference changes it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Result files with anything in them: the report is made, or one message names what is wrong."""
+"""Result files with any content: the report is made, or one message names the problem."""
 
 import json
 import random

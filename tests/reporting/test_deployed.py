@@ -1,4 +1,4 @@
-"""The report with files, and without: then it is byte by byte what it was."""
+"""The report with exported files; without them, it is byte for byte the same as before."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def write(tree: Tree, destination: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Of one grid: never deployed, deployed without formats, and with two."""
+    """Reports of one grid: never deployed, deployed without formats, and with two formats."""
     root = tmp_path_factory.mktemp("reports")
     tree = Tree(root, classes=CLASSES[:3], num_images=20).write()
     found = {name: root / name for name in ("never", "empty", "files")}

@@ -36,7 +36,7 @@ def project(tmp_path, monkeypatch):
 
 
 def photograph(folder, *, splits=("train", "val", "test"), number=4):
-    """Pictures of many sizes with masks of the documentation's numbers."""
+    """Images of many sizes, with masks that have the numbers of the documentation."""
     rng = np.random.default_rng(0)
     for split in splits:
         for index in range(number):

@@ -1,4 +1,4 @@
-"""One process at a time makes an output, and only where it can."""
+"""Only one process at a time makes an output, and only if it can be written."""
 
 import threading
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Epochs under equal seconds: from what was measured, and from nothing else."""
+"""Epochs under equal training time, from measured paces only."""
 
 import json
 
@@ -28,7 +28,7 @@ FILE = "configs/pace/shapes.yaml"
 
 
 class Killed(Exception):
-    """Stands for the end of the process at the point where it is raised."""
+    """Simulates that the process is killed at the point where it is raised."""
 
 
 def key(method, student="resnet18"):
@@ -36,7 +36,7 @@ def key(method, student="resnet18"):
 
 
 def measured(project, **paces):
-    """Write paces of resnet18's methods, as if they had been measured of what params.yaml describes."""
+    """Write paces of resnet18's methods, as if measured with the settings of params.yaml."""
     params = load_params(project)
     found = {
         method: Pace(

@@ -1,4 +1,4 @@
-"""What the stage does around the report itself, which tests/reporting looks at."""
+"""The stage ``report``, except for the report itself, which tests/reporting covers."""
 
 import json
 
@@ -34,7 +34,7 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What the stage calls, in order; nothing is drawn and nothing sent."""
+    """The stage's calls, in order; nothing is plotted or sent."""
     calls = []
 
     def stand_in(name, result=None):

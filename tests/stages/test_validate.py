@@ -1,4 +1,4 @@
-"""Mistakes that only the whole tree shows, and outputs that make nothing stale without need."""
+"""Mistakes that only the whole tree shows, and outputs that make nothing stale unnecessarily."""
 
 import json
 import sys

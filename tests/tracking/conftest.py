@@ -56,6 +56,6 @@ def track(root: Path) -> Callable[..., Tracker]:
 
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLflow is waited for until it has answered, however busy the machine is; for a killed run, too."""
+    """Waits for MLflow without a limit, also at the end of a killed run."""
     monkeypatch.setattr(tracker, "_SECONDS_TO_END_WHEN_KILLED", None)
     monkeypatch.setattr(PATIENCE, "seconds", math.inf)

@@ -1,4 +1,4 @@
-"""Tracking servers on loopback as people meet them: slow, full of refusals, dying, or a black hole."""
+"""Faulty tracking servers on loopback: slow, refusing, dying, or never answering."""
 
 import json
 import socket
@@ -15,13 +15,13 @@ Refusal = tuple[int, str]
 
 
 class Store:
-    """As much of MLflow's REST interface as this project's records need, in memory.
+    """In-memory fake of the parts of MLflow's REST interface that this project's records need.
 
     Attributes:
-        points: Of each run, (key, step, value), each as often as another time was given for it.
-        uploads: Paths of the artifacts that were taken.
+        points: Run id -> set of (key, step, value, time).
+        uploads: Paths of the accepted artifacts.
         delay: Seconds before each answer.
-        refuse: What is answered instead, by method and path; None where nothing is wrong.
+        refuse: Function from method and path to an error to answer with; None to accept.
     """
 
     def __init__(self, delay: float = 0.0) -> None:
@@ -113,7 +113,7 @@ class Store:
 
     @property
     def ended(self) -> list[str]:
-        """How the runs of networks stand."""
+        """The status of the runs of networks."""
         child = {"key": "icsd.role", "value": "child"}
         return [run["info"]["status"] for run in self.runs.values() if child in run["data"]["tags"]]
 
@@ -167,7 +167,7 @@ def serving(store: Store, port: int = 0) -> Iterator[str]:
 
 @contextmanager
 def black_hole() -> Iterator[str]:
-    """An address that takes connections and never answers."""
+    """An address that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(100)

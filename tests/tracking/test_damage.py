@@ -1,4 +1,4 @@
-"""Whatever tracking's files hold, work goes on, what is readable arrives, and what is damaged is kept."""
+"""With any content in tracking's files, work goes on, readable records arrive, and damaged files are kept."""
 
 import json
 import os
@@ -32,7 +32,7 @@ FILES = ("journal.jsonl", "delivered.json", "lock", "files", "images")
 
 
 class Store:
-    """Stands for MLflow: takes records, and forgets nothing."""
+    """Fake of MLflow that accepts and keeps all records."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, str, Any]] = []
@@ -183,7 +183,7 @@ Recorded = dict[str, tuple[Path, set[tuple[str, int, float]]]]
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """After a training: its state, and the points that have arrived, which are all or none."""
+    """After a training: its state, and the points that have arrived, either all or none."""
     places = {}
     for name in ("delivered", "waiting"):
         root, store = tmp_path_factory.mktemp(name), Store()
@@ -203,7 +203,7 @@ def fail(*_: object) -> Any:
 
 
 def readable_points(state: Path) -> set[tuple[str, int, float]]:
-    """Those in the intact lines of a journal that says which run it is."""
+    """The points in the intact lines of a journal that describes its run."""
     path = state / "journal.jsonl"
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     found: set[tuple[str, int, float]] = set()

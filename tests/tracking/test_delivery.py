@@ -35,7 +35,7 @@ def refusing(part: str, answer: Refusal) -> Callable[[str, str], Refusal | None]
 
 
 def everything_arrives(root: Path) -> bool:
-    """Whether it does so in the end, however busy this machine is."""
+    """Whether all records arrive within a minute."""
     deadline = time.monotonic() + 60
     while deliver_pending(root) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -54,7 +54,7 @@ def work(tracker: Tracker, root: Path, steps: range = range(1, 6)) -> None:
 
 @pytest.fixture
 def train(track: Track, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], float]:
-    """Records a run at an address; the seconds that the training itself was kept."""
+    """Record a run at an address; return the seconds for which the training was blocked."""
 
     def run(address: str) -> float:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)

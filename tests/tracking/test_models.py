@@ -1,4 +1,4 @@
-"""The exported program, through a store and back, without pickle."""
+"""The exported program, saved to a store and loaded again without pickle."""
 
 import json
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def saved(network: nn.Module, folder: Path, scale: float) -> tuple[nn.Module, Pa
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[float, tuple[nn.Module, Path]]:
-    """Scale -> a network, and where it was saved."""
+    """Scale -> a network, and the path where it was saved."""
     folder = tmp_path_factory.mktemp("models")
     return {scale: saved(Net().train(), folder / str(scale), scale) for scale in SCALES}
 

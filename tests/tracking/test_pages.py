@@ -1,4 +1,4 @@
-"""What MLflow's pages read from an experiment's tags; tests/browser looks at the pages themselves."""
+"""The experiment's tags that MLflow's pages read; tests/browser covers the pages themselves."""
 
 import json
 from pathlib import Path

@@ -38,7 +38,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def addresses(root: Path) -> str:
-    """All of the database as text."""
+    """The whole database as text."""
     with closing(sqlite3.connect(root / "mlflow.db")) as connection:
         return "\n".join(connection.iterdump())
 
@@ -119,7 +119,7 @@ def test_a_persons_own_experiments_elsewhere_stay_there(original: Path, tmp_path
 
 
 def older(checkout: Path) -> None:
-    """Make it a checkout of an older version, which kept everything in ``.mlflow``."""
+    """Turn the folder into a checkout of an older version, which kept everything in ``.mlflow``."""
     (checkout / "mlflow.db").rename(checkout / ".mlflow" / "mlflow.db")
     (checkout / "mlruns").rename(checkout / ".mlflow" / "artifacts")
     with closing(sqlite3.connect(checkout / ".mlflow" / "mlflow.db")) as connection, connection:

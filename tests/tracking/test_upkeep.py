@@ -31,7 +31,7 @@ def children(root: Path) -> dict[str, str]:
 
 
 def die(tracker: Tracker) -> None:
-    """What the system does for a killed process."""
+    """End a tracker's delivery and release its lock, as the system does for a killed process."""
     delivery = tracker._delivery  # type: ignore[union-attr]
     delivery._finishing.set()
     delivery.wake()

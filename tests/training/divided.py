@@ -1,4 +1,4 @@
-"""A tiny student and its teacher, trained on a batch that is divided in one way or another."""
+"""A tiny student and its teacher, trained on a batch that is divided in different ways."""
 
 import copy
 from functools import partial
@@ -21,7 +21,7 @@ CLASSES, SIDE, IMAGES, BATCH = 5, 16, 16, 8
 
 
 class Net(nn.Module):
-    """All taps, BatchNorm where it is wanted, and dropout."""
+    """A network with all taps, optional BatchNorm, and dropout."""
 
     def __init__(self, width, *, seed, norm):
         super().__init__()
@@ -48,7 +48,7 @@ class Net(nn.Module):
 
 
 class Images:
-    """Pictures with ever more ignored pixels: no two pieces of a batch have as many that count."""
+    """Images with increasing numbers of ignored pixels: no two parts of a batch have as many valid ones."""
 
     def __len__(self):
         return IMAGES
@@ -68,7 +68,7 @@ def view(index, _, *, seed):
 def train(
     fabric, name, parts=1, *, lr=0.01, options=None, norm=True, auxiliary=None, clip=0.0, epochs=2, saved=None
 ):
-    """Train with a method; the student's weights, the history, and what it takes to go on."""
+    """Train with a method; return the student's weights, the history, and the state for resuming."""
     student, teacher = Net(6, seed=0, norm=norm), Net(8, seed=1, norm=norm)
     method_class = METHODS[name]
     method = None
@@ -141,7 +141,7 @@ def train(
 
 
 def without_norm(module):
-    """A forward pass over a part of a batch has other statistics, whatever else is right."""
+    """Remove BatchNorm, whose statistics over a part of a batch differ from those over all of it."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             setattr(module, name, nn.Identity())

@@ -17,7 +17,7 @@ STATE: dict[str, Any] = {
 
 @pytest.fixture
 def path(tmp_path):
-    """Where states are, in a folder that is not there yet."""
+    """The path of checkpoints, in a folder that does not exist yet."""
     return tmp_path / "run/checkpoint.pt"
 
 
@@ -83,7 +83,7 @@ def longer(content):
 
 
 def plain(content):
-    """What an older version wrote: without layout and digest."""
+    """A checkpoint of an older version, without layout and digest."""
     return content[content.index(b"PK") :]
 
 

@@ -1,4 +1,4 @@
-"""A batch that is divided, among processes or into parts, trains the network that a whole one does."""
+"""A batch divided among processes or into parts trains the same network as a whole batch."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -110,7 +110,7 @@ def test_a_training_goes_on_in_another_number_of_processes(ranks, before, after)
 
 
 def activated(fabric):
-    """timm's own BatchNorm on this process's share of a batch: outputs, statistics, gradients."""
+    """Run timm's own BatchNorm on this process's share of a batch: outputs, statistics, gradients."""
     torch.manual_seed(0)
     network = nn.Sequential(BatchNormAct2d(3))
     images, factors = torch.randn(8, 3, 4, 4), torch.randn(8, 3, 4, 4)
@@ -134,7 +134,7 @@ def test_batchnorm_with_an_activation_in_it_is_synchronised(ranks):
 
 def test_a_kind_of_batchnorm_that_is_not_known_is_refused():
     class Own(nn.BatchNorm2d):
-        """Does who knows what."""
+        """A BatchNorm with unknown behaviour."""
 
     with pytest.raises(UserError, match="sync_batchnorm: the network's Own cannot be synchronised"):
         synchronise_batchnorm(nn.Sequential(Own(3)), torch.device("cpu"))

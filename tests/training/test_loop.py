@@ -27,7 +27,7 @@ class Net(nn.Module):
 
 
 class Columns(NoMonitor):
-    """Adds columns of its own."""
+    """A monitor that adds its own columns."""
 
     def __init__(self):
         self.seen = []
@@ -53,7 +53,7 @@ def batches(epoch):
 
 
 class Run:
-    """A student alone: ``epochs`` epochs of two steps of two micro-batches."""
+    """Training of a student alone: ``epochs`` epochs of two steps of two micro-batches."""
 
     def __init__(self, *, epochs=3, **changes):
         self.student = Net()
@@ -104,7 +104,7 @@ class Run:
 
 
 class Killed(Exception):
-    """Stands for the end of the process."""
+    """Simulates that the process is killed."""
 
 
 def test_a_row_holds_rate_losses_weights_and_scores():

@@ -62,7 +62,7 @@ KINDS: list[dict[str, Any]] = [
 
 
 def weights_after(changes, **how):
-    """The weights after some steps, with a falling rate; ``how`` replaces the optimiser's own way."""
+    """The weights after five steps with a falling rate; ``how`` overrides options of the parameter groups."""
     torch.manual_seed(0)
     optimizer = build(lr=0.01, weight_decay=0.05, **changes)
     for group in optimizer.param_groups:

@@ -19,7 +19,7 @@ def views(epoch):
 
 
 class Taught:
-    """A teacher that counts its batches, and what is said."""
+    """A teacher that counts its batches, with the messages of its cache."""
 
     def __init__(self, folder, *, factor=1.0, offset=0.0, **options):
         self.ran = 0
@@ -40,7 +40,7 @@ class Taught:
         return live_of(images, self.factor, self.offset).contiguous()
 
     def epoch(self, epoch=0):
-        """What an epoch gives, which is compared with the images themselves."""
+        """The logits of an epoch, after checking its images."""
         self.ran = 0
         given = list(self.logits.epoch(epoch))
         assert len(given) == STEPS

@@ -1,4 +1,4 @@
-"""The command on networks and files, in one process but for those that measure memory."""
+"""``bench`` on networks and files, in one process except for the measurements of memory."""
 
 import json
 import os
@@ -32,13 +32,13 @@ RUN = "runs/camvid/kd/resnet18-0"
 
 
 def typed(*words, name="bench"):
-    """What a command prints; an error's text."""
+    """Run a command in this process; return its output, or an error's message."""
     return said(name, *words)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """The working directory has a run, and files that it was exported to."""
+    """The working directory, with a run and its exported files."""
     folder = tmp_path_factory.mktemp("bench")
     with pytest.MonkeyPatch.context() as patch:
         write_own(folder, patch)
@@ -52,7 +52,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def no_process(monkeypatch):
-    """Memory is measured in a process per form; most tests are about something else."""
+    """Replaces the measurement of memory, which needs a process per form; most tests do not need it."""
     monkeypatch.setattr(
         latency, "peak_megabytes", lambda name, opening, sizes, **_: dict.fromkeys(sizes, 1.0)
     )

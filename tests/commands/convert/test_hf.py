@@ -11,7 +11,7 @@ from icsd.errors import UserError
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
-    """Writes rows of pictures as Parquet files of a data set; its folder."""
+    """Writes rows of images as Parquet files of a dataset, and returns the folder."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import datasets

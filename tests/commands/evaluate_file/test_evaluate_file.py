@@ -27,13 +27,13 @@ NAMES = ("A_1", "A_2", "B_1", "C_1", "C_2")
 
 
 def typed(*words):
-    """What the command prints; an error's text."""
+    """Run the command in this process; return its output, or an error's message."""
     return said("evaluate-file", *words)
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """The working directory: presets, a run, and CamVid as small as nothing else."""
+    """The working directory, with presets, a run, and a tiny CamVid."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "params.yaml").symlink_to(ROOT / "params.yaml")
     write_run(tmp_path)
@@ -43,7 +43,7 @@ def place(tmp_path, monkeypatch):
 
 
 def labels_of(place, images):
-    """Labels of which the run gets most pixels right."""
+    """Labels for which most of the run's predictions are right."""
     network = load_network(place / "runs/camvid/kd/resnet18-0/student.safetensors").eval()
     labels = []
     for number, image in enumerate(images):
@@ -58,7 +58,7 @@ def labels_of(place, images):
 
 @pytest.fixture
 def reported(place):
-    """The reported split, and the run's results on it, computed here one pixel after the other."""
+    """The reported split, and the run's results on it, computed independently pixel by pixel."""
     images = [np.array(picture(48, 64, seed=seed)) for seed in range(len(NAMES))]
     labels = labels_of(place, images)
     folder = place / data_folder("camvid")

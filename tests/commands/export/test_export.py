@@ -34,7 +34,7 @@ FORMATS = {
 
 
 def typed(*words, name="export"):
-    """What a command prints; an error's text."""
+    """Run a command in this process; return its output, or an error's message."""
     return said(name, *words)
 
 
@@ -51,7 +51,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(place):
-    """Format -> file and what was printed; made when it is asked for."""
+    """Function from a format to its exported file and the command's output; exports each format once."""
     known = {}
 
     def get(name):
@@ -177,7 +177,7 @@ def test_a_missing_library_is_named(place, tmp_path, monkeypatch):
 
 
 def prepare(root):
-    """CamVid, as small as nothing else: two images to learn from, one reported."""
+    """Prepare a tiny CamVid: two training images, one reported."""
     folder = root / data_folder("camvid")
     folder.mkdir(parents=True)
     files = sorted((root / "images").iterdir())

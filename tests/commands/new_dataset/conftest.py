@@ -10,7 +10,7 @@ from icsd.yaml_files import read_yaml
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A checkout as far as the command needs one; it is the working directory."""
+    """The working directory, with the parts of a checkout that the command needs."""
     folder = tmp_path / "project"
     shutil.copytree(ROOT / "configs", folder / "configs")
     shutil.copy(ROOT / "params.yaml", folder)
@@ -21,7 +21,7 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def described(project, tmp_path, capsys):
-    """Writes a folder from pairs of paths and runs the command; the preset, and what was printed."""
+    """Writes a folder from pairs of paths and runs the command; returns the preset and the output."""
 
     def describe(pairs=(), values=(0, 1, 2), *, name="own", **options):
         root = folders.write(tmp_path / name, pairs, values, **options)

@@ -1,4 +1,4 @@
-"""Folders of images and masks as people have them, small."""
+"""Small folders of images and masks in usual layouts."""
 
 import json
 from pathlib import Path

@@ -49,7 +49,7 @@ def test_mean_and_deviation_are_those_of_the_pixels(described, tmp_path):
 
 
 def described_twice(described):
-    """The images are equal, which the doctor refuses: here it is only asked what was seen before."""
+    """Run the command without the doctor, which refuses equal images."""
     original = module._examine
     module._examine = lambda *arguments: None
     try:

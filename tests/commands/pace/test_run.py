@@ -15,7 +15,7 @@ FILE = "configs/pace/shapes.yaml"
 
 @pytest.fixture
 def instant(monkeypatch):
-    """Nothing is timed; the methods that were asked for, with their students."""
+    """Replaces the timing of steps; lists the (method, student, rounds) that were requested."""
     asked = []
 
     def measured(root, params, *, method, student, rounds):

@@ -1,4 +1,4 @@
-"""The arithmetic of turns, with a clock that only the steps move."""
+"""The arithmetic of alternating steps, with a clock that only the steps advance."""
 
 import time
 
@@ -8,7 +8,7 @@ from icsd.commands.pace.turns import WARM_UP, by_turns, clock_for
 
 
 class Machine:
-    """Steps that cost what the test says, and a clock that shows the sum."""
+    """Steps with durations set by the test, and a clock that shows their sum."""
 
     def __init__(self):
         self.now = 0.0

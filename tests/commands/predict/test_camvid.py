@@ -1,4 +1,4 @@
-"""All three commands on real photographs of CamVid, where the machine has them."""
+"""All three commands on real photographs of CamVid, if the machine has them."""
 
 import tarfile
 from pathlib import Path

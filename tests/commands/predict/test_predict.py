@@ -35,7 +35,7 @@ def images(tmp_path):
 
 
 def typed(*words, code=0):
-    """What the command prints; errors as their text."""
+    """Run the command in this process; return its output, or an error's message."""
     done = CliRunner().invoke(cli, ["predict", *map(str, words)])
     if isinstance(done.exception, UserError):
         assert code == 2, done.exception
@@ -45,7 +45,7 @@ def typed(*words, code=0):
 
 
 def expected(run, image, *, input_scale=1.0):
-    """The evaluation's prediction."""
+    """The classes that the evaluation predicts, [H, W]."""
     network = load_network(run / "student.safetensors").eval()
     with torch.no_grad():
         logits = network(prepare(np.array(image), input_scale=input_scale)[None])["logits"]

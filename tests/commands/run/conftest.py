@@ -27,7 +27,7 @@ def make_repository(folder: Path, monkeypatch) -> Path:
 
 @pytest.fixture
 def stages(repository):
-    """Writes dvc.yaml: ``stages(name=(command, deps, outs))``, or a dictionary for whatever else."""
+    """Writes dvc.yaml: ``stages(name=(command, deps, outs))``, or a dictionary for any other stage."""
 
     def write(**given):
         tree = {
@@ -42,7 +42,7 @@ def stages(repository):
 
 @pytest.fixture
 def dvc(repository):
-    """Runs a command of DVC, and returns what it says."""
+    """Runs a DVC command and returns its output."""
 
     def run(*arguments, ok=True):
         done = subprocess.run(

@@ -8,7 +8,7 @@ FILES = ("configs/tuned/shapes.yaml", "configs/tuned/shapes.csv")
 
 @pytest.fixture(scope="package")
 def searched(tmp_path_factory):
-    """A tiny project after a search over two methods; the images of the reported split are gone by then."""
+    """A tiny project after a search over two methods, without the images of the reported split."""
     folder = make_project(
         tmp_path_factory.mktemp("tune") / "project",
         tracking={"enabled": False},
@@ -37,7 +37,7 @@ def searched(tmp_path_factory):
 
 @pytest.fixture
 def project(searched, tmp_path, monkeypatch):
-    """A copy of it, as the working directory."""
+    """A copy of the searched project, as the working directory."""
     folder = tmp_path / "copy"
     shutil.copytree(searched, folder)
     monkeypatch.chdir(folder)

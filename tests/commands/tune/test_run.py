@@ -23,7 +23,7 @@ FILES = ("configs/tuned/shapes.yaml", "configs/tuned/shapes.csv")
 
 
 class Killed(Exception):
-    """Stands for the end of the process at the point where it is raised."""
+    """Simulates that the process is killed at the point where it is raised."""
 
 
 def trials_of(folder):
@@ -33,7 +33,7 @@ def trials_of(folder):
 
 
 def trained(monkeypatch):
-    """The trials that are trained from now on."""
+    """List of the trials that are trained from now on."""
     calls = []
 
     def remember(root, job, *, open_tracker):

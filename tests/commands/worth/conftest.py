@@ -1,4 +1,4 @@
-"""A tiny project with a teacher, in which a made-up training stands for the real one."""
+"""A tiny project with a teacher, in which a fake replaces the real training."""
 
 from dataclasses import dataclass, field
 
@@ -10,21 +10,21 @@ from icsd.training.loop import Progress
 
 
 class Killed(Exception):
-    """Stands for the end of the process at the point where it is raised."""
+    """Simulates that the process is killed at the point where it is raised."""
 
 
 @dataclass
 class MadeUp:
-    """Trains nothing: its scores are drawn for method and seed, and its seconds follow from the epochs.
+    """Fake training: scores are drawn by method and seed, and durations follow from the epochs.
 
     Attributes:
-        gains: Of the methods, points.
-        deviation: Of a score over seeds, points.
-        seconds: Of an epoch, by method.
-        diverging: Method and seed of trainings that diverge.
-        dies_after: So many trainings are finished before the process ends.
-        calls: What was trained, with its epochs; the rehearsal apart.
-        rehearsals: What was rehearsed.
+        gains: Method -> gain, points.
+        deviation: Standard deviation of a score over seeds, points.
+        seconds: Method -> seconds per epoch.
+        diverging: Method and seed of runs that diverge.
+        dies_after: Number of runs that finish before the process is killed.
+        calls: The runs that were trained, with their epochs, without rehearsals.
+        rehearsals: The runs that were rehearsed.
     """
 
     gains: dict[str, float] = field(default_factory=lambda: {"kd": 3.0, "dist": 2.0})
@@ -54,7 +54,7 @@ class MadeUp:
 
 @pytest.fixture
 def made_up(taught, monkeypatch):
-    """The training that stands for the real one, in the working directory."""
+    """The fake training, in the project that is the working directory."""
     training = MadeUp()
     monkeypatch.setattr(trainings, "train_trial", training)
     monkeypatch.setattr(run, "bring_teacher_up_to_date", lambda root: None)
@@ -63,7 +63,7 @@ def made_up(taught, monkeypatch):
 
 @pytest.fixture
 def ask(taught, capsys):
-    """Asks in the project, and returns what is printed."""
+    """Function that runs ``worth`` in the project and returns its output."""
 
     def asked(*methods, **options):
         given = {"student": None, "margin": None, "hours": None, "max_seeds": 20, "out": None} | options

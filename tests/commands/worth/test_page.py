@@ -1,4 +1,4 @@
-"""The answer that docs/worth.md shows follows from the trainings that were behind it."""
+"""The answer that docs/worth.md shows follows from the runs that it was made from."""
 
 import shlex
 
@@ -20,7 +20,7 @@ GAINS = {
 
 
 def training(root, job, *, open_tracker):
-    """What the real one reported."""
+    """The training as the page's real run reported it."""
     method, seed, epochs = job.key.method, job.key.seed, job.training.epochs
     seconds = SECONDS[method] * epochs
     if job.params.runtime.teacher_cache == "off":
@@ -41,5 +41,5 @@ def test_the_page_shows_what_these_trainings_give(taught, ask, monkeypatch):
 
 
 def without_hours(lines):
-    """The hours were those of a whole machine's teacher and trainings."""
+    """The lines without hours, which depend on the machine."""
     return [line.partition(". It took ")[0] for line in lines if not line.startswith("on either side")]

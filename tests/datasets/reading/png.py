@@ -1,4 +1,4 @@
-"""PNG files chunk by chunk, for what no encoder writes."""
+"""Builds PNG files chunk by chunk, for tests of files that no encoder writes."""
 
 import struct
 import zlib
@@ -7,7 +7,7 @@ import zlib
 def png(
     size: tuple[int, int], data: bytes, *, bits: int = 8, before: tuple[bytes, bytes] | None = None
 ) -> bytes:
-    """A grey PNG of (width, height) with the rows ``data``, and maybe another chunk before them."""
+    """A grey PNG of (width, height) with the rows ``data``, and optionally another chunk before them."""
     return png_of(struct.pack(">IIBBBBB", *size, bits, 0, 0, 0, 0), data, before=before)
 
 

@@ -1,4 +1,4 @@
-"""What must hold of every figure of a report, of few methods and of many."""
+"""Requirements on every figure of a report, with few methods and with many."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -92,7 +92,7 @@ def test_no_text_runs_into_another(figures: list[Figure]):
 
 
 def texts(figure: Figure) -> Iterator[Text]:
-    """Those that are seen: of ticks, the ones within the axes."""
+    """The visible texts; of tick labels, those within the axes."""
     yield from (text for text in figure.texts if text.get_text())
     for legend in figure.legends:
         yield from legend.get_texts()

@@ -1,4 +1,4 @@
-"""A comparison under equal time says so, and how long everybody learnt."""
+"""A comparison under equal time says so, with the epochs of every method."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from icsd.reporting.tables import cost, protocol
 
 @pytest.fixture
 def timed(tmp_path: Path) -> Tree:
-    """The student alone for six epochs, AICSD for as long as they take: four."""
+    """A grid in which the student alone has six epochs, and AICSD four, which take equally long."""
     tree = Tree(tmp_path).write()
     for seed in tree.seeds:
         training = {"epochs": 4, "budget": "seconds", "pace": 1.5}

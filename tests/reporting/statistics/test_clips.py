@@ -1,4 +1,4 @@
-"""Frames of one clip resemble each other: what is resampled then is clips."""
+"""Frames of one clip resemble each other, so clips are resampled."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ CAMVID = ["0001TP_008550", "0001TP_008580", "Seq05VD_f00000", "Seq05VD_f05100", 
 
 
 def coverage(clips: str | None, *, num_seeds: int, num_clips: int, trials: int = 150) -> float:
-    """How often the interval of a difference that is zero holds it, ten frames to a clip."""
+    """Coverage of the interval of a difference whose true value is zero, with ten frames per clip."""
     random = np.random.default_rng(num_seeds)
     covered = 0
     for trial in range(trials):

@@ -1,4 +1,4 @@
-"""Probabilities, smallest differences and seeds that are needed: right by hand, and as often as they say."""
+"""Probabilities, smallest differences and needed seeds, against hand-computed values and simulated rates."""
 
 import math
 from itertools import pairwise
@@ -110,7 +110,7 @@ def test_what_a_grid_can_establish_is_known_before_it_is_trained():
 
 
 def rates(num_seeds, trials, *, images=0.0, num_images=40):
-    """How often each statement is made where it is just not true, and how often the interval holds the truth.
+    """The rate of each statement at the edge of being false, and of intervals that miss the true value.
 
     Normal components of one training (standard deviation 1) and of the choice of images.
     """

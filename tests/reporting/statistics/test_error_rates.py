@@ -1,4 +1,4 @@
-"""What the report calls established is chance in one report of twenty at most, by its own words."""
+"""At most one report of twenty calls a chance difference established."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -17,7 +17,7 @@ OF_SEEDS = 0.05
 
 
 def reports(num_seeds: int, ratio: float, trials: int = TRIALS, num_methods: int = 10):
-    """Networks that differ by chance; ``ratio``: of the variance over images to that of one training."""
+    """Networks that differ by chance; ``ratio`` is the variance over images divided by that over seeds."""
     random = np.random.default_rng([num_seeds, int(100 * ratio)])
     for trial in range(trials):
         results = chance_results(

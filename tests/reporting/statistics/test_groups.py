@@ -7,7 +7,7 @@ from icsd.reporting.statistics.groups import tied_groups
 
 
 def pairs(*names: str) -> set[frozenset[str]]:
-    """``ab`` -> the pair of a and b."""
+    """Names of two letters -> the pairs of their letters."""
     return {frozenset(name) for name in names}
 
 

@@ -1,4 +1,4 @@
-"""The order of methods: right by hand, and claimed no more often than it is true."""
+"""The order of methods, against hand-computed values and simulated error rates."""
 
 from itertools import combinations
 
@@ -47,7 +47,7 @@ def test_the_choice_of_images_can_change_who_is_first():
 
 
 def false_rates(num_methods, num_seeds, images, trials):
-    """How often a method that is not better has a share of 95 % or more, and a true order is ruled out."""
+    """The rates at which a method that is not better has a share of 95 %, and a true order is ruled out."""
     random = np.random.default_rng([num_methods, num_seeds])
     shares_too_high = ruled_out = 0
     for trial in range(trials):

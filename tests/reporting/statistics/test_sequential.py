@@ -1,4 +1,4 @@
-"""The sequential rule: simulated, it errs as seldom as it says, whatever the deviation and the methods."""
+"""The sequential rule: simulated error rates are as stated, for any deviation and number of methods."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def simulated_gains(*, methods, deviation, gain, seed, shared=0.5, trials=TRIALS
 
 
 def stops(p, methods):
-    """[trials, methods, looks]: where the rule says so, of one-sided p-values."""
+    """Where the rule stops, [trials, methods, looks], from one-sided p-values."""
     return p < nominal_level(LEVEL / methods)
 
 

@@ -14,7 +14,7 @@ from icsd.reporting.statistics.resampling import image_weights, resampled_miou
 
 
 def two_class(hits: list[int]) -> np.ndarray:
-    """Images of 10 pixels per class, with so many of each class right."""
+    """Confusion matrices of images with 10 pixels per class, of which the given numbers are right."""
     return np.array([[[right, 10 - right], [10 - right, right]] for right in hits])
 
 
@@ -248,7 +248,7 @@ TRIALS = 1500
 
 
 def tolerance(rate: float, trials: int) -> float:
-    """Three standard errors of a share of so many trials."""
+    """Three standard errors of a rate that is estimated from this number of trials."""
     return 3 * math.sqrt(rate * (1 - rate) / trials)
 
 
@@ -292,7 +292,7 @@ def made_confusions(
 
 
 def coverage(num_seeds: int, *, training_noise: float, trials: int, paired: bool) -> float:
-    """How often the interval holds the mean of all seeds and images, or of their difference, which is 0."""
+    """Coverage of the interval of the mean over all seeds and images, or of a true difference of 0."""
     random = np.random.default_rng(num_seeds)
     truth = 0.0
     if not paired:

@@ -11,7 +11,7 @@ from icsd.reporting.tables import cost as cost_table
 
 
 def edit_costs(tree: Tree, **changes: Any) -> None:
-    """Of every run; a function takes the record and its place among them."""
+    """Change fields in every run's cost record; a function gets the record and its index."""
     for number, path in enumerate(sorted((tree.root / "costs").rglob("*.json"))):
         record = json.loads(path.read_text())
         own = {name: value(record, number) if callable(value) else value for name, value in changes.items()}

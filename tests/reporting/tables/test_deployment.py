@@ -1,4 +1,4 @@
-"""What is said of the champions' files: the numbers, the verdicts, the gate."""
+"""The table of the champions' files: numbers, verdicts and the gate."""
 
 import numpy as np
 import pandas as pd

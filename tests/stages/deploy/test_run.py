@@ -1,4 +1,4 @@
-"""The stage on a tiny grid: whose students trace in no time, and predict as well as a few steps let them."""
+"""The stage on a tiny grid with students that trace quickly and were trained for a few steps."""
 
 import csv
 import shutil
@@ -51,7 +51,7 @@ def measured(taught_once, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def deployed(measured, tmp_path_factory):
-    """The same after the stage, with all formats, and the report."""
+    """The measured project after the stage with all formats, and the report."""
     folder = tmp_path_factory.mktemp("deployed") / "project"
     shutil.copytree(measured, folder)
     with pytest.MonkeyPatch.context() as patch, entered(folder):
@@ -118,7 +118,7 @@ def test_the_report_has_the_files_beside_their_network_and_the_teacher(deployed)
 
 @pytest.fixture
 def project(measured, tmp_path, monkeypatch):
-    """A copy in which nothing is deployed."""
+    """A copy of the measured project, before the stage."""
     folder = tmp_path / "project"
     shutil.copytree(measured, folder)
     with entered(folder):

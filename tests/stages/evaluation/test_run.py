@@ -1,4 +1,4 @@
-"""What evaluation does with a network that has no score."""
+"""Evaluation of a network that cannot have a score."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What MLflow is told of a champion's files."""
+"""The record of a champion's files in MLflow."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from icsd.stages.validate import checked_params
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What the run is opened with; its recorder."""
+    """A recorder in place of the tracker, and the options with which it is opened."""
     recorder, options = Recorder(), {}
 
     def opened(**given):

@@ -1,4 +1,4 @@
-"""What MLflow is told of a measurement."""
+"""The record of an evaluation in MLflow."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -29,7 +29,7 @@ def store(project, empty_store, monkeypatch):
 
 
 def grid(project, client, name, *, quality, noise=0.002, alone="trained once", lr=0.05):
-    """Results of a made-up grid whose first seeds' runs have logged a model each; names are other bits."""
+    """Results of a fake grid whose first seeds' runs have logged a model each; weights differ by ``name``."""
     from mlflow.entities import LoggedModelOutput
 
     options = {"methods": tuple(quality), "noise": noise, "quality": {"teacher": 0.9, **quality}}
@@ -205,7 +205,7 @@ def test_the_alias_is_called_champion():
 
 
 def files_of(method, *, form="int8", verdict="keeps its mIoU"):
-    """The report's table of files: of one."""
+    """The report's table of files, with one row."""
     numbers = {"own_delta": -1.25, "own_low": -1.5, "own_high": -1.0, "rope": 0.5, "miou": 61.0}
     numbers |= {"p50_ms": 2.0, "p95_ms": 3.0, "megabytes": 1.5}
     losing = "sky (−4.0, −5.0 to −3.0)" if verdict == "loses mIoU" else None

@@ -1,4 +1,4 @@
-"""What MLflow is told of a report."""
+"""The record of a report in MLflow."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""A network's identity: what it resumes under."""
+"""A network's identity, which decides whether it may resume."""
 
 import pytest
 from tests.imports import ROOT

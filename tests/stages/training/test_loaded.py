@@ -1,4 +1,4 @@
-"""A teacher of one's own: loaded and tried before anyone learns from it, or refused with what to set."""
+"""A user's own teacher: loaded and tested before students learn from it, or refused with advice."""
 
 import json
 
@@ -34,7 +34,7 @@ def good(prepared_once):
 
 
 def by_heart(project):
-    """The weights of a network that knows a tiny project's validation images by heart."""
+    """The weights of a network that overfits a tiny project's validation images."""
     data = PreparedData(project / "data/shapes/processed")
     pairs = [data.split("validation")[index] for index in range(4)]
     images = torch.stack([prepare(image) for image, _ in pairs])
@@ -56,7 +56,7 @@ def by_heart(project):
 
 @pytest.fixture
 def own(project, good, tmp_path):
-    """Writes weights, made of the good ones, and makes the project use them as its teacher's."""
+    """Writes weights derived from the good ones, and makes the project use them for its teacher."""
 
     def use(changed=None, **block):
         path = tmp_path / "own.safetensors"
@@ -73,7 +73,7 @@ def rows(good, order):
 
 
 def trained_on(good, scale, shift):
-    """Weights that see x as the good ones see scale · x + shift, of every colour its own."""
+    """Weights that map x to what the good ones map scale · x + shift to; both have a value per channel."""
     kernel = good["backbone.conv1.weight"]
     constant = (kernel * shift.view(1, 3, 1, 1)).sum((1, 2, 3))
     return {

@@ -1,4 +1,4 @@
-"""Which saved states a run goes on from."""
+"""The checkpoints from which a run may resume."""
 
 import copy
 import shutil
@@ -42,7 +42,7 @@ def setup(at_start):
 
 @pytest.fixture
 def state(run, setup):
-    """As after the first epoch."""
+    """A checkpoint as after the first epoch."""
     for parameter in setup.student.parameters():
         parameter.grad = torch.ones_like(parameter)
     setup.optimizer.step()

@@ -26,7 +26,7 @@ from icsd.training.checkpoint import save_state
 
 
 class Killed(Exception):
-    """Stands for the end of the process at the point where it is raised."""
+    """Simulates that the process is killed at the point where it is raised."""
 
 
 def student(project, method="aicsd", seed=0):
@@ -36,7 +36,7 @@ def student(project, method="aicsd", seed=0):
 
 @pytest.fixture(scope="module")
 def whole(taught_once, tmp_path_factory):
-    """What a student's training gives that nothing interrupts."""
+    """The result of a student's uninterrupted training."""
     folder = tmp_path_factory.mktemp("whole") / "project"
     shutil.copytree(taught_once, folder)
     with entered(folder):

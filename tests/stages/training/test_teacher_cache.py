@@ -20,7 +20,7 @@ from icsd.training.distiller import Distiller
 
 
 class Killed(BaseException):
-    """Stands for the end of the process at the point where it is raised."""
+    """Simulates that the process is killed at the point where it is raised."""
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def files(project):
 
 @pytest.fixture(scope="module")
 def live(taught_once, tmp_path_factory):
-    """What students become whose teacher always runs."""
+    """The students of a teacher that runs in every epoch."""
     folder = tmp_path_factory.mktemp("live") / "project"
     shutil.copytree(taught_once, folder)
     with entered(folder):
@@ -223,13 +223,13 @@ def run_of(project, method="aicsd", seed=0):
 
 @pytest.fixture(scope="module")
 def started(taught_once):
-    """A student's run before its first step, of a project that stays as it is."""
+    """A student's run before its first step, in a project that must stay unchanged."""
     with entered(taught_once):
         yield run_of(taught_once)
 
 
 def changed(run, changes):
-    """The run under other parameters."""
+    """The run with other parameters."""
     tree = merge(run.job.params.model_dump(), changes)
     return replace(run, job=student_job(Params.model_validate(tree), run.job.key))
 
