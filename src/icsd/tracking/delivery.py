@@ -100,7 +100,7 @@ class Delivery:
         return True
 
     def deliver_once(self) -> bool:
-        """``push`` once, delete the copies of files if nothing is pending, and release the journal."""
+        """Push once, delete the copies of files if nothing is pending, and release the journal's lock."""
         try:
             sent = self.push()
             if self._journal.waiting == 0:

@@ -110,7 +110,7 @@ def pictures(
         )
     if len(deployment):
         yield _picture(
-            "deployment",  # stands beside its table
+            "deployment",  # the page shows it next to its table
             "mIoU against latency",
             "To the left is faster, and above is better. Upright lines are 95 % intervals over the choice of "
             "images, which all points share: whether two of them differ is in the table.",

@@ -29,7 +29,7 @@ def to_html(
         answer: Blocks of sentences that come before everything else; the first of each stands out.
         tables: By name; ``comparison``, ``comparison_details``, ``methods``, ``fidelity``, ``per_class``,
             ``cost``, ``protocol`` and ``provenance`` are required; ``decisions``, ``contrasts``,
-            ``ablation``, ``health``, ``pairs`` and ``published`` are optional.
+            ``deployment``, ``ablation``, ``health``, ``pairs`` and ``published`` are optional.
         pictures: In the page's order.
         similarity: From :func:`icsd.reporting.page.slider.similarity_histories`.
         gaps: Paths that were expected and are missing.

@@ -144,7 +144,7 @@ def _beside(costs: Sequence[CostRecord]) -> set[int]:
 
 
 def _moment(text: str) -> float:
-    """Seconds since the epoch; infinity for a text that is not a time, so that it overlaps with nothing."""
+    """Seconds since 1970; infinity for a text that is not a time, so that it overlaps with nothing."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Class pairs: does a network mix up the classes whose maps it places alike, as ICSD assumes?"""
+"""Class pairs: does a network confuse the classes whose maps are similar, as ICSD assumes?"""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
