@@ -290,11 +290,6 @@ _PROGRESS = TypeAdapter(Progress)
 
 
 def read_progress(folder: Path) -> Progress:
-    """How far a journal has been delivered.
-
-    Raises:
-        ValueError: delivered.json is damaged.
-        OSError: It cannot be read.
-    """
+    """How far a journal has been delivered; ValueError or OSError if delivered.json is unreadable."""
     path = folder / "delivered.json"
     return _PROGRESS.validate_python(decoded(path.read_bytes())) if os.path.lexists(path) else Progress()

@@ -84,7 +84,7 @@ def open_parent(*, root: Path, experiment: str, group: str, enabled: bool = True
 
 
 def _where(root: Path, state: Path, git: GitState) -> dict[str, str]:
-    """Tag for the stage, the code and the journal of a run."""
+    """Tags for the stage, the code and the journal of a run."""
     stage = os.environ.get("DVC_STAGE", "")
     return {
         Tag.STAGE: stage,

@@ -11,7 +11,7 @@ WAIT_SECONDS = 10.0
 WAIT_SECONDS_FOR_A_FILE = 60.0
 """The same for a local database, which is slow only while it is created on a busy machine."""
 _WAIT_SECONDS_WHEN_FAILING = 0.5
-_FREE_SECONDS = 1.0  # per successful wait, not counted
+_FREE_SECONDS = 1.0  # of each successful wait, which do not count
 _LOOK_EVERY = 0.05
 _SLOW = 0.4  # mean seconds per request
 _REQUESTS = 3  # minimum number for the mean to count

@@ -90,7 +90,7 @@ def run_id_in(state: Path) -> str | None:
 
 
 def attach(root: Path, run: RunDescription) -> tuple["MlflowClient", bool]:
-    """Find or creates the run in the store, and set ``run.run_id``.
+    """Find or create the run in the store, and set ``run.run_id``.
 
     Returns:
         The store's client, and whether the store has lost an earlier run, so that everything must be sent
