@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from icsd.importing import uncollected
 from pipeline.failures import failures_as_messages
 from pipeline.groups import SectionedGroup
+from pipeline.numbers import FiniteRange
 from pipeline.parent import end_with_parent
 
 PROGRAM = "python -m pipeline"
@@ -346,11 +347,11 @@ def pace(methods: tuple[str, ...], student: str | None, rounds: int) -> None:
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(0, 100),
+    type=FiniteRange(0, 100),
     help="Points of mIoU that a gain must exceed (default: report.rope in params.yaml).",
 )
 @click.option(
-    "--hours", type=click.FloatRange(0, min_open=True), help="Limit on the training time (default: none)."
+    "--hours", type=FiniteRange(0, min_open=True), help="Limit on the training time (default: none)."
 )
 @click.option(
     "--max-seeds", type=int, default=20, show_default=True, help="Limit on the number of seeds, 3 to 20."
@@ -425,7 +426,7 @@ _device = click.option(
 @click.option("--tile", type=click.IntRange(32), help="Divide images into tiles of this many pixels a side.")
 @click.option(
     "--overlap",
-    type=click.FloatRange(0, 0.9),
+    type=FiniteRange(0, 0.9),
     default=0.25,
     show_default=True,
     help="Overlap of neighbouring tiles, as a fraction of their side.",
@@ -480,7 +481,10 @@ def predict(
 @click.argument("model")
 @click.option("--to", type=click.Choice(["onnx", "torch", "int8"]), required=True, help="The format.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The output file: .onnx, or .pt2 for torch."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The output file: .onnx, or .pt2 for torch.",
 )
 @click.option("--with-preprocessing", is_flag=True, help="The file takes images as they are read.")
 @click.option(
@@ -568,12 +572,16 @@ def evaluate_file(
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Images at a time.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=10.0,
     show_default=True,
     help="Time limit for each row of the table, beyond a first round.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Also write the table, as .md, .csv or .json.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the table, as .md, .csv or .json.",
+)
 @_device
 @_dataset
 def bench(

@@ -19,8 +19,8 @@ USER, DIVERGED, UNFORESEEN, SYSTEM, INTERRUPTED, TERMINATED = 2, 1, 70, 74, 130,
 """Exit codes; 70 (internal error) and 74 (input/output error) are from sysexits.h."""
 
 _KEPT = (
-    "Finished epochs, trials and downloads are kept in .state/; the same command, or `dvc repro`, "
-    "resumes from there"
+    "Finished epochs, trials and downloads are kept in .state/, and finished files in their places; the same "
+    "command, or `dvc repro`, resumes from there"
 )
 _LITTLE = 1 << 20
 """A disk with less free space than this, in bytes, counts as full."""

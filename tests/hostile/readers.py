@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from tests.imports import ROOT
 from tests.reporting.deployed import write_deployed
 from tests.reporting.tree import Tree
@@ -22,7 +23,7 @@ from icsd.arrays import read_arrays, write_arrays
 from icsd.commands.convert.coco import convert_coco
 from icsd.commands.new_dataset.names import class_names_below
 from icsd.commands.new_dataset.survey import read_mask
-from icsd.commands.predict.outputs import Note
+from icsd.commands.predict.outputs import IMAGE, Note, image_of_mask
 from icsd.commands.tune.study import Study
 from icsd.commands.tune.table import check_trials
 from icsd.commands.worth.store import Store, Trained
@@ -99,6 +100,12 @@ def _picture(mode: str, kind: str, **options: object) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(stream, kind, **options)
     return stream.getvalue()
+
+
+def _noted(key: str, value: str) -> PngInfo:
+    notes = PngInfo()
+    notes.add_text(key, value)
+    return notes
 
 
 _MEMBERS = {"a/one.png": b"1" * 900, "a/two.txt": b"two\n" * 50}
@@ -401,6 +408,9 @@ READERS = {
     "BMP": Reader(_file("a.bmp", _picture("RGB", "BMP")), read_image),
     "mask": Reader(_file("m.png", _picture("L", "PNG")), read_ids),
     "mask with a palette": Reader(_file("m.png", _picture("P", "PNG")), read_ids),
+    "mask, its image": Reader(
+        _file("m.png", _picture("P", "PNG", pnginfo=_noted(IMAGE, "0" * 64))), image_of_mask, ()
+    ),
     "mask of SBD": Reader(
         _file("m.mat", _mat()),
         lambda path: read_matrix(path.read_bytes(), "GTcls", "Segmentation"),

@@ -104,6 +104,32 @@ def test_the_resolved_tree_can_be_seen(typed):
     assert "width: 0.125" in shown
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("worth", "kd", "--hours"),
+        ("worth", "kd", "--margin"),
+        ("predict", "model", "images", "--out", "out", "--overlap"),
+        ("bench", "model", "--seconds"),
+    ],
+)
+def test_what_is_no_number_is_refused_before_the_work(typed, words, number):
+    code, _, error = typed(*words, number)
+    assert code == 2
+    assert f"Invalid value for '{words[-1]}'" in error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("export", "model", "--to", "onnx"), ("bench", "model"), ("worth", "kd")],
+)
+def test_a_folder_in_place_of_a_file_to_write_is_refused_before_the_work(typed, project, words):
+    code, _, error = typed(*words, "--out", "configs")
+    assert code == 2
+    assert "is a directory" in error
+
+
 def test_an_unknown_method_is_answered_with_the_grid(typed):
     code, _, error = typed("evaluate", "--method", "aiscd")
     assert code == 2

@@ -37,7 +37,10 @@ def open_model(root: Path, named: str, *, dataset: str | None, device: torch.dev
     """
     path = Path(named).expanduser()
     if not is_registered(named) and path.suffix in SUFFIXES:
-        return open_file(path)
+        runner = open_file(path)
+        if dataset not in (None, runner.card.dataset):
+            raise UserError(f"--dataset {dataset}: {named} says that it was trained on {runner.card.dataset}")
+        return runner
     return open_network(root, named, dataset=dataset, device=device)
 
 
@@ -64,21 +67,35 @@ def weights_of(root: Path, named: str) -> Path:
     Raises:
         UserError: There is none.
     """
+    if not named.strip():
+        raise UserError(f"MODEL: is empty; it is {KINDS}")
     path = fetch(root, named, setting="MODEL") if is_registered(named) else Path(named).expanduser()
     if path.is_dir():
         found = sorted(path.glob(f"*{SUFFIX}"))
         if len(found) != 1:
-            below = sorted(path.glob(f"**/*{SUFFIX}"))
-            hint = f"; did you mean {below[0].parent}?" if below else ""
             raise UserError(
-                f"{named}: holds {len(found)} {SUFFIX} files, and a network is read from one{hint}"
+                f"{named}: holds {len(found)} {SUFFIX} files, and a network is read from one; {_meant(path)}"
             )
         return found[0]
     if not path.is_file():
         raise UserError(f"{named}: there is no such model; MODEL is {KINDS}")
+    if path.suffix in SUFFIXES:
+        raise UserError(
+            f"{named}: is an exported file already; name the network that it was exported from: a run's "
+            "folder (runs/…), a weights file or models:/name@alias"
+        )
     if path.suffix != SUFFIX:
         raise UserError(f"{named}: is none of {KINDS}")
     return path
+
+
+def _meant(folder: Path) -> str:
+    """What somebody may have meant who named a folder that is no run's."""
+    if runs := sorted(folder.glob(f"**/*{SUFFIX}")):
+        return f"did you mean {runs[0].parent}?"
+    if files := sorted(file for suffix in SUFFIXES for file in folder.glob(f"**/*{suffix}")):
+        return f"did you mean {files[0]}?"
+    return f"MODEL is {KINDS}"
 
 
 def data_of(record: TrainRecord, place: Path) -> Data:
@@ -125,8 +142,14 @@ def _card_of_preset(root: Path, dataset: str, digest: str) -> Card:
         raise UserError(f"--dataset: no preset {dataset!r}{did_you_mean(dataset, known)}")
     preset = read_yaml(root / preset_name(dataset))
     data = dataset_in(_parsed(preset.get("data"), f"{preset_name(dataset)}: data"))
-    scale = float(preset["images"]["input_scale"])
-    return _filled(dataset, "weights without a record", data.classes, data.palette, scale, digest)
+    images = preset.get("images")
+    scale = images.get("input_scale") if isinstance(images, dict) else None
+    if not isinstance(scale, int | float) or isinstance(scale, bool):
+        raise UserError(
+            f"{preset_name(dataset)}: images.input_scale: is not there, or no number, so the scale of the "
+            "images that the network has seen is not known; write it there"
+        )
+    return _filled(dataset, "weights without a record", data.classes, data.palette, float(scale), digest)
 
 
 def _filled(

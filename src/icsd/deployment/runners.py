@@ -1,6 +1,8 @@
 """Runners, which turn images into logits: a network of this project, or a file that was exported from one."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -73,7 +75,15 @@ class FileRunner:
     def logits(self, images: Sequence[Pixels]) -> Tensor:
         """See ``Runner``."""
         batch = input_of(images, self.card)
-        return _finite(_run(lambda: self.run(batch), images), self.card)
+        logits = _run(lambda: self.run(batch), images)
+        shape, classes = tuple(logits.shape), len(self.card.classes)
+        if len(shape) != 4 or shape[:2] != (len(images), classes):
+            raise UserError(
+                f"{self.card.network} ({self.card.dataset}): the file has {classes} classes by its card, and "
+                f"returns {list(shape)} for {len(images)} images; export the network again with "
+                "`python -m pipeline export`"
+            )
+        return _finite(logits, self.card)
 
 
 def input_of(images: Sequence[Pixels], card: Card) -> Tensor:
@@ -126,15 +136,31 @@ def _open_onnx(path: Path, threads: int | None) -> FileRunner:
 def _open_program(path: Path) -> FileRunner:
     extra = {KEY: ""}
     try:
-        module = torch.export.load(path, extra_files=extra).module()
+        with _quiet():
+            module = torch.export.load(path, extra_files=extra).module()
     except Exception as error:  # likewise
         raise _unreadable(path, error) from error
     return FileRunner(module, read_card(extra[KEY] or None, str(path)))
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's tracebacks about a file that it cannot read: the error says it."""
+    logger = logging.getLogger("torch.export")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = first_line(error)[:200]
+    if "warnings above" in reason:  # torch's, which are not shown
+        reason = "no program of torch.export"
     return UserError(
-        f"{path} is not a readable {path.suffix} file ({first_line(error)[:200]}); export the network again "
+        f"{path} is not a readable {path.suffix} file ({reason}); export the network again "
         "with `python -m pipeline export`"
     )
 

@@ -164,6 +164,16 @@ def test_without_sizes_those_of_the_dataset_are_measured(place, tmp_path):
     assert usual_sizes(tmp_path, card) == [(360, 360), (11, 20)]  # images are halved, halves go up
 
 
+def test_a_preset_without_a_crop_is_named(place, tmp_path):
+    preset = tmp_path / "configs/datasets/camvid.yaml"
+    preset.parent.mkdir(parents=True)
+    card = find(place, RUN, None).card
+    for text in ("images:\n", "images: {crop: [0, 5]}\n", "images: {crop: 3}\n", "data: {}\n"):
+        preset.write_text(text)
+        with pytest.raises(UserError, match=r"camvid.yaml: images.crop: .* --size HxW"):
+            usual_sizes(tmp_path, card)
+
+
 def test_a_file_is_run_with_as_many_threads_as_it_is_told(place, monkeypatch):
     import onnxruntime
 

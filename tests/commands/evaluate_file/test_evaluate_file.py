@@ -231,3 +231,45 @@ def test_a_split_of_other_classes_is_refused(place, reported):
     }
     write_manifest(manifest.parent, "camvid", (*DATASETS["camvid"].classes[:-1], "others"), splits)
     assert "has the classes sky" in typed(place / "runs/camvid/kd/resnet18-0")
+
+
+def test_files_are_named_with_their_folder(place):
+    images, masks = place / "images/deep", place / "masks/deep"
+    write_pictures(images, (48, 64))
+    masks.mkdir(parents=True)
+    (masks / "0.png").write_bytes(b"no mask")
+    words = (place / "runs/camvid/kd/resnet18-0", "--images", place / "images", "--masks", place / "masks")
+    assert typed(*words).startswith(f"{masks / '0.png'}: cannot read label 0.png")
+    (images / "0.png").write_bytes(b"no image")
+    assert typed(*words).startswith(f"{images / '0.png'}: cannot read image 0.png")
+
+
+def test_two_masks_of_one_image_are_refused(place):
+    images, masks = place / "images", place / "masks"
+    write_labelled(place, images, masks)
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(masks / "0.bmp")
+    message = typed(place / "runs/camvid/kd/resnet18-0", "--images", images, "--masks", masks)
+    assert f"{masks / '0.bmp'} and {masks / '0.png'} are of the same image" in message
+
+
+def test_images_and_masks_may_share_a_folder_where_a_pattern_tells_them_apart(place):
+    folder = place / "both"
+    write_labelled(place, folder, place / "masks")
+    for number in (0, 1):
+        Image.open(folder / f"{number}.png").save(folder / f"{number}.bmp")
+        (place / f"masks/{number}.png").replace(folder / f"{number}.png")
+    run = place / "runs/camvid/kd/resnet18-0"
+    message = typed(run, "--images", folder, "--masks", folder)
+    assert "is the folder of the images, too" in message
+    for number in (0, 1):
+        Image.open(folder / f"{number}.bmp").save(folder / f"{number}.webp", lossless=True)
+        (folder / f"{number}.bmp").unlink()
+    assert "over 2 images" in typed(run, "--images", folder / "*.webp", "--masks", folder)
+
+
+def test_predictions_of_images_that_differ_in_their_suffix_alone_are_found_again(place):
+    images, run = place / "images", place / "runs/camvid/kd/resnet18-0"
+    write_pictures(images, (48, 64), (40, 56))
+    Image.open(images / "1.png").save(images / "0.bmp")
+    said("predict", run, images, "--out", place / "out")
+    assert "mIoU 100.00 %" in typed(run, "--images", images, "--masks", place / "out/masks")

@@ -1,3 +1,4 @@
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -6,7 +7,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
+from pipeline.cli import cli
 from tests.commands.typed import said
 from tests.deployed import write_pictures, write_run
 from tests.libraries import write_own
@@ -166,6 +169,21 @@ def test_mistakes_are_said_before_the_work(place, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_is_not_exported_again(exported, place, tmp_path):
+    words = ("--to", "int8", "--out", tmp_path / "a.onnx", "--images", place / "images")
+    message = typed(exported("onnx")[0], *words)
+    assert "is an exported file already; name the network" in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_that_cannot_be_read_is_named_with_its_folder(place, tmp_path):
+    images = write_pictures(tmp_path / "images/deep", (72, 96))
+    (images / "0.png").write_bytes(b"no image")
+    words = ("--to", "torch", "--out", tmp_path / "a.pt2", "--images", tmp_path / "images")
+    message = typed(place / "runs/camvid/kd/resnet18-0", *words)
+    assert message.startswith(f"--images: {images / '0.png'}: cannot read image")
+
+
 def test_a_missing_library_is_named(place, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     message = typed(
@@ -232,3 +250,41 @@ def test_damaged_exports_are_refused_in_words(exported, place, tmp_path):
     assert "export the network again" in typed(
         tmp_path / "bare.onnx", place / "images", "--out", tmp_path / "out", name="predict"
     )
+
+
+def test_predictions_of_a_network_and_of_its_files_do_not_mix(exported, place, tmp_path):
+    """A file rounds as its runtime does, and 8 bits as they were calibrated."""
+    words = (place / "images", "--out", tmp_path / "out")
+    typed(exported("torch")[0], *words, name="predict")
+    for other in (exported("int8")[0], place / "runs/camvid/kd/resnet18-0"):
+        assert "another model" in typed(other, *words, name="predict")
+    assert "3 already there" in typed(exported("torch")[0], *words, name="predict")
+
+
+def test_a_file_that_is_no_program_is_refused_without_a_traceback(place, tmp_path, capfd):
+    (tmp_path / "text.pt2").write_text("no program")
+    torch.save({"a": 1}, tmp_path / "pickle.pt2")
+    for name in ("text.pt2", "pickle.pt2"):
+        message = typed(tmp_path / name, place / "images", "--out", tmp_path / "out", name="predict")
+        assert f"{name} is not a readable .pt2 file" in message
+        assert "warnings above" not in message
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_a_file_with_other_outputs_than_its_card_says_is_refused(exported, place, tmp_path):
+    model = onnx.load(exported("onnx")[0])
+    card = json.loads(model.metadata_props[0].value)
+    card |= {"classes": card["classes"][:-1], "palette": card["palette"][:-1]}
+    model.metadata_props[0].value = json.dumps(card)
+    onnx.save(model, tmp_path / "wrong.onnx")
+    words = (tmp_path / "wrong.onnx", place / "images/0.png", "--out", tmp_path / "out")
+    done = CliRunner().invoke(cli, ["predict", *map(str, words)])
+    assert done.exit_code == 1
+    assert "the file has 10 classes by its card, and returns [1, 11, " in done.output
+    assert not (tmp_path / "out/masks").exists()
+
+
+def test_a_file_of_another_dataset_is_refused(exported, place, tmp_path):
+    words = (exported("onnx")[0], place / "images", "--out", tmp_path / "out", "--dataset", "voc2012")
+    assert "says that it was trained on camvid" in typed(*words, name="predict")
+    assert not (tmp_path / "out").exists()

@@ -151,6 +151,93 @@ def test_somebody_elses_masks_are_never_taken_for_predictions(tmp_path, run_fold
     assert (tmp_path / "data/masks/0.png").read_bytes() == b"a label"
 
 
+def test_the_mask_of_another_image_of_the_same_name_is_replaced_with_all_that_belongs_to_it(
+    tmp_path, run_folder, images
+):
+    out = tmp_path / "out"
+    typed(run_folder, images, "--out", out, "--overlay", "--probabilities")
+    untouched = (out / "masks/0.png").stat().st_mtime_ns
+    Image.fromarray(picture(30, 50, seed=9)).save(images / "1.png")
+    output = typed(run_folder, images, "--out", out)
+    assert "1 mask written" in output
+    assert "1 in place of another image's, 3 already there" in output
+    assert same(read_ids(out / "masks/1.png"), expected(run_folder, picture(30, 50, seed=9))) > 0.999
+    assert not (out / "overlays/1.jpg").exists()
+    assert not (out / "probabilities/1.npz").exists()
+    assert (out / "overlays/0.jpg").is_file()
+    assert (out / "masks/0.png").stat().st_mtime_ns == untouched
+    other = write_pictures(tmp_path / "other", (20, 20))
+    assert "1 in place of" in typed(run_folder, other, "--out", out)
+    assert read_ids(out / "masks/0.png").shape == (20, 20)
+
+
+def test_a_mask_that_does_not_say_of_which_image_it_is_stays(tmp_path, run_folder, images):
+    out = tmp_path / "out"
+    typed(run_folder, images, "--out", out)
+    drawn = Image.fromarray(np.full((48, 64), 3, np.uint8))
+    drawn.save(out / "masks/0.png")  # by hand, in an editor
+    assert "0 masks written" in typed(run_folder, images, "--out", out)
+    assert (read_ids(out / "masks/0.png") == 3).all()
+
+
+def test_a_file_of_the_notes_name_that_is_none_is_never_replaced(tmp_path, run_folder, images):
+    (tmp_path / "out").mkdir()
+    note = tmp_path / "out/predictions.json"
+    note.write_text('{"mine": 1}')
+    for force in ((), ("--force",)):
+        message = typed(run_folder, images, "--out", tmp_path / "out", *force, code=2)
+        assert f"{note}: " in message
+        assert note.read_text() == '{"mine": 1}'
+        assert not (tmp_path / "out/masks").exists()
+
+
+def test_masks_may_lie_beside_their_images(tmp_path, run_folder, images, monkeypatch):
+    before = {file: file.read_bytes() for file in images.iterdir()}
+    assert "4 masks written" in typed(run_folder, images, "--out", images, "--overlay")
+    assert "0 masks written" in typed(run_folder, images, "--out", images, "--overlay")
+    assert all(file.read_bytes() == content for file, content in before.items())
+    assert len(masks_in(images)) == 4
+    monkeypatch.chdir(images)
+    assert "4 masks written" in typed(run_folder, tmp_path / "images", "--out", tmp_path)
+    message = typed(run_folder, images / "masks", "--out", images, code=2)
+    assert "lies where predictions are written" in message
+
+
+def test_an_output_that_is_no_folder_is_named(tmp_path, run_folder, images):
+    (tmp_path / "file").write_text("mine")
+    assert "is no folder" in typed(run_folder, images, "--out", tmp_path / "file", code=2)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/masks").write_text("mine")
+    message = typed(run_folder, images, "--out", tmp_path / "out", "--force", code=2)
+    assert f"{tmp_path / 'out/masks'}: is no folder" in message
+
+
+def test_masks_go_where_a_link_leads_and_are_forced_there(tmp_path, run_folder, images):
+    room = tmp_path / "room"
+    room.mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/masks").symlink_to(room)
+    typed(run_folder, images, "--out", tmp_path / "out")
+    other = write_run(tmp_path, seed=1)
+    typed(other, images / "0.png", "--out", tmp_path / "out", "--force")
+    assert [file.name for file in room.iterdir()] == ["0.png"]
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path, run_folder):
+    images = write_pictures(tmp_path / "images", (40, 40))
+    (images / "more").symlink_to(write_pictures(tmp_path / "elsewhere", (40, 40)))
+    (images / "more/back").symlink_to(images)
+    (images / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert "2 masks written" in typed(run_folder, images, "--out", tmp_path / "out")
+    assert (tmp_path / "out/masks/more/0.png").is_file()
+
+
+def test_empty_names_are_no_names(tmp_path, run_folder, images, monkeypatch):
+    monkeypatch.chdir(images)
+    assert "an empty name" in typed(run_folder, "", "--out", tmp_path / "out", code=2)
+    assert "MODEL: is empty" in typed("", images, "--out", tmp_path / "out", code=2)
+
+
 def test_broken_images_are_named_and_the_rest_goes_on(tmp_path, run_folder, images):
     (images / "1.png").write_bytes((images / "1.png").read_bytes()[:200])
     (images / "5.jpg").write_text("no image")
@@ -207,6 +294,23 @@ def test_folders_patterns_and_names(tmp_path, run_folder, images, monkeypatch):
     assert "same output" in typed(run_folder, "images/0.png", "images/a/b/0.png", "--out", "none", code=2)
 
 
+def test_images_that_differ_in_their_suffix_alone_have_outputs_of_their_own(tmp_path, run_folder):
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, name in enumerate(("a.bmp", "a.png", "a.bmp.png")):
+        Image.fromarray(picture(20 + number, 30)).save(images / name)
+    typed(run_folder, images, "--out", tmp_path / "out")
+    heights = {file.name: len(read_ids(file)) for file in masks_in(tmp_path / "out")}
+    assert heights == {"a.bmp.png": 20, "a.png.png": 21, "a.bmp.png.png": 22}
+
+
+def test_a_name_that_is_too_long_for_an_output_is_said_and_the_rest_goes_on(tmp_path, run_folder, images):
+    (images / "1.png").rename(images / f"{250 * '1'}.png")
+    output = typed(run_folder, images, "--out", tmp_path / "out", code=1)
+    assert "3 masks written" in output
+    assert "its name is too long for the files" in output
+
+
 def masks_in(folder):
     return [file for file in (Path(folder) / "masks").rglob("*") if file.is_file()]
 
@@ -226,6 +330,25 @@ def test_weights_alone_need_the_preset_that_they_were_trained_with(tmp_path, run
     assert "trained on camvid" in typed(
         run_folder, images, "--out", tmp_path / "out2", "--dataset", "voc2012", code=2
     )
+
+
+def test_a_preset_that_does_not_say_how_images_are_scaled_is_named(tmp_path, run_folder, images, monkeypatch):
+    preset = tmp_path / "configs/datasets/camvid.yaml"
+    preset.parent.mkdir(parents=True)
+    text = (ROOT / "configs/datasets/camvid.yaml").read_text()
+    assert "  input_scale:" in text
+    preset.write_text(text.replace("  input_scale:", "  size:"))
+    monkeypatch.chdir(tmp_path)
+    alone = shutil.copy(run_folder / "student.safetensors", tmp_path / "mine.safetensors")
+    message = typed(alone, images, "--out", tmp_path / "out", "--dataset", "camvid", code=2)
+    assert "camvid.yaml: images.input_scale: is not there" in message
+
+
+def test_a_folder_with_exported_files_is_answered_with_one_of_them(tmp_path, images):
+    (tmp_path / "deployed").mkdir()
+    (tmp_path / "deployed/int8.onnx").write_bytes(b"")
+    message = typed(tmp_path / "deployed", images, "--out", tmp_path / "out", code=2)
+    assert f"did you mean {tmp_path / 'deployed/int8.onnx'}?" in message
 
 
 def test_a_model_that_is_none_is_refused_in_words(tmp_path, run_folder, images):

@@ -39,15 +39,22 @@ def usual_sizes(root: Path, card: Card) -> list[Size]:
     """The crop of training that the dataset's preset names; and, of prepared data, the usual reported image.
 
     Raises:
-        UserError: There is no such preset.
+        UserError: There is no such preset, or it has no crop.
     """
     preset = root / preset_name(card.dataset)
     if not preset.is_file():
         raise UserError(
             f"there is no preset {preset_name(card.dataset)} that names a size of images; give --size HxW"
         )
-    height, width = read_yaml(preset)["images"]["crop"]
-    sizes: dict[Size, None] = {(int(height), int(width)): None}
+    images = read_yaml(preset).get("images")
+    crop = images.get("crop") if isinstance(images, dict) else None
+    match crop:
+        case [int(height), int(width)] if height > 0 and width > 0:
+            sizes: dict[Size, None] = {(height, width): None}
+        case _:
+            raise UserError(
+                f"{preset_name(card.dataset)}: images.crop: is no height and width; give --size HxW"
+            )
     folder = root / data_folder(card.dataset)
     if folder.is_dir():
         splits = read_manifest(folder).splits

@@ -1,6 +1,7 @@
 """What a file is measured on: the reported split, or somebody's folders of images and masks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,26 +67,33 @@ def in_folders(images: str, masks: Path, card: Card, *, ignored: Sequence[int]) 
     """
     if not masks.is_dir():
         raise UserError(f"--masks {masks}: there is no such folder")
-    pictures = pictures_of([images], out=masks)
-    found = {
-        file.relative_to(masks).with_suffix("").as_posix(): file
-        for file in sorted(masks.rglob("*"))
-        if file.suffix.lower() in MASK_SUFFIXES
-    }
-    missing = [str(each.path) for each in pictures if _stem(each) not in found]
+    if Path(images).expanduser().resolve() == masks.resolve():
+        raise UserError(
+            f"--masks {masks}: is the folder of the images, too; name these by a pattern: "
+            f"--images '{images}/*.jpg'"
+        )
+    pictures = pictures_of([images], without=[masks])
+    found: dict[str, Path] = {}
+    for file in sorted(masks.rglob("*")):
+        if file.suffix.lower() in MASK_SUFFIXES:
+            other = found.setdefault(file.relative_to(masks).with_suffix("").as_posix(), file)
+            if other != file:
+                raise UserError(f"--masks: {other} and {file} are of the same image; leave one of them there")
+    pairs = {each.path: mask for each in pictures if (mask := _mask_of(each, found))}
+    missing = [str(each.path) for each in pictures if each.path not in pairs]
     if missing:
         raise UserError(f"--masks {masks}: has no mask for {some(missing, len(missing), most=3)}")
     return Labelled(
         f"{len(pictures)} images of {images}",
-        tuple(_stem(each) for each in pictures),
-        _read([(each.path, found[_stem(each)]) for each in pictures], card, ignored),
+        tuple(each.name.as_posix() for each in pictures),
+        _read(list(pairs.items()), card, ignored),
     )
 
 
-def _stem(picture: Picture) -> str:
-    suffix = picture.path.suffix
+def _mask_of(picture: Picture, masks: Mapping[str, Path]) -> Path | None:
+    """Of the output's name, as predictions have it, or of the image's own."""
     name = picture.name.as_posix()
-    return name.removesuffix(suffix)
+    return masks.get(name, masks.get(name.removesuffix(picture.path.suffix)))
 
 
 def _read(
@@ -93,13 +101,25 @@ def _read(
 ) -> Iterator[tuple[Pixels, Pixels]]:
     with decoder_heard():
         for image_file, mask_file in files:
-            image, label = np.array(checked_image(image_file)), _label(mask_file, card, ignored)
+            with _named(image_file):
+                image = np.array(checked_image(image_file))
+            with _named(mask_file):
+                label = _label(mask_file, card, ignored)
             if image.shape[:2] != label.shape:
                 raise UserError(
                     f"{mask_file}: is {label.shape[0]} × {label.shape[1]}, and its image is "
                     f"{image.shape[0]} × {image.shape[1]}"
                 )
             yield image, label
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """What is wrong with a file, with its folder: there may be others of its name."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
 
 
 def _label(file: Path, card: Card, ignored: Sequence[int]) -> Pixels:
@@ -113,7 +133,7 @@ def _label(file: Path, card: Card, ignored: Sequence[int]) -> Pixels:
     strange = np.setdiff1d(numbers, [*range(len(card.classes)), IGNORE])
     if strange.size:
         raise UserError(
-            f"{file}: contains {', '.join(map(str, strange[:5].tolist()))}, and the highest class id is "
+            f"it contains {', '.join(map(str, strange[:5].tolist()))}, and the highest class id is "
             f"{len(card.classes) - 1}; use --ignore {strange[0]} if these pixels are to be ignored"
         )
     return numbers

@@ -21,12 +21,12 @@ def real_images(root: Path, dataset: str, named: Sequence[str], count: int) -> l
     """
     folder = root / data_folder(dataset)
     if named:
-        pictures = spread(pictures_of(named, out=Path("nowhere")), count)
+        pictures = spread(pictures_of(named), count)
         images = []
-        for _, pixels in read_ahead(pictures, threads=2):
-            if isinstance(pixels, UserError):
-                raise pixels
-            images.append(pixels)
+        for picture, decoded in read_ahead(pictures, threads=2):
+            if isinstance(decoded, UserError):
+                raise UserError(f"--images: {picture.path}: {decoded}") from decoded
+            images.append(decoded.pixels)
         _check_not_reported(folder, [str(picture.path) for picture in pictures], images)
         return images
     if not folder.is_dir():

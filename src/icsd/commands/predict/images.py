@@ -3,18 +3,20 @@
 import glob
 import os
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from icsd.commands.predict.outputs import NOTE
+from icsd.commands.predict.outputs import KINDS, NOTE
 from icsd.core.labels import Pixels
 from icsd.datasets.reading.images import IMAGE_SUFFIXES
 from icsd.datasets.samples import checked_image, decoder_heard
 from icsd.errors import UserError
+from icsd.files import sha256_of
 
 
 @dataclass(frozen=True)
@@ -25,19 +27,31 @@ class Picture:
     name: PurePosixPath
 
 
-def pictures_of(named: Sequence[str], *, out: Path) -> list[Picture]:
+@dataclass(frozen=True)
+class Decoded:
+    """A picture's pixels [H, W, 3], and the digest of the file that they were read from."""
+
+    pixels: Pixels
+    sha256: str
+
+
+def pictures_of(named: Sequence[str], *, without: Sequence[Path] = ()) -> list[Picture]:
     """The images that files, folders and patterns name, sorted by name.
 
-    Of folders, all images at any depth, but hidden ones, predictions, and what lies in ``out``.
+    Of folders, all images at any depth, but hidden ones, predictions, and what lies in a folder of
+    ``without`` below them. Links to folders are followed.
 
     Raises:
         UserError: Something names no image.
     """
     found: dict[Path, Path] = {}  # file -> its place below what names it
+    is_left_out = _left_out(without)
     for each in named:
+        if not each.strip():
+            raise UserError("an empty name: it names no image; is a variable of the shell not set?")
         path = Path(each).expanduser()
         if path.is_dir():
-            places = {file: file.relative_to(path) for file in sorted(path.rglob("*"))}
+            places = {file: file.relative_to(path) for file in sorted(_files_below(path))}
         elif path.is_file():
             found.setdefault(path, Path(path.name))
             continue
@@ -45,7 +59,7 @@ def pictures_of(named: Sequence[str], *, out: Path) -> list[Picture]:
             files = sorted(Path(file) for file in glob.glob(str(path), recursive=True))  # noqa: PTH207 - of any folder
             base = _folder_above(files)
             places = {file: file.relative_to(base) for file in files}
-        images = {file: place for file, place in places.items() if _is_meant(file, place, out)}
+        images = {file: place for file, place in places.items() if _is_meant(file, place, is_left_out)}
         if not images:
             raise UserError(
                 f"{each}: no images there; they end in {', '.join(IMAGE_SUFFIXES)}"
@@ -57,14 +71,42 @@ def pictures_of(named: Sequence[str], *, out: Path) -> list[Picture]:
     return _named(found)
 
 
-def _is_meant(file: Path, place: Path, out: Path) -> bool:
+def _files_below(folder: Path) -> Iterator[Path]:
+    """At any depth, each once: a link to a folder above would lead in a circle."""
+    seen = set()
+    for above, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        place = Path(above).resolve()
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        yield from (Path(above, name) for name in files)
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(
+        f"{error.filename}: cannot be listed ({error.strerror}), and its images would be missing; change its "
+        "owner or its mode, or name the images"
+    )
+
+
+def _is_meant(file: Path, place: Path, is_left_out: Callable[[Path], bool]) -> bool:
     hidden = any(part.startswith(".") for part in place.parts)
     if file.suffix.lower() not in IMAGE_SUFFIXES or hidden or not file.is_file():
         return False
-    below = file.parents[: len(place.parts) - 1]
-    return not file.resolve().is_relative_to(out.resolve()) and not any(
-        (folder / NOTE).is_file() for folder in below
-    )
+    return not any(map(is_left_out, file.parents[: len(place.parts) - 1]))
+
+
+def _left_out(without: Sequence[Path]) -> Callable[[Path], bool]:
+    """Whether a folder is one of these, or holds predictions."""
+    folders = {folder.resolve() for folder in without}
+
+    @cache
+    def is_left_out(folder: Path) -> bool:
+        return folder.resolve() in folders or (folder.name in KINDS and (folder.parent / NOTE).is_file())
+
+    return is_left_out
 
 
 def _folder_above(files: Sequence[Path]) -> Path:
@@ -73,11 +115,15 @@ def _folder_above(files: Sequence[Path]) -> Path:
 
 def _named(found: dict[Path, Path]) -> list[Picture]:
     """Names without the suffix, but where two images would have the same outputs."""
-    stems = Counter(place.with_suffix("").as_posix().casefold() for place in found.values())
+    names = {file: place.with_suffix("") for file, place in found.items()}
+    for _ in range(2):  # a.jpg and a.png keep theirs, and then a.jpg.png has to
+        shared = Counter(name.as_posix().casefold() for name in names.values())
+        names = {
+            file: found[file] if shared[name.as_posix().casefold()] > 1 else name
+            for file, name in names.items()
+        }
     pictures: dict[str, Picture] = {}
-    for file, place in found.items():
-        stem = place.with_suffix("")
-        name = place if stems[stem.as_posix().casefold()] > 1 else stem
+    for file, name in names.items():
         other = pictures.setdefault(name.as_posix().casefold(), Picture(file, PurePosixPath(name.as_posix())))
         if other.path != file:
             raise UserError(
@@ -87,22 +133,25 @@ def _named(found: dict[Path, Path]) -> list[Picture]:
     return sorted(pictures.values(), key=lambda picture: picture.name)
 
 
-def read_ahead(pictures: Sequence[Picture], *, threads: int) -> Iterator[tuple[Picture, Pixels | UserError]]:
+def read_ahead(pictures: Sequence[Picture], *, threads: int) -> Iterator[tuple[Picture, Decoded | UserError]]:
     """Every picture with its pixels, in order, or with what is wrong with it."""
     with decoder_heard(), ThreadPoolExecutor(threads) as pool:
-        waiting: deque[tuple[Picture, Future[Pixels | UserError]]] = deque()
+        waiting: deque[tuple[Picture, Future[Decoded | UserError]]] = deque()
         for picture in pictures:
             waiting.append((picture, pool.submit(_read, picture.path)))
             if len(waiting) > 2 * threads:
-                first, pixels = waiting.popleft()
-                yield first, pixels.result()
+                first, decoded = waiting.popleft()
+                yield first, decoded.result()
         while waiting:
-            first, pixels = waiting.popleft()
-            yield first, pixels.result()
+            first, decoded = waiting.popleft()
+            yield first, decoded.result()
 
 
-def _read(path: Path) -> Pixels | UserError:
+def _read(path: Path) -> Decoded | UserError:
     try:
-        return np.array(checked_image(path))  # torch wants to be allowed to write
+        digest = sha256_of(path)  # before the pixels: of a file that changes meanwhile it is not the digest
+        return Decoded(np.array(checked_image(path)), digest)  # torch wants to be allowed to write
     except UserError as error:
         return error
+    except OSError as error:
+        return UserError(f"cannot read image {path.name}: {error.strerror}")

@@ -1,23 +1,28 @@
 """What is written for an image: each file whole or not at all, so that one that is there is finished."""
 
 import io
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from icsd.arrays import write_arrays
 from icsd.core.labels import Pixels
 from icsd.deployment.card import Card
 from icsd.deployment.predicting import Prediction
 from icsd.errors import UserError
-from icsd.files import write_bytes
+from icsd.files import sha256_of, write_bytes
 from icsd.records import Digest, Record, read_record, write_record
 
 NOTE = "predictions.json"
-MASKS, OVERLAYS, PROBABILITIES = "masks", "overlays", "probabilities"
+MASKS, OVERLAYS, PROBABILITIES = KINDS = "masks", "overlays", "probabilities"
+_SUFFIXES = {MASKS: ".png", OVERLAYS: ".jpg", PROBABILITIES: ".npz"}
+IMAGE = "image_sha256"
+"""Under which a mask holds the digest of its image's file."""
 _STRENGTH = 0.5
 """Of the classes' colours in an overlay."""
 
@@ -28,6 +33,9 @@ class Note(Record):
     weights_sha256: Digest
     precision: str
     classes: tuple[str, ...]
+    input_scale: float | None = None
+    file_sha256: Digest | None = None
+    """Of an exported file: two of the same weights may round differently. None for a network."""
     tile: int | None = None
     overlap: float | None = None
     """Both None for whole images."""
@@ -53,16 +61,20 @@ class Outputs:
         """Note what makes the predictions.
 
         Raises:
-            UserError: The folder has those of something else, and ``force`` is not given.
+            UserError: The folder has those of something else, and ``force`` is not given; or something that
+                is none of ours, which ``force`` does not replace, either.
         """
-        kinds = [self.folder / kind for kind in (MASKS, OVERLAYS, PROBABILITIES)]
+        kinds = folders_of(self.folder)
+        for place in (self.folder, *kinds):
+            if os.path.lexists(place) and not place.is_dir():
+                raise UserError(f"{place}: is no folder; give another one in --out")
         taken = [kind for kind in kinds if kind.is_dir() and any(kind.iterdir())]
         if not (self.folder / NOTE).exists() and taken:
             raise UserError(
                 f"{taken[0]}: contains files that are not predictions ({NOTE} is missing); choose "
                 "another folder for --out"
             )
-        former = _former(self.folder / NOTE, force=force)
+        former = _former(self.folder / NOTE)
         if former == note:
             return
         if taken and not force:
@@ -71,48 +83,92 @@ class Outputs:
                 "choose another folder, or use --force to replace all of them"
             )
         for kind in taken:  # or what is left of them would pass for this model's
-            shutil.rmtree(kind)
+            for each in kind.iterdir():  # the folder may be a link to where there is room
+                shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
         write_record(self.folder / NOTE, note)
 
     def files(self, name: PurePosixPath) -> list[Path]:
         """All files of an image."""
-        kinds = [(MASKS, ".png")]
-        kinds += [(OVERLAYS, ".jpg")] if self.overlay else []
-        kinds += [(PROBABILITIES, ".npz")] if self.probabilities else []
-        return [self.folder / kind / name.parent / f"{name.name}{suffix}" for kind, suffix in kinds]
+        wanted = {MASKS: True, OVERLAYS: self.overlay, PROBABILITIES: self.probabilities}
+        return [_file(self.folder / kind, name, _SUFFIXES[kind]) for kind in wanted if wanted[kind]]
 
-    def are_there(self, name: PurePosixPath) -> bool:
-        """Whether an image is finished."""
-        return all(file.is_file() for file in self.files(name))
+    def are_there(self, name: PurePosixPath, image: Path) -> bool:
+        """Whether an image is finished: all of its files are there, and not those of another of its name."""
+        files = self.files(name)
+        try:
+            known = image_of_mask(files[0])
+            return all(file.is_file() for file in files) and known in (None, sha256_of(image))
+        except OSError:
+            return False  # whoever reads it, or writes of it, says why
 
-    def write(self, name: PurePosixPath, image: Pixels, prediction: Prediction) -> None:
-        """Write the files of one image."""
+    def write(self, name: PurePosixPath, image: Pixels, sha256: str, prediction: Prediction) -> bool:
+        """Write the files of one image.
+
+        Args:
+            name: What they are called.
+            image: [H, W, 3].
+            sha256: Of its file.
+            prediction: What the network says of it.
+
+        Returns:
+            Whether there were files of another image of this name: none of theirs is left.
+        """
         mask, *others = self.files(name)
+        replaces = mask.is_file() and image_of_mask(mask) not in (None, sha256)
+        if replaces:
+            for kind, suffix in _SUFFIXES.items():
+                if kind != MASKS:
+                    _file(self.folder / kind, name, suffix).unlink(missing_ok=True)
         if self.overlay:
             write_bytes(others.pop(0), _jpeg(overlay_of(image, prediction.classes, self.card)))
         if prediction.probabilities is not None:
             arrays = {"probabilities": prediction.probabilities, "classes": np.array(self.card.classes)}
             write_arrays(others.pop(0), arrays)
-        write_bytes(mask, mask_file(prediction.classes, self.card))
+        write_bytes(mask, mask_file(prediction.classes, self.card, sha256))  # last: with it, all are there
+        return replaces
 
 
-def _former(path: Path, *, force: bool) -> Note | None:
+def folders_of(out: Path) -> list[Path]:
+    """Where outputs of every kind go."""
+    return [out / kind for kind in KINDS]
+
+
+def _former(path: Path) -> Note | None:
+    """What is noted already; a file of this name that says something else may be anybody's."""
     try:
-        return read_record(path, Note, advice="give another folder, or --force to replace what is there")
+        return read_record(path, Note, advice="give another folder in --out, or remove it if it is of no use")
     except FileNotFoundError:
         return None
-    except UserError:
-        if force:
-            return None
-        raise
 
 
-def mask_file(classes: Pixels, card: Card) -> bytes:
-    """A PNG whose numbers are class ids, and which viewers show in the classes' colours."""
+def _file(folder: Path, name: PurePosixPath, suffix: str) -> Path:
+    return folder / name.parent / f"{name.name}{suffix}"
+
+
+def image_of_mask(mask: Path) -> str | None:
+    """The digest of the image that a mask was predicted of; None where it does not say, as others' masks."""
+    try:
+        with Image.open(mask, formats=["PNG"]) as file:
+            known = file.info.get(IMAGE)
+    except Exception:  # a damaged file: whatever its decoder stumbles over
+        return None
+    return known if isinstance(known, str) else None
+
+
+def mask_file(classes: Pixels, card: Card, sha256: str) -> bytes:
+    """A PNG whose numbers are class ids, and which viewers show in the classes' colours.
+
+    Args:
+        classes: Ids, [H, W].
+        card: Of the network.
+        sha256: Of the image's file.
+    """
     image = Image.fromarray(classes)
     image.putpalette([value for colour in card.palette for value in colour])
+    notes = PngInfo()
+    notes.add_text(IMAGE, sha256)
     content = io.BytesIO()
-    image.save(content, "PNG")
+    image.save(content, "PNG", pnginfo=notes)
     return content.getvalue()
 
 

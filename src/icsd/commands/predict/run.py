@@ -1,5 +1,6 @@
 """The command: reads images, predicts them in batches of one size, and writes what is asked for."""
 
+import errno
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,17 +12,16 @@ import torch
 from tqdm import tqdm
 
 from icsd.commands.named_models import open_model
-from icsd.commands.predict.images import Picture, pictures_of, read_ahead
-from icsd.commands.predict.outputs import MASKS, Note, Outputs
-from icsd.core.labels import Pixels
+from icsd.commands.predict.images import Decoded, Picture, pictures_of, read_ahead
+from icsd.commands.predict.outputs import MASKS, Note, Outputs, folders_of
 from icsd.deployment.predicting import Tiling, predict
-from icsd.deployment.runners import Runner
+from icsd.deployment.runners import FileRunner, Runner
 from icsd.errors import UserError
-from icsd.files import check_writable
+from icsd.files import check_writable, sha256_of
 
 _THREADS = 2
 """That decode images while the network works."""
-Batch = list[tuple[Picture, Pixels]]
+Batch = list[tuple[Picture, Decoded]]
 
 
 @dataclass
@@ -30,6 +30,7 @@ class _Progress:
 
     bar: "tqdm[Any]"
     written: int = 0
+    replaced: int = 0
     broken: list[str] = field(default_factory=list)
 
     def note_broken(self, picture: Picture, error: UserError) -> None:
@@ -74,7 +75,8 @@ def predict_images(
         UserError: No such model or images, or a folder that holds other predictions.
     """
     out = out.expanduser()
-    pictures = pictures_of(images, out=out)
+    pictures = pictures_of(images, without=folders_of(out))
+    _refuse_own(pictures, out)
     check_writable(out)
     runner = open_model(root, model, dataset=dataset, device=device_named(device))
     card = runner.card
@@ -83,11 +85,13 @@ def predict_images(
         weights_sha256=card.weights_sha256,
         precision=card.precision,
         classes=card.classes,
+        input_scale=card.input_scale,
+        file_sha256=sha256_of(Path(model).expanduser()) if isinstance(runner, FileRunner) else None,
         tile=tiling.side if tiling else None,
         overlap=tiling.overlap if tiling else None,
     )
     outputs.begin(note, force=force)
-    left = [picture for picture in pictures if force or not outputs.are_there(picture.name)]
+    left = [picture for picture in pictures if force or not outputs.are_there(picture.name, picture.path)]
     bar: tqdm[Any] = tqdm(
         total=len(pictures), initial=len(pictures) - len(left), unit="image", leave=False, disable=None
     )
@@ -97,6 +101,17 @@ def predict_images(
             _predict_group(runner, group, outputs, progress, batch, tiling)
     _say(progress, len(pictures) - len(left), out)
     return 1 if progress.broken else 0
+
+
+def _refuse_own(pictures: Sequence[Picture], out: Path) -> None:
+    """An image where the masks are written could be replaced by its own."""
+    folders = [folder.resolve() for folder in folders_of(out)]
+    for picture in pictures:
+        place = picture.path.resolve()
+        if any(place.is_relative_to(folder) for folder in folders):
+            raise UserError(
+                f"{picture.path}: lies where predictions are written; give another folder in --out"
+            )
 
 
 def device_named(name: str) -> torch.device:
@@ -113,14 +128,14 @@ def device_named(name: str) -> torch.device:
 def _batches(pictures: Sequence[Picture], progress: _Progress, most: int) -> Iterator[Batch]:
     """Neighbours of one size, at most so many; broken images are noted and left out."""
     batch: Batch = []
-    for picture, pixels in read_ahead(pictures, threads=_THREADS):
-        if isinstance(pixels, UserError):
-            progress.note_broken(picture, pixels)
+    for picture, decoded in read_ahead(pictures, threads=_THREADS):
+        if isinstance(decoded, UserError):
+            progress.note_broken(picture, decoded)
             continue
-        if batch and (len(batch) == most or batch[0][1].shape != pixels.shape):
+        if batch and (len(batch) == most or batch[0][1].pixels.shape != decoded.pixels.shape):
             yield batch
             batch = []
-        batch.append((picture, pixels))
+        batch.append((picture, decoded))
     if batch:
         yield batch
 
@@ -131,7 +146,7 @@ def _predict_group(
     try:
         predictions = predict(
             runner,
-            [pixels for _, pixels in group],
+            [decoded.pixels for _, decoded in group],
             batch=batch,
             tiling=tiling,
             probabilities=outputs.probabilities,
@@ -140,14 +155,22 @@ def _predict_group(
         for picture, _ in group:
             progress.note_broken(picture, error)
         return
-    for (picture, pixels), prediction in zip(group, predictions, strict=True):
-        outputs.write(picture.name, pixels, prediction)
+    for (picture, decoded), prediction in zip(group, predictions, strict=True):
+        try:
+            progress.replaced += outputs.write(picture.name, decoded.pixels, decoded.sha256, prediction)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            too_long = "its name is too long for the files that are written of it; give it a shorter one"
+            progress.note_broken(picture, UserError(too_long))
+            continue
         progress.written += 1
         progress.bar.update()
 
 
 def _say(progress: _Progress, skipped: int, out: Path) -> None:
     parts = [f"{progress.written} {_masks(progress.written)} written to {out / MASKS}"]
+    parts += [f"{progress.replaced} in place of another image's"] if progress.replaced else []
     parts += [f"{skipped} already there"] if skipped else []
     click.echo(", ".join(parts))
     if progress.broken:
