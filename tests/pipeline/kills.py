@@ -10,6 +10,7 @@ documentation says.
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,8 @@ from pathlib import Path
 import psutil
 from tests.pipeline.soundness import faults_of
 from tests.project import commit, environment, make_project
+
+from icsd.commands.run.forks import COMMAND
 
 START = "start"
 """Stands for the time in which DVC reads its files, before the first stage that it runs."""
@@ -43,6 +46,7 @@ COMMANDS = {
 }
 REPAIR = [sys.executable, "-m", "pipeline", "repair"]
 _DAMAGED = ("JSON structure is corrupted", "'./dvc.lock' is invalid", "'./dvc.lock' validation failed")
+_FORKED = ("train_teacher", "distill", "baselines", "evaluate")
 _FINISH_SECONDS = 900
 _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 3.0
@@ -221,12 +225,27 @@ def _sleep(process: _Started, seconds: float) -> bool:
 def _stage_of(process: _Started) -> tuple[str, psutil.Process] | None:
     """The stage that is running, the first of several: its name without the matrix, and its process."""
     try:
-        for child in psutil.Process(process.pid).children(recursive=True):
+        children = psutil.Process(process.pid).children(recursive=True)
+        for child in children:
             if "pipeline" in child.cmdline() and (name := child.environ().get("DVC_STAGE")):
                 return name.partition("@")[0], child
+        forks = [each for each in children if COMMAND in each.cmdline() and each.ppid() != process.pid]
+        if forks and (name := _running_fork(_output_of(process))):
+            return name, forks[0]
     except psutil.Error:
         pass
     return None
+
+
+def _running_fork(output: str) -> str | None:
+    """The running stage whose process is a fork, which shows another environment: by what was printed."""
+    running: list[str] = []
+    for stage, word in re.findall(r"^\[(\w+)[^\]]*\] (started|done|FAILED|stopped)", output, re.MULTILINE):
+        if word == "started":
+            running.append(stage)
+        elif stage in running:
+            running.remove(stage)
+    return next((each for each in running if each.startswith(_FORKED)), None)
 
 
 def _watched(process: _Started) -> dict[str, float]:
