@@ -49,8 +49,6 @@ EQUIVALENT = {
     # The logits are already float32, and autocast would lower no operation in the block.
     ("src/icsd/core/logits.py", _IN_FLOAT32, "False  [False -> True]"),
     ("src/icsd/core/supervision.py", _IN_FLOAT32, "False  [False -> True]"),
-    # The dividend is 0 in this case.
-    ("src/icsd/core/logits.py", "return total / counted.where(counted > 0, 1)", "1  [1 -> 2]"),
     # No float share gives exactly 0.995 %.
     (
         "src/icsd/core/health.py",
@@ -62,12 +60,6 @@ EQUIVALENT = {
         "src/icsd/methods/mgd.py",
         "Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]",
         "False  [False -> True]",
-    ),
-    # If both are equal, their difference is already 0.
-    (
-        "src/icsd/methods/overhaul.py",
-        "return squared.masked_fill((student <= target) & (target <= 0), 0).sum() / student.shape[0]",
-        "student <= target  [LtE -> list]",
     ),
     # There is one match per name.
     (
