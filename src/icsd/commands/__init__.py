@@ -1,1 +1,1 @@
-"""What a person runs besides the stages: tuning, verification, comparing experiments."""
+"""Commands that users run in addition to the stages: tuning, verification, comparing experiments."""

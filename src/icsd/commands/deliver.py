@@ -1,4 +1,4 @@
-"""Command ``deliver``: send to MLflow what has not arrived."""
+"""Command ``deliver``: send undelivered records to MLflow."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ def deliver(root: Path) -> str | None:
     """Send every record that waits in ``.state``, however long that takes.
 
     Returns:
-        What still waits; None when nothing does.
+        A message about records that still wait; None if there are none.
     """
     tracking.wait_patiently()
     left = tracking.deliver_pending(root)

@@ -1,4 +1,4 @@
-"""What a grid can establish, said before it is trained: too few seeds cost a night and answer nothing."""
+"""What a grid can establish, stated before it is trained: too few seeds cost a night and answer nothing."""
 
 import csv
 import json
@@ -12,14 +12,14 @@ from icsd.runs import RunKey
 from icsd.stages.validate import checked_params
 
 Spread = tuple[float, int]
-"""Variance of a difference over seeds, squared points, and its degrees of freedom."""
+"""Variance of a difference over seeds, in squared percentage points, and its degrees of freedom."""
 
 
 def foresight(root: Path) -> str | None:
-    """A note where the grid of params.yaml cannot establish ``report.rope``, at the last results' deviation.
+    """A note if the grid of params.yaml cannot establish ``report.rope``, given the last results' deviation.
 
     Returns:
-        None without earlier results of two seeds, and where the grid is large enough.
+        The note; None without earlier results of two seeds, or if the grid is large enough.
     """
     params = checked_params(root)
     for folder, read in (("results", _of_results), ("reports", _of_report)):
@@ -32,7 +32,7 @@ def foresight(root: Path) -> str | None:
 
 
 def _note(params: Params, deviation: float, place: str) -> str | None:
-    # Where nothing was measured yet, `validate` need not wait for SciPy and pandas.
+    # Imported here so that `validate` does not wait for SciPy and pandas if nothing was measured yet.
     from icsd.reporting.results import ALONE
     from icsd.reporting.statistics.decisions import MOST_SEEDS, seeds_for, smallest_of_grid, strictest_share
     from icsd.reporting.statistics.estimates import LEVEL
@@ -54,7 +54,7 @@ def _note(params: Params, deviation: float, place: str) -> str | None:
 
 
 def _of_results(root: Path, params: Params) -> Iterator[Spread]:
-    """From the runs of the grid that have been evaluated before."""
+    """Spreads from the runs of the grid that have been evaluated before."""
     from icsd.reporting.results import ALONE
 
     for student in params.grid.students:
@@ -67,7 +67,7 @@ def _of_results(root: Path, params: Params) -> Iterator[Spread]:
 
 
 def _scores(root: Path, params: Params, method: str, student: str) -> dict[int, float]:
-    """Seed -> mIoU; a file that is missing or damaged is for the report to complain of."""
+    """Seed -> mIoU; missing or damaged files are left out, since the report complains about them."""
     found = {}
     for seed in params.grid.seeds:
         path = root / RunKey(params.dataset, method, student, seed).results / "metrics.json"
@@ -79,7 +79,7 @@ def _scores(root: Path, params: Params, method: str, student: str) -> dict[int, 
 
 
 def _of_report(root: Path, params: Params) -> Iterator[Spread]:
-    """From the comparison of the last report."""
+    """Spreads from the comparison of the last report."""
     path = root / "reports" / params.dataset / "comparison.csv"
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))

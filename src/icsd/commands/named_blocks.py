@@ -1,4 +1,4 @@
-"""METHOD and ``--student`` of the commands: blocks of params.yaml."""
+"""The commands' METHOD and ``--student``, which name blocks of params.yaml."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,16 @@ from icsd.params import Params
 
 
 def check_named(params: Params, *, methods: Sequence[str], students: Sequence[str], lacking: str) -> None:
-    """Whether all of them are there.
+    """Check that all named blocks exist.
 
     Args:
-        params: The whole tree.
+        params: The whole parameter tree.
         methods: Blocks that must have a loss.
         students: Blocks of ``networks.students``.
-        lacking: What to say that a method without a loss has not, and what that means.
+        lacking: What a method without a loss lacks, and what that means, for the message.
 
     Raises:
-        UserError: One is not there, or a method has no loss.
+        UserError: A block does not exist, or a method has no loss.
     """
     for method in methods:
         if method not in params.methods:

@@ -1,4 +1,4 @@
-"""MODEL of the commands: a run, an address of MLflow's registry, or an exported file."""
+"""The commands' MODEL: a run, an address of MLflow's registry, or an exported file."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ KINDS = "a run's folder (runs/…), a weights file, models:/name@alias, or an ex
 
 
 def open_model(root: Path, named: str, *, dataset: str | None, device: torch.device) -> Runner:
-    """What a MODEL means.
+    """Open a MODEL.
 
     Args:
         root: The repository.
@@ -33,7 +33,7 @@ def open_model(root: Path, named: str, *, dataset: str | None, device: torch.dev
         device: Where a network of this project runs; exported files run on the CPU.
 
     Raises:
-        UserError: There is no such model, it is damaged, or it is not known what its classes are.
+        UserError: There is no such model, it is damaged, or its classes are unknown.
     """
     path = Path(named).expanduser()
     if not is_registered(named) and path.suffix in SUFFIXES:
@@ -45,7 +45,7 @@ def open_model(root: Path, named: str, *, dataset: str | None, device: torch.dev
 
 
 def open_network(root: Path, named: str, *, dataset: str | None, device: torch.device) -> NetworkRunner:
-    """As ``open_model``, but only a network of this project.
+    """Like ``open_model``, but only for a network of this project.
 
     Raises:
         UserError: See ``open_model``.
@@ -99,10 +99,10 @@ def _meant(folder: Path) -> str:
 
 
 def data_of(record: TrainRecord, place: Path) -> Data:
-    """The dataset's block that a network was trained with.
+    """The block ``data`` that a network was trained with.
 
     Raises:
-        UserError: It has none, as those of older versions.
+        UserError: The record has none, like those of older versions.
     """
     return _parsed(record.params.get("data"), f"{place}: params.data")
 
@@ -131,7 +131,7 @@ def _card(root: Path, weights: Path, dataset: str | None) -> Card:
 
 
 def _name(record: TrainRecord, weights: Path) -> str:
-    """The student's name in the grid, where the folder has it; else what was built."""
+    """The student's name in the grid if the folder has it; otherwise its backbone."""
     name, _, seed = weights.parent.name.rpartition("-")
     return name if record.kind == "student" and seed == str(record.seed) else record.network.backbone
 

@@ -14,23 +14,23 @@ from icsd.stages.initial_weights import LINKS, remove_dead_links, settings_that_
 from icsd.yaml_files import conflict_in, parse_yaml
 
 RWLOCK = Path(".dvc") / "tmp" / "rwlock"
-"""Which process reads and writes which path; ``dvc`` rewrites it in place around every stage."""
+"""Says which process reads and writes which path; ``dvc`` rewrites it in place around every stage."""
 LOCK = Path("dvc.lock")
-"""What every stage was made from and gave; ``dvc`` rewrites it in place after every stage."""
+"""Has the inputs and outputs of every stage; ``dvc`` rewrites it in place after every stage."""
 _STAGE = re.compile(rb"^(?:  [^\s#-]|\x00)", re.MULTILINE)
-"""How a line of dvc.lock begins with which a stage begins, or what a power cut leaves instead."""
+"""Beginning of a stage's first line in dvc.lock, or what a power cut leaves instead."""
 
 
 def repair(root: Path) -> list[str]:
-    """Mend DVC's own files if they are damaged and no ``dvc`` is running; one line per thing checked.
+    """Repair DVC's own files if they are damaged and no ``dvc`` is running; one line per thing checked.
 
     DVC writes both files in place, and refuses every command while one of them is empty or cut off
-    (treeverse/dvc#7615). ``rwlock`` says which process holds which path, and is worthless once those are
-    gone. ``dvc.lock`` keeps the stages before the cut; the next ``dvc repro`` finds the results of the
+    (treeverse/dvc#7615). ``rwlock`` says which process holds which path, and is useless once these processes
+    are gone. ``dvc.lock`` keeps the stages before the cut; the next ``dvc repro`` finds the results of the
     others in DVC's cache, and runs none of them again.
 
-    A link to a file of initial weights that is gone is removed as well: DVC ends in an error at it, before
-    the stage that would say so.
+    Links to missing files of initial weights are removed as well: DVC fails on them before the stage that
+    would report it.
 
     Raises:
         UserError: There is no DVC repository here, another ``dvc`` is running in it, git could not merge
@@ -59,7 +59,7 @@ def repair(root: Path) -> list[str]:
 
 
 def _refuse_missing(root: Path, gone: list[Path], *, done: list[str]) -> None:
-    """Where params.yaml still names a file that is gone, nothing here can mend it."""
+    """Raise an error if params.yaml still names a missing file, which cannot be repaired here."""
     params = load_params(root)
     missing = [
         f"{', '.join(settings)}: there is no file {file}; bring it back, or name another one in params.yaml"
@@ -71,7 +71,7 @@ def _refuse_missing(root: Path, gone: list[Path], *, done: list[str]) -> None:
 
 
 def damaged_files(root: Path) -> list[Path]:
-    """Which of DVC's own files are so damaged that it would refuse every command."""
+    """Those of DVC's own files that are so damaged that DVC would refuse every command."""
     readable = {RWLOCK: _is_json, LOCK: _is_lock}
     return [
         name
@@ -81,7 +81,7 @@ def damaged_files(root: Path) -> list[Path]:
 
 
 def conflict_of_lock(root: Path) -> str | None:
-    """What to do where git could not merge dvc.lock, of which both sides are whole; None where it could."""
+    """What to do if git could not merge dvc.lock, both sides of which are intact; None if it could."""
     path = root / LOCK
     conflict = conflict_in(path.read_bytes(), LOCK) if path.is_file() else None
     return conflict and f"{LOCK}: {conflict}; then `dvc repro` brings it up to date"

@@ -1,4 +1,4 @@
-"""Trainings of a command's own, which compare students on the validation split."""
+"""Trainings that commands run themselves to compare students on the validation split."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from icsd.tracking import Tag, Tracker
 
 
 def beside_the_student_alone(params: Params) -> Params:
-    """The tree with the student alone among its methods, on one device: one process trains and records."""
+    """The tree with the student alone among its methods, and one device: one process trains and records."""
     runtime = params.runtime.model_copy(update={"devices": 1, "num_nodes": 1})
     methods = {**params.methods, ALONE: MethodBlock(alw=False, weights={})}
     return params.model_copy(update={"runtime": runtime, "methods": methods})
@@ -36,13 +36,13 @@ def open_trial(
 
     Args:
         root: The repository.
-        params: Of the grid.
-        key: Of the student.
-        experiment: Of MLflow.
-        group: Its parent run.
-        detail: What tells it from the other trials of its method.
-        described: Parameters, by the name of the command.
-        journal: A folder.
+        params: The parameters of the grid.
+        key: The student.
+        experiment: MLflow's experiment.
+        group: The parent run.
+        detail: What distinguishes it from the other trials of its method.
+        described: Its parameters, under the name of the command.
+        journal: The journal's folder.
     """
     tracker = tracking.open_tracker(
         root=root,
@@ -69,8 +69,8 @@ def forget_journals(root: Path, params: Params, patterns: Iterable[Path]) -> Non
 
     Args:
         root: The repository.
-        params: Of the grid.
-        patterns: Of the folders with the trials' states; stars in their names alone.
+        params: The parameters of the grid.
+        patterns: Patterns of the trials' state folders; only their names may have stars.
     """
     if params.tracking.enabled and tracking.deliver_pending(root) > 0:
         return

@@ -1,4 +1,4 @@
-"""Whether there are images to compare trainings on that are neither trained on nor reported."""
+"""Checks that there are validation images, neither trained on nor reported, to compare trainings on."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from icsd.runs import data_folder
 
 
 def check_has_validation(params: Params) -> None:
-    """Whether the parameters ask for validation images.
+    """Check that the parameters ask for validation images.
 
     Raises:
         UserError: They do not.
@@ -23,7 +23,7 @@ def check_has_validation(params: Params) -> None:
 
 
 def check_validation_is_prepared(root: Path, params: Params) -> None:
-    """Whether the prepared data have them.
+    """Check that the prepared data have validation images.
 
     Raises:
         UserError: They do not.

@@ -78,7 +78,7 @@ def inputs_of_stages(
     """The file of every stage, relative to the folder of validated parameters -> its content.
 
     Args:
-        params: The whole tree.
+        params: The whole parameter tree.
         of_methods: Method -> what else determines its students: digests of its source files, its tuning.
         initial_weights: ``teacher`` or a student's name -> digest of the file that it starts from; None
             without one.

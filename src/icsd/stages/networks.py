@@ -84,7 +84,7 @@ def files_of_network(root: Path, params: Params, key: RunKey, *, with_weights: b
 
     Args:
         root: The repository.
-        params: The whole tree.
+        params: The whole parameter tree.
         key: Which network.
         with_weights: Whether it starts from the weights in its folder.
     """

@@ -9,7 +9,7 @@ from icsd.runs import RunKey, advice_for
 
 
 def check_trained(root: Path, key: RunKey) -> None:
-    """Compare a network's weights with the digest in its train.json, where there are both.
+    """Compare a network's weights with the digest in its train.json, if both exist.
 
     Raises:
         UserError: They differ: the file was damaged or replaced since.

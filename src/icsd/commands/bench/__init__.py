@@ -1,1 +1,1 @@
-"""The command ``bench``: how fast a network is in each of its forms, and what it needs."""
+"""The command ``bench``: the speed and memory of a network in each of its forms."""

@@ -1,4 +1,4 @@
-"""The forms in which a MODEL is measured: as it is, compiled, and as the files that it is exported to."""
+"""The forms in which a MODEL is measured: as it is, compiled, and as exported files."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -31,14 +31,14 @@ LABELS: dict[Kind, str] = {
     "int8": "ONNX Runtime int8",
 }
 _CALIBRATED = 2
-"""Images of noise that the ranges of 8 bits come from: they are numbers in a file that is only timed."""
+"""Images of noise that calibrate int8; noise suffices for a file that is only timed."""
 _RECOMPILE_LIMIT = 1000
-"""Every size and number of threads is compiled on its own; beyond the limit, torch goes on uncompiled."""
+"""Every size and number of threads is compiled separately; beyond the limit, torch runs uncompiled."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a form is called in the table, and the form."""
+    """A form, and its names in the table."""
 
     model: str
     label: str
@@ -47,12 +47,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Model:
-    """A MODEL that has been found.
+    """A MODEL that was found.
 
     Attributes:
-        named: As it was typed.
+        named: The MODEL as it was typed.
         file: Its weights, or the exported file.
-        card: What goes with it.
+        card: Its card.
         is_file: Whether it is an exported file.
     """
 
@@ -63,7 +63,7 @@ class Model:
 
 
 def find(root: Path, named: str, dataset: str | None) -> Model:
-    """Open a MODEL once, to know that it can be.
+    """Open a MODEL once, to check that it can be opened.
 
     Raises:
         UserError: See ``icsd.commands.named_models``.
@@ -76,7 +76,7 @@ def find(root: Path, named: str, dataset: str | None) -> Model:
 
 
 def check_libraries(models: Sequence[Model], kinds: Sequence[Kind]) -> None:
-    """Find out before the work whether networks can be exported.
+    """Check beforehand that networks can be exported.
 
     Raises:
         UserError: A library of the extra is missing.
@@ -90,12 +90,12 @@ def check_libraries(models: Sequence[Model], kinds: Sequence[Kind]) -> None:
 
 
 def without_compiler(device: torch.device) -> str | None:
-    """Why nothing can be compiled for a device; None where it can."""
+    """Why nothing can be compiled for a device; None if compiling works."""
     _quiet()
     try:
         compiled = torch.compile(_probe, dynamic=False)
         compiled(torch.ones(64, device=device))
-    except Exception as error:  # of whatever a compiler stumbles over
+    except Exception as error:  # a compiler may raise any exception
         return first_line(error)[:200]
     return None
 
@@ -108,18 +108,18 @@ def rows_of(
     folder: Path,
     tell: Callable[[str], None],
 ) -> Iterator[Row]:
-    """The forms of a model; what it has to be exported to is written into a folder.
+    """The forms of a model; exported files are written into a folder.
 
     Args:
         root: The repository.
         model: The model.
-        kinds: Of a network; an exported file has one form.
-        devices: Where torch runs it. Exported files run on the CPU.
-        folder: Empty, and the caller's to remove.
-        tell: Told of an export before it begins.
+        kinds: Forms of a network; an exported file has only one.
+        devices: Devices on which torch runs it; exported files run on the CPU.
+        folder: An empty folder, which the caller removes.
+        tell: Called with a message before each export.
 
     Raises:
-        UserError: It cannot be exported.
+        UserError: The model cannot be exported.
     """
     if model.is_file:
         if devices[0].type == "cpu":
@@ -150,7 +150,7 @@ def _label_of(model: Model) -> str:
 
 
 def _open(root: Path, weights: str, dataset: str, device: str, compiled: bool, threads: int) -> NetworkRunner:
-    """A network, here or in the process that measures its memory; torch's threads are the caller's to set."""
+    """Open a network, here or in the process that measures its memory; the caller sets torch's threads."""
     runner = _network(root, weights, dataset, torch.device(device))
     if not compiled:
         return runner
@@ -188,7 +188,7 @@ def _exported(
 
 
 def _quiet() -> None:
-    """Without torch's note that a machine with CUDA's compiler has no GPU."""
+    """Silence torch's note that a machine with CUDA's compiler has no GPU."""
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 

@@ -1,4 +1,4 @@
-"""The machine on which times were measured: without it they say nothing."""
+"""Describes the machine on which times were measured; times mean nothing without it."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from icsd.machine import cores, processor
 
 
 def machine(devices: Sequence[torch.device]) -> dict[str, str]:
-    """The CPU's model, the cores, the GPU where one is used, the load before, and versions of libraries."""
+    """The CPU's model, the cores, the GPU if one is used, the current load, and versions of libraries."""
     found = {"cpu": processor(), "cores": str(cores())}
     if any(device.type == "cuda" for device in devices):
         found["gpu"] = torch.cuda.get_device_name()

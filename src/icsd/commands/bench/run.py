@@ -1,4 +1,4 @@
-"""The command: measures every form of every model by turns, prints the table, and writes it where asked."""
+"""The command: measures all forms of all models in turn, prints the table, and writes it if asked to."""
 
 import sys
 from collections.abc import Sequence
@@ -50,14 +50,14 @@ def bench(
     Args:
         root: The repository.
         models: See ``icsd.commands.named_models``.
-        sizes: As typed; empty for those of the models' datasets.
-        threads: Of the CPU; empty for one and all.
+        sizes: Sizes as they were typed; empty for those of the models' datasets.
+        threads: Numbers of CPU threads; empty for one and all.
         kinds: Forms of a network; empty for all.
-        batch: Images of a call.
-        seconds: Per line of the table.
-        device: ``auto`` adds CUDA where there is one, ``cpu`` and ``cuda`` are that alone.
+        batch: Images per call.
+        seconds: Time per line of the table.
+        device: ``auto`` is the CPU and, if available, CUDA; ``cpu`` and ``cuda`` are only that one.
         dataset: See ``icsd.commands.named_models``.
-        out: Where to write the table; its suffix says how.
+        out: File for the table; its suffix sets the format.
 
     Raises:
         UserError: No such model, nothing to measure, a missing library, or images that a model cannot take.
@@ -131,7 +131,7 @@ def _devices(name: str) -> list[torch.device]:
 
 
 def _leave_out_compiled(kinds: list[Kind], devices: Sequence[torch.device]) -> None:
-    """Where nothing can be compiled, say so, and measure the rest."""
+    """If nothing can be compiled, print a note and measure the other forms."""
     for device in devices:
         if reason := without_compiler(device):
             kinds.remove("compiled")

@@ -19,10 +19,10 @@ _TYPED = re.compile(r"([1-9]\d{0,4})[x×X]([1-9]\d{0,4})")
 
 
 def typed_sizes(texts: Sequence[str]) -> list[Size]:
-    """Of ``--size``, each once.
+    """The sizes of ``--size``, without duplicates.
 
     Raises:
-        UserError: One is no size.
+        UserError: A text is not a size.
     """
     sizes: dict[Size, None] = {}
     for text in texts:
@@ -36,7 +36,7 @@ def typed_sizes(texts: Sequence[str]) -> list[Size]:
 
 
 def usual_sizes(root: Path, card: Card) -> list[Size]:
-    """The crop of training that the dataset's preset names; and, of prepared data, the usual reported image.
+    """The training crop of the dataset's preset and, if data are prepared, the most common reported image.
 
     Raises:
         UserError: There is no such preset, or it has no crop.

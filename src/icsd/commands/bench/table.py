@@ -1,4 +1,4 @@
-"""The table of a bench: aligned for people, or as Markdown, CSV and JSON with the machine's name in it."""
+"""The table of ``bench``: aligned text, or Markdown, CSV or JSON with a description of the machine."""
 
 import csv
 import io
@@ -13,12 +13,12 @@ from icsd.errors import UserError
 SUFFIXES = (".md", ".csv", ".json")
 _COLUMNS = ("model", "form", "size", "threads", "p50 ms", "p95 ms", "images/s", "peak MB", "file MB", "calls")
 _TEXT = 2
-"""Columns at the left that are text."""
+"""Number of text columns at the left."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A line of the table: the model as it was typed, its form, and what was measured."""
+    """A line of the table: the model as it was typed, its form, and the measurement."""
 
     model: str
     form: str
@@ -26,13 +26,13 @@ class Measured:
 
 
 def check_suffix(out: Path) -> None:
-    """Raises UserError for a file of another format."""
+    """Raise UserError for an unknown format."""
     if out.suffix not in SUFFIXES:
         raise UserError(f"--out {out}: a table is written as {', '.join(SUFFIXES)}; end the name in one")
 
 
 def to_text(measured: Sequence[Measured]) -> str:
-    """Columns that line up; the model only where there are several."""
+    """A table with aligned columns; without the model's column if there is only one model."""
     rows = [_COLUMNS, *map(_cells, measured)]
     if len({each.model for each in measured}) == 1:
         rows = [row[1:] for row in rows]
@@ -49,7 +49,7 @@ def to_text(measured: Sequence[Measured]) -> str:
 
 
 def to_file(measured: Sequence[Measured], machine: Mapping[str, str], suffix: str) -> bytes:
-    """The content of a file, by its suffix."""
+    """The content of a file in the format of its suffix."""
     writers = {".md": _markdown, ".csv": _csv, ".json": _json}
     return writers[suffix](measured, machine).encode()
 
@@ -77,7 +77,7 @@ def _cells(each: Measured) -> tuple[str, ...]:
 
 
 def _number(value: float) -> str:
-    """Three digits that count, or all before the point."""
+    """Three significant digits, or all digits before the point."""
     return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
 
 

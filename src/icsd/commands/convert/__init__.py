@@ -1,1 +1,1 @@
-"""Commands ``convert-coco`` and ``convert-hf``: other formats, once, to a folder of images and masks."""
+"""Commands ``convert-coco`` and ``convert-hf``: convert other formats to a folder of images and masks."""

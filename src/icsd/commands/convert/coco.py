@@ -1,4 +1,4 @@
-"""COCO's annotations (polygons, RLE, crowds) as one mask of class numbers for each image."""
+"""Converts COCO's annotations (polygons, RLE, crowds) to one mask of class numbers per image."""
 
 import contextlib
 import io
@@ -24,17 +24,17 @@ _INSTALL = "`uv sync --extra coco`, or `pip install '.[coco]'`"
 def convert_coco(annotations: Path, images: Path, out: Path, *, split: str | None) -> None:
     """Write images, masks and classes.txt below ``out``.
 
-    Categories become 1, 2, … in the order of their ids, and what no annotation covers is 0, background.
-    Crowds lie below single instances, and of those the smaller one is on top.
+    Categories become 1, 2, … in the order of their ids; pixels without annotation are 0, background. Single
+    instances are drawn over crowds, and smaller ones over larger ones.
 
     Args:
-        annotations: A file of instances.
+        annotations: A COCO file of instances.
         images: The folder of the images.
         out: The folder to write.
-        split: Name of the part (train, val, test): a folder of its own below ``out``; None for all in one.
+        split: Name of the split (train, val, test), which gets its own folder below ``out``; None without.
 
     Raises:
-        UserError: pycocotools is not installed, the file is no such file, or images are missing; names them.
+        UserError: pycocotools is not installed, the file is not a COCO file, or images are missing.
     """
     coco = _read(annotations)
     names = _checked(coco, annotations)
@@ -82,7 +82,7 @@ def _is_list(content: object, key: str) -> bool:
 
 
 def _checked(coco: Any, annotations: Path) -> dict[int, str]:  # noqa: ANN401
-    """Category -> name, of a file whose entries refer to what is there."""
+    """Category -> name, after checking that the entries are consistent."""
     names = {category: str(entry.get("name", category)) for category, entry in coco.cats.items()}
     if not names or not coco.imgs:
         raise UserError(f"{annotations}: has no {'images' if names else 'categories'}")
@@ -113,7 +113,7 @@ def _has_size(entry: Mapping[str, Any]) -> bool:
 
 
 def _files(entries: Sequence[Mapping[str, Any]], images: Path) -> dict[int, Path]:
-    """Image -> its file, each name once."""
+    """Image id -> its file; file names must be unique."""
     files: dict[int, Path] = {}
     missing: list[str] = []
     for entry in entries:
@@ -146,7 +146,7 @@ def _mask(coco: Any, image: int, numbers: Mapping[int, int], annotations: Path) 
     drawn: list[tuple[bool, int, int, Pixels]] = []
     for annotation in coco.imgToAnns[image]:
         if not annotation.get("segmentation"):
-            continue  # a box alone, or keypoints
+            continue  # only a box, or keypoints
         covered = _covered(coco, annotation, annotations)
         is_single = not annotation.get("iscrowd", 0)
         drawn.append((is_single, -int(covered.sum()), numbers[annotation["category_id"]], covered))
@@ -156,12 +156,12 @@ def _mask(coco: Any, image: int, numbers: Mapping[int, int], annotations: Path) 
 
 
 def _covered(coco: Any, annotation: Mapping[str, Any], annotations: Path) -> Pixels:  # noqa: ANN401
-    """1 where an annotation covers its image."""
+    """Mask of an annotation: 1 in the pixels that it covers."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy, about pycocotools' own arrays
             covered: Pixels = coco.annToMask(annotation)
-    except Exception as error:  # pycocotools raises whatever it stumbles over
+    except Exception as error:  # pycocotools may raise any exception
         raise UserError(
             f"{annotations}: the segmentation of annotation {annotation['id']} cannot be read ({error})"
         ) from error

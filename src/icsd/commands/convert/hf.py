@@ -1,4 +1,4 @@
-"""A data set of the Hugging Face hub, or in a local folder, as images and masks."""
+"""Converts a dataset of the Hugging Face hub, or in a local folder, to images and masks."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -25,11 +25,11 @@ def convert_hf(source: str, out: Path, *, image: str | None, mask: str | None) -
     Args:
         source: A name on the hub, a folder that ``datasets`` can load, or a folder of its ``save_to_disk``.
         out: The folder to write.
-        image: The column of the images; None where its name tells.
-        mask: The column of the masks; None where its name tells.
+        image: The column of the images; None to recognise it by its name.
+        mask: The column of the masks; None to recognise it by its name.
 
     Raises:
-        UserError: ``datasets`` is not installed or cannot load the source, or its columns are not told apart.
+        UserError: ``datasets`` is not installed or cannot load the source, or no column is recognised.
     """
     splits = _load(source)
     features = next(iter(splits.values())).features
@@ -75,7 +75,7 @@ def _column(given: str | None, pictures: Sequence[str], known: Sequence[str], ki
 
 
 def _write(rows: Any, folder: Path, image: str, mask: str, digits: int) -> None:  # noqa: ANN401
-    """Each row's picture as it is stored, and its mask as PNG."""
+    """Write each row's image as it is stored, and its mask as PNG."""
     import datasets
 
     rows = rows.cast_column(image, datasets.Image(decode=False))

@@ -20,15 +20,15 @@ MOST_CLASSES = IGNORE
 
 @contextmanager
 def target_folder(out: Path, split: str | None, classes: Sequence[str] | None) -> Iterator[Path]:
-    """A folder for ``images`` and ``masks`` of a split (or of all), which appears when the block ends well.
+    """A folder for ``images`` and ``masks`` of a split (or of all), which appears if the block succeeds.
 
     Args:
-        out: Of the whole dataset.
-        split: The part that is written; None without splits.
-        classes: Names by number, written to ``classes.txt``; None where nobody knows them.
+        out: Folder of the whole dataset.
+        split: The split that is written; None without splits.
+        classes: Class names by number, written to ``classes.txt``; None if they are unknown.
 
     Raises:
-        UserError: There is something already, too many classes, or ``out`` has other classes.
+        UserError: The folder is not empty, there are too many classes, or ``out`` has other classes.
     """
     target = out / split if split else out
     if target.exists() and any(target.iterdir()):
@@ -50,14 +50,14 @@ def target_folder(out: Path, split: str | None, classes: Sequence[str] | None) -
 
 
 def write_mask(path: Path, numbers: Pixels) -> None:
-    """A PNG whose pixels are the numbers, shown in VOC's colours."""
+    """Write a PNG whose pixels are the class numbers, shown in VOC's colours."""
     image = Image.fromarray(numbers)
     image.putpalette(np.asarray(voc_palette(256), dtype=np.uint8).reshape(-1).tolist())
     write_png(path, image)
 
 
 def write_png(path: Path, image: Image.Image) -> None:
-    """The image as it is."""
+    """Write the image as a PNG."""
     buffer = io.BytesIO()
     image.save(buffer, "png")
     write_bytes(path, buffer.getvalue())

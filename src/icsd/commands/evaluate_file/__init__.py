@@ -1,1 +1,1 @@
-"""The command ``evaluate-file``: how good a network or an exported file is, beside the run it came from."""
+"""The command ``evaluate-file``: measures a network or an exported file next to the run it came from."""

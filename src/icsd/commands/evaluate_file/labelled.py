@@ -1,4 +1,4 @@
-"""What a file is measured on: the reported split, or somebody's folders of images and masks."""
+"""The images on which a file is measured: the reported split, or a user's folders of images and masks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,9 +22,9 @@ class Labelled:
     """Images with their labels.
 
     Attributes:
-        name: What they are.
-        ids: Of the images.
-        pairs: Image [H, W, 3] and label [H, W], in the same order; read as they are needed.
+        name: Description of the images.
+        ids: Ids of the images.
+        pairs: Image [H, W, 3] and label [H, W] of each, in the same order; read lazily.
     """
 
     name: str
@@ -58,12 +58,12 @@ def reported(root: Path, card: Card) -> Labelled:
 
 
 def in_folders(images: str, masks: Path, card: Card, *, ignored: Sequence[int]) -> Labelled:
-    """Images, and masks of the same names in another folder.
+    """Images, and masks with the same names in another folder.
 
     Masks hold class ids, with 255 and ``ignored`` for pixels that do not count, or the classes' colours.
 
     Raises:
-        UserError: An image has no mask; names all of those. Later also what cannot be read.
+        UserError: Images have no mask; while reading, also a file that cannot be read.
     """
     if not masks.is_dir():
         raise UserError(f"--masks {masks}: there is no such folder")

@@ -1,4 +1,4 @@
-"""The run that a file came from, where its results are here."""
+"""The run that a file came from, if its results exist here."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ class Origin:
     """The evaluated run that a file came from.
 
     Attributes:
-        folder: Of its results.
-        metrics: What it reaches.
+        folder: The folder of its results.
+        metrics: Its scores.
         confusion: [N, C, C], one matrix per image.
-        ids: Of the images.
+        ids: Ids of the images.
     """
 
     folder: Path
@@ -27,7 +27,7 @@ class Origin:
 
 
 def origin_of(root: Path, weights_sha256: str) -> Origin | None:
-    """The results of the run whose training wrote these weights, where there are any."""
+    """The results of the run whose training wrote these weights; None if there are none."""
     for path in sorted((root / "results").glob("**/metrics.json")):
         try:
             metrics = read_record(path, MetricsRecord)

@@ -1,4 +1,4 @@
-"""The command: measures a network or an exported file, and prints it beside the run it came from."""
+"""The command: measures a network or an exported file, and prints its scores next to its run's."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +41,7 @@ def evaluate_file(
         model: See ``icsd.commands.named_models``.
         images: A folder or pattern; None for the reported split.
         masks: The folder of their masks.
-        ignored: Numbers in masks whose pixels do not count.
+        ignored: Values in masks whose pixels do not count.
         device: auto, cpu or cuda.
         dataset: See ``icsd.commands.named_models``.
 
@@ -85,7 +85,7 @@ def evaluate_file(
 
 
 def _report(root: Path, dataset: str) -> Report:
-    """How intervals are made: as in the report of the dataset."""
+    """The settings for intervals, as in the report of the dataset."""
     written = read_yaml(root / PARAMS)
     preset = root / preset_name(dataset)
     tree = merge(read_yaml(preset), written) if preset.is_file() else written

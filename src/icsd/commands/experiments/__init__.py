@@ -1,1 +1,1 @@
-"""Command ``experiments``: DVC's experiments as a table of what people compare."""
+"""Command ``experiments``: DVC's experiments as a table of scores and gains."""

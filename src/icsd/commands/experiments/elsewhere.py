@@ -1,7 +1,7 @@
-"""Networks that differ from the baseline's although nothing that they depend on does.
+"""Networks that differ from the baseline's although none of their dependencies does.
 
-The same inputs give the same bytes on one machine. Where they do not, an experiment is compared with another
-machine's results, or with those of another torch or ``runtime``: the difference is no parameter's doing.
+On one machine the same inputs give the same bytes. If they do not, an experiment is compared with results of
+another machine, torch or ``runtime``, and no parameter caused the difference.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,12 @@ from icsd.runs import TEACHER
 from icsd.yaml_files import read_yaml
 
 STAGES = {True: "train_teacher", False: "baselines"}
-"""Is it the teacher -> a stage whose dependencies in dvc.yaml are those of such a network."""
+"""Whether it is the teacher -> a stage of dvc.yaml with the dependencies of such a network."""
 Hashes = Mapping[str, str | None]
 
 
 def read_dependencies(root: Path) -> dict[bool, list[str]]:
-    """What a network depends on, by ``STAGES``, as dvc.yaml writes it; empty where there is no such stage."""
+    """Whether it is the teacher -> a network's dependencies as in dvc.yaml; empty if a stage is missing."""
     try:
         stages = read_yaml(root / "dvc.yaml")["stages"]
         return {is_teacher: list(stages[name]["deps"]) for is_teacher, name in STAGES.items()}
@@ -26,7 +26,7 @@ def read_dependencies(root: Path) -> dict[bool, list[str]]:
 
 
 def hashes(entry: Mapping[str, Any], kind: str) -> dict[str, str | None]:
-    """Path -> hash of an entry of ``dvc exp show``; ``kind`` is ``deps`` or ``outs``."""
+    """Path -> hash, from an entry of ``dvc exp show``; ``kind`` is ``deps`` or ``outs``."""
     listed = (entry.get("data") or {}).get(kind) or {}
     return {path: (value or {}).get("hash") for path, value in listed.items()}
 
@@ -34,11 +34,11 @@ def hashes(entry: Mapping[str, Any], kind: str) -> dict[str, str | None]:
 def trained_elsewhere(
     own: Mapping[str, Any], base: Mapping[str, Any], dependencies: Mapping[bool, list[str]]
 ) -> Iterator[str]:
-    """The networks of ``own`` that differ from those of ``base`` for no reason that either shows.
+    """The networks of ``own`` that differ from those of ``base`` although their dependencies are equal.
 
     Args:
         own: An entry of ``dvc exp show``.
-        base: That of the commit that it started from.
+        base: The entry of the commit that it started from.
         dependencies: From ``read_dependencies``.
 
     Yields:

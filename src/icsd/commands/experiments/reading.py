@@ -1,4 +1,4 @@
-"""Experiments as DVC lists them: what each changed, and what came out."""
+"""Reads experiments from DVC: what each changed, and its results."""
 
 import json
 import subprocess
@@ -25,9 +25,9 @@ class Experiment:
         state: ``workspace``, ``commit``, ``success``, or DVC's word for a queued, running or failed one.
         changed: Dotted keys of params.yaml that differ from the baseline -> value.
         metrics: Content of reports/metrics.json; empty if there is none.
-        error: DVC's message for one that failed; None otherwise.
+        error: DVC's message if it failed; None otherwise.
         base: Name of the commit that it started from.
-        elsewhere: Networks that differ from the baseline's although nothing that they depend on does.
+        elsewhere: Networks that differ from the baseline's although none of their dependencies does.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Experiment:
 
     @property
     def scores(self) -> dict[tuple[str, str], Mapping[str, float | None]]:
-        """(Student, method) -> ``miou``, ``std``, ``delta``, ``low``, ``high``, as far as they are known."""
+        """(Student, method) -> ``miou``, ``std``, ``delta``, ``low``, ``high``, where these are known."""
         students = {
             student: methods
             for student, methods in self.metrics.items()

@@ -1,4 +1,4 @@
-"""The command: experiments read, checked and shown."""
+"""The command: reads, checks and shows experiments."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +16,8 @@ def show_experiments(
     Args:
         root: The repository.
         methods: The methods to show; None for all.
-        all_commits: Experiments of all commits, not only of the current one.
-        as_csv: A row per experiment, network and method, numbers as fractions.
+        all_commits: Whether to show experiments of all commits, not only of the current one.
+        as_csv: Whether to return CSV: a row per experiment, network and method, numbers as fractions.
 
     Raises:
         UserError: DVC cannot list the experiments, or no experiment has results of one of the methods.

@@ -1,4 +1,4 @@
-"""Experiments as text for people, and as CSV for programs."""
+"""Formats experiments as a text table for people, and as CSV for programs."""
 
 import csv
 import io
@@ -12,9 +12,9 @@ from icsd.reporting.style import method_label, network_label
 
 GAP = "–"
 MARK = "≠"
-"""Of a row whose networks differ from the baseline's for no reason that it shows."""
+"""Marks a row whose networks differ from the baseline's although their dependencies are equal."""
 SHOWN = 4
-"""Networks that a note names."""
+"""Largest number of networks that a note names."""
 _CSV_COLUMNS = (
     *("experiment", "state", "changed", "elsewhere", "dataset", "student", "method"),
     *("miou", "std", "delta", "low", "high"),
@@ -55,7 +55,7 @@ def _note(experiment: Experiment) -> str:
 
 
 def _columns(experiments: Sequence[Experiment], methods: Collection[str] | None) -> list[tuple[str, str]]:
-    """Students and methods of all experiments; the student alone first, against which gains are taken."""
+    """Students and methods of all experiments; per student, the student alone comes first."""
     pairs = dict.fromkeys(pair for experiment in experiments for pair in experiment.scores)
     chosen = [(student, method) for student, method in pairs if methods is None or method in methods]
     return sorted(chosen, key=lambda pair: (pair[0], pair[1] != ALONE))
@@ -77,7 +77,7 @@ def _changes(experiment: Experiment) -> list[str]:
 
 
 def _score(numbers: Mapping[str, float | None]) -> str:
-    """``27.00 ± 2.00 (+2.00: −1.00 to +5.00)``, as far as the numbers are known."""
+    """``27.00 ± 2.00 (+2.00: −1.00 to +5.00)``, where the numbers are known."""
     miou, std, delta = numbers.get("miou"), numbers.get("std"), numbers.get("delta")
     low, high = numbers.get("low"), numbers.get("high")
     if miou is None:
@@ -92,7 +92,7 @@ def _score(numbers: Mapping[str, float | None]) -> str:
 
 
 def to_csv(experiments: Sequence[Experiment], methods: Collection[str] | None) -> str:
-    """One row per experiment, student and method, numbers as fractions; one for an experiment without any."""
+    """One row per experiment, student and method, numbers as fractions; one without results has one row."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, _CSV_COLUMNS, restval="", lineterminator="\n", extrasaction="ignore")
     writer.writeheader()

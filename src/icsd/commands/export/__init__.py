@@ -1,1 +1,1 @@
-"""The command ``export``: a network as a file for other programs, checked before it is kept."""
+"""The command ``export``: writes a network to a file for other programs, and checks it before keeping it."""

@@ -1,4 +1,4 @@
-"""Real images for an export: to compare the file with its network, and to calibrate 8 bits."""
+"""Real images for an export: to compare the file with its network, and to calibrate int8."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from icsd.runs import data_folder
 
 
 def real_images(root: Path, dataset: str, named: Sequence[str], count: int) -> list[Pixels]:
-    """At most ``count`` images, evenly spread over those that are named, or over the training split.
+    """At most ``count`` images, evenly spread over the named ones, or over the training split.
 
     Raises:
-        UserError: There are none, or one of them is of the reported split.
+        UserError: There are none, or one of them is in the reported split.
     """
     folder = root / data_folder(dataset)
     if named:
@@ -39,7 +39,7 @@ def real_images(root: Path, dataset: str, named: Sequence[str], count: int) -> l
 
 
 def _check_not_reported(folder: Path, names: Sequence[str], images: Sequence[Pixels]) -> None:
-    """What is calibrated on reported images would be measured on what it was fitted to."""
+    """Refuse reported images: a file calibrated on them would be measured on what it was fitted to."""
     if not folder.is_dir():
         return
     splits = read_manifest(folder).splits

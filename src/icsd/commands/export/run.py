@@ -34,15 +34,15 @@ def export(
         root: The repository.
         model: A network of this project; see ``icsd.commands.named_models``.
         to: The format.
-        out: The file.
+        out: The file to write.
         with_preprocessing: Whether the file scales and normalises images itself.
-        images: Real ones; empty for those of the training split.
-        calibration: How many images 8 bits are calibrated on.
+        images: Real images; empty for those of the training split.
+        calibration: Number of images on which int8 is calibrated.
         dataset: See ``icsd.commands.named_models``.
 
     Raises:
-        UserError: No such model or images, a missing library, or a file that does not compute the same; then
-            nothing is written.
+        UserError: There is no such model or image, a library is missing, or the file does not compute the
+            same; nothing is written then.
     """
     out = out.expanduser()
     if out.suffix != SUFFIX[to]:

@@ -1,1 +1,1 @@
-"""Command ``new-dataset``: a preset for anybody's folder of images and masks, from what lies there."""
+"""Command ``new-dataset``: a preset for any folder of images and masks, inferred from its files."""

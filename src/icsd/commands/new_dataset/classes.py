@@ -1,4 +1,4 @@
-"""What the values in masks mean: classes, and what is ignored, each with what speaks for it."""
+"""What the values in masks mean: classes and ignored values, each with the evidence for it."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -18,15 +18,15 @@ _VOC_VOID = (224, 224, 192)
 _RARE = 1e-3
 """Share of all pixels below which a value may be an artefact."""
 _EDGES = 0.2
-"""Of all pixels may lie between black and white."""
+"""Largest share of all pixels that may have greys between black and white."""
 _MOST_LISTED = 64
 _NEAR = 8
-"""Difference of channels up to which two colours look alike."""
+"""Largest difference of channels at which two colours count as alike."""
 
 
 @dataclass(frozen=True)
 class ClassFound:
-    """A class: its name, its values in the masks, and how much there is of it."""
+    """A class: its name, its values in the masks, its share of all pixels, and the masks that have it."""
 
     name: str
     values: tuple[Value, ...]
@@ -36,7 +36,7 @@ class ClassFound:
 
 @dataclass(frozen=True)
 class Meaning:
-    """Classes in the order of tables, ignored values with what speaks for that, and what else was noticed."""
+    """Classes in the order of tables, ignored values with the evidence, and other observations."""
 
     classes: tuple[ClassFound, ...]
     ignored: Mapping[Value, str]
@@ -46,14 +46,14 @@ class Meaning:
 
 @dataclass
 class Counted:
-    """All masks together: pixels and masks by value."""
+    """Counts over all masks: pixels and masks by value."""
 
     pixels: Counter[Value] = field(default_factory=Counter)
     masks: Counter[Value] = field(default_factory=Counter)
     number: int = 0
 
     def share(self, value: Value) -> float:
-        """Of all pixels."""
+        """The value's share of all pixels."""
         return self.pixels[value] / max(1, self.pixels.total())
 
     def evidence(self, value: Value) -> str:
@@ -64,10 +64,10 @@ class Counted:
 
 
 def values_of(masks: Mapping[Key, MaskPixels], named: Named) -> dict[Key, Mapping[Value, int]]:
-    """Every mask's pixels by the kind of value that all of them share: numbers, or colours.
+    """Every mask's pixels by value, in the kind of value that all masks share: numbers or colours.
 
     Raises:
-        UserError: Masks that cannot be read, all of them; or some hold numbers where others hold colours.
+        UserError: Masks cannot be read; or some hold numbers while others hold colours.
     """
     problems = [pixels.problem for pixels in masks.values() if pixels.problem]
     if problems:
@@ -89,7 +89,7 @@ def meaning_of(values: Sequence[Mapping[Value, int]], named: Named) -> Meaning:
     """Classes and ignored values of all masks.
 
     Raises:
-        UserError: One value alone, too many classes, or values that come from interpolation.
+        UserError: There is only one value, too many classes, or values that come from interpolation.
     """
     counted = Counted(number=len(values))
     for mask in values:
@@ -138,7 +138,7 @@ def _made(
 
 
 def _ignored(counted: Counted, names: Mapping[Value, str]) -> tuple[dict[Value, str], list[str]]:
-    """Values that are no class; and what is doubtful about them."""
+    """Values that are not classes, with the evidence; and warnings about doubtful ones."""
     ignored: dict[Value, str] = {}
     warnings: list[str] = []
     for value in counted.pixels:
@@ -173,7 +173,7 @@ def _ignored(counted: Counted, names: Mapping[Value, str]) -> tuple[dict[Value, 
 
 
 def _artefacts(counted: Counted, rest: Sequence[Value], *, known: bool) -> list[Value]:
-    """Values without a name where others have one; colours next to another or of almost no pixels."""
+    """Values without a name if others have one; otherwise rare colours that are mixed from common ones."""
     if known:
         return list(rest)
     colours = [value for value in rest if not isinstance(value, int)]
@@ -184,7 +184,7 @@ def _artefacts(counted: Counted, rest: Sequence[Value], *, known: bool) -> list[
 
 
 def _is_mixed(colour: Colour, common: Sequence[Colour]) -> bool:
-    """Whether a colour lies next to a common one, or on the way from one to another."""
+    """Whether a colour lies close to a common one, or between two of them."""
     for one in common:
         if max(abs(a - b) for a, b in zip(colour, one, strict=True)) <= _NEAR:
             return True
@@ -202,7 +202,7 @@ def _lies_between(colour: Colour, one: Colour, other: Colour) -> bool:
 
 
 def _in_order(values: Sequence[Value], names: Mapping[Value, str]) -> list[Value]:
-    """Numbers by size; colours as their file or VOC has them, else black first, then by their channels."""
+    """Numbers by size; colours in the order of their file or of VOC, otherwise by their channels."""
     places: dict[Value, int] = {value: place for place, value in enumerate(names)}
     if not places:
         places = {colour: place for place, colour in enumerate(voc_palette(IGNORE))}
@@ -214,7 +214,7 @@ def _in_order(values: Sequence[Value], names: Mapping[Value, str]) -> list[Value
 
 
 def _fitting_names(counted: Counted, named: Named) -> tuple[dict[Value, str], list[str]]:
-    """The file's names, as far as they are for this kind of value; lists without numbers may begin at 1."""
+    """The file's names if they fit this kind of value, and notes; lists without numbers may begin at 1."""
     names = dict(named.names)
     notes = list(named.notes)
     numbers = {value for value in counted.pixels if isinstance(value, int) and value != IGNORE}
@@ -235,7 +235,7 @@ def _fitting_names(counted: Counted, named: Named) -> tuple[dict[Value, str], li
 
 
 def _shows_more(masks: Collection[MaskPixels], named: Named) -> bool:
-    """Whether colours say more than numbers: a file names them, or palettes differ from mask to mask."""
+    """Whether colours tell more than numbers: a file names them, or palettes differ between masks."""
     colours = {colour for pixels in masks for colour in pixels.colours}
     if sum(colour in named.names for colour in colours) > 1:
         return True

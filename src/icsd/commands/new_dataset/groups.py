@@ -1,4 +1,4 @@
-"""A folder's pictures in groups: files that lie in folders of one kind and are named alike."""
+"""Groups a folder's pictures: files in folders of one kind that are named alike."""
 
 import unicodedata
 from collections import Counter, defaultdict
@@ -13,18 +13,18 @@ from icsd.datasets.reading.images import IMAGE_SUFFIXES
 _LOSSY = {".jpg", ".jpeg", ".webp"}
 
 Key = tuple[str, str]
-"""Split (lower case; "" without one) and an image's own name, composed and lower case."""
+"""Split (lower case; "" without one) and an image's own name, in NFC and lower case."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A picture's file, taken apart.
+    """A picture's file and the parts of its path.
 
     Attributes:
         path: The file.
-        folders: Its folders below the root, with ``{split}`` where one names a split.
-        split: That split as it is spelled; "" without one.
-        stem: Its name without suffix.
+        folders: Its folders below the root, with ``{split}`` in place of a split's name.
+        split: That split's name as it is spelled; "" without one.
+        stem: The file's name without suffix.
     """
 
     path: Path
@@ -39,9 +39,9 @@ class Group:
 
     Attributes:
         folders: Template of their folders.
-        affixes: What surrounds the images' own names.
-        suffix: The one suffix that they have, where it tells them from others; "" for any.
-        files: By key.
+        affixes: What surrounds the images' own names in the files' names.
+        suffix: Their suffix, if it distinguishes them from others; "" for any.
+        files: Key -> file.
     """
 
     folders: tuple[str, ...]
@@ -51,19 +51,19 @@ class Group:
 
     @property
     def kind(self) -> str | None:
-        """What the nearest word says that they are; see ``kind_of``."""
+        """Their kind by the nearest word in name and folders; see ``kind_of``."""
         named = (self.affixes.after, self.affixes.before, *reversed(self.folders))
         return next((kind for name in named if (kind := kind_of(name))), None)
 
     @property
     def template(self) -> str:
-        """Their paths as the reader's templates write them."""
+        """Their paths as a template of the reader."""
         name = f"{self.affixes.before}{{stem}}{self.affixes.after}{self.suffix}"
         return "/".join((*self.folders, name))
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits as they are spelled, the first found first."""
+        """The splits as they are spelled, in the order in which they were found."""
         return tuple(dict.fromkeys(found.split for found in self.files.values() if found.split))
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ class Group:
 
 
 def pictures_below(root: Path) -> list[Found]:
-    """All pictures; hidden files and folders are left out."""
+    """All pictures below a folder, except hidden files and folders."""
     found = []
     for name, path in sorted(walk(root, _is_picture)):
         folders, split = _with_split(PurePosixPath(name).parent.parts)
@@ -82,11 +82,11 @@ def pictures_below(root: Path) -> list[Found]:
 
 
 def grouped(pictures: Sequence[Found], *, by_affix: bool) -> list[Group]:
-    """The pictures in groups, the largest first.
+    """Group the pictures, the largest group first.
 
     Args:
-        pictures: All of them.
-        by_affix: Whether ``a.png`` and ``a_mask.png`` are of two kinds, or of one and of two images.
+        pictures: All pictures.
+        by_affix: Whether ``a.png`` and ``a_mask.png`` are two kinds of pictures, not two images of one kind.
     """
     open_folders = _open_parts(pictures)
     groups: dict[object, Group] = {}
@@ -104,12 +104,12 @@ def grouped(pictures: Sequence[Found], *, by_affix: bool) -> list[Group]:
 
 
 def folded(name: str) -> str:
-    """A name without regard to case and to how accents are written."""
+    """A name in lower case and with composed accents (NFC), for comparisons."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def _fill(groups: dict[object, Group], place: object, by_key: dict[Key, list[Found]]) -> None:
-    """Puts files into their group; where pictures and masks of one name lie together, into two."""
+    """Put files into their group; into two groups if images and masks have the same names and folder."""
     group = groups[place]
     both = sum(
         len(found) == 2 and len({one.path.suffix.lower() in _LOSSY for one in found}) == 2
@@ -151,7 +151,7 @@ def _without_split(picture: Found) -> tuple[str, ...]:
 
 
 def _open_parts(pictures: Sequence[Found]) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Folders -> the same with ``*`` for a part that no word tells and that differs beside others that do."""
+    """Folders -> the same with ``*`` for parts without known words that differ within one kind of folder."""
     names: dict[object, set[str]] = defaultdict(set)
     all_folders = {picture.folders for picture in pictures}
     kinds = {

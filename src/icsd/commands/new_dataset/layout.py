@@ -1,4 +1,4 @@
-"""Which pictures of a folder are images, and which are their masks."""
+"""Finds out which pictures of a folder are images, and which are their masks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from icsd.errors import UserError, some
 
 _RANKS = {"mask": 2, None: 1, "other": 0}
 _ENOUGH = 0.5
-"""Of the images must have a mask of their name."""
+"""Smallest share of the smaller group that must have a partner of the same name."""
 _LAYOUTS = (
     "known layouts are {split}/images + {split}/masks, images/{split} + masks/{split}, images + masks, "
     "JPEGImages + SegmentationClass, and masks beside their images as a_mask.png"
@@ -24,10 +24,8 @@ class Layout:
 
     Attributes:
         images: The group of the images.
-        masks: That of the masks.
-        unmasked: Images without a mask.
-        orphans: Masks without an image.
-        notes: What else was noticed.
+        masks: The group of the masks.
+        notes: Other observations.
     """
 
     images: Group
@@ -41,7 +39,7 @@ class Layout:
 
     @property
     def unmasked(self) -> list[Key]:
-        """Keys of images without one."""
+        """Keys of images without a mask."""
         return [key for key in self.images.files if key not in self.masks.files]
 
     @property
@@ -55,11 +53,11 @@ def layout_of(root: Path, questions: Questions, *, looks_like_mask: Callable[[Pa
 
     Args:
         root: The folder.
-        questions: Asked where several groups may be the masks.
-        looks_like_mask: Whether a picture has few values, for names that do not tell.
+        questions: Asked if several groups may be the masks.
+        looks_like_mask: Whether a picture has few values; used if names do not tell.
 
     Raises:
-        UserError: No folder, no pictures, or none that belong together; says what is there.
+        UserError: There is no folder, no picture, or no matching pair; the message says what was found.
     """
     if not root.is_dir():
         raise UserError(f"{root}: there is no such folder; name the folder that contains images and masks")
@@ -106,7 +104,7 @@ def _chosen(pairs: Sequence[tuple[Group, Group]], groups: Sequence[Group], quest
 
 def _rank(pair: tuple[Group, Group]) -> tuple[int, int]:
     images, masks = pair
-    train_ids = "trainids" in masks.template.casefold()  # beside label ids, which hold more
+    train_ids = "trainids" in masks.template.casefold()  # label ids have more classes
     return _RANKS[masks.kind] + (images.kind == "image"), -int(train_ids)
 
 

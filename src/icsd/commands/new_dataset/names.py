@@ -1,4 +1,4 @@
-"""Names of classes from files that tools write, such as classes.txt, labelmap.txt, id2label.json."""
+"""Reads class names from files that tools write, such as classes.txt, labelmap.txt, id2label.json."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ FILES = (
     *("id2label.json", "dataset.json", "classes.json", "labels.json", "label2id.json", "meta.json"),
     *("classes.txt", "labels.txt", "class_names.txt", "codes.txt", "names.txt", "data.yaml", "dataset.yaml"),
 )
-"""In the order of preference: those with numbers or colours first."""
+"""Known files in order of preference: those with numbers or colours first."""
 _DEEPEST = 3
 _NUMBERED = re.compile(r"^\s*(\d+)\s*[:;,=\t ]\s*(.+?)\s*$")
 _COLOURED = re.compile(
@@ -33,10 +33,10 @@ class Named:
     """Names by value, and the file that they come from.
 
     Attributes:
-        file: Below the folder, for messages; "" without one.
+        file: Path below the folder, for messages; "" without one.
         names: Number or colour -> name.
-        counted: Whether the numbers are those of the lines, not written in the file.
-        notes: Of files that look like such ones and are none.
+        counted: Whether the numbers are line numbers that are not written in the file.
+        notes: Notes about files that look like such files but are not.
     """
 
     file: str = ""
@@ -46,7 +46,7 @@ class Named:
 
 
 def class_names_below(root: Path) -> Named:
-    """The names in the first file of a known kind; no names where there is none."""
+    """The names in the first file of a known kind; no names if there is none."""
     by_name: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*"), key=lambda path: (len(path.parts), path)):
         if len(path.relative_to(root).parts) <= _DEEPEST and path.name.casefold() in FILES and path.is_file():
@@ -78,7 +78,7 @@ def _read(path: Path) -> tuple[dict[Value, str], bool]:
 
 
 def _from_lines(lines: list[str]) -> tuple[dict[Value, str], bool]:
-    """``name:r,g,b:…``, ``r g b name``, ``3: name``, or a name a line, counted from 0."""
+    """Read ``name:r,g,b:…``, ``r g b name``, ``3: name``, or one name per line, numbered from 0."""
     coloured = [_COLOURED.match(line) for line in lines]
     if all(coloured) and lines:
         found = [match.groups() for match in coloured if match]
@@ -145,7 +145,7 @@ def _colour(parts: Iterable[object]) -> Colour:
 
 
 def _distinct(names: Mapping[Value, str]) -> dict[Value, str]:
-    """Every name once: a name that occurs again gets its number."""
+    """Make names unique: a repeated name gets a number."""
     taken: dict[str, int] = {}
     distinct: dict[Value, str] = {}
     for value, name in names.items():

@@ -1,4 +1,4 @@
-"""The preset as YAML, with what each value was inferred from."""
+"""Writes the preset as YAML, with comments about what each value was inferred from."""
 
 import io
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from icsd.params.reading import preset_name
 from icsd.yaml_files import read_yaml
 
 _BASE = "shapes"
-"""The preset whose values stay where nothing was inferred."""
+"""The preset whose values are used if nothing was inferred."""
 _WIDTH = 160
 
 
@@ -31,7 +31,7 @@ def preset_text(
         folder: The folder of images and masks.
         layout: Images and masks.
         meaning: Classes and ignored values.
-        splits: Which role each split plays.
+        splits: The splits and their roles.
         settings: Sizes and training.
     """
     data, why = _data(folder, layout, meaning, splits)
@@ -100,7 +100,7 @@ def _data(
 
 
 def _written(values: tuple[Value, ...]) -> Any:  # noqa: ANN401 - a number, or a list
-    """A number alone; colours as a list of them."""
+    """A single number as it is; colours as a list."""
     only = values[0]
     return only if len(values) == 1 and isinstance(only, int) else [_plain(value) for value in values]
 
@@ -110,7 +110,7 @@ def _plain(value: Value) -> int | list[int]:
 
 
 def _commented(tree: Any, why: Mapping[str, str], path: str = "") -> Any:  # noqa: ANN401 - any part of the tree
-    """The tree for ruamel, with the comment of every key at the end of its line, or above its block."""
+    """The tree for ruamel, with each key's comment at the end of its line, or above its block."""
     if isinstance(tree, list):
         sequence = CommentedSeq([_commented(part, {}) for part in tree])
         sequence.fa.set_flow_style()

@@ -1,4 +1,4 @@
-"""Questions to the person at the terminal, answered by a stated default where there is none."""
+"""Questions to the user at the terminal; without one, a default is taken and reported."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ import click
 
 @dataclass
 class Questions:
-    """Asks what the files cannot tell.
+    """Asks what cannot be inferred from the files.
 
     Attributes:
-        interactive: Whether somebody answers; otherwise the first choice or the default counts.
-        taken: The defaults that were taken unasked, a sentence each.
+        interactive: Whether a user answers; otherwise the first choice or the default is taken.
+        taken: The defaults that were taken without asking, a sentence each.
     """
 
     interactive: bool
@@ -31,6 +31,6 @@ class Questions:
         return choices[0]
 
     def text(self, question: str, default: str) -> str:
-        """A word; nobody is told where the default counts unasked, since it is plain to see."""
+        """A word; a default that is taken without asking is not reported, since it is obvious."""
         answer: str = click.prompt(question, default=default) if self.interactive else default
         return answer.strip() or default

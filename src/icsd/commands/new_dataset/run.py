@@ -1,4 +1,4 @@
-"""The command: looks at a folder, writes its preset, and lets the doctor examine it."""
+"""The command: surveys a folder, writes its preset, and lets the doctor examine it."""
 
 import re
 import unicodedata
@@ -31,17 +31,17 @@ _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}\Z")
 
 
 def new_dataset(root: Path, folder: Path, *, name: str | None, ask: bool, force: bool) -> None:
-    """Write the preset of a folder of images and masks, and print what was seen and what to run next.
+    """Write the preset of a folder of images and masks, and print what was found and what to run next.
 
     Args:
         root: The repository.
         folder: The images and masks; only read.
-        name: Of the preset; None for one from the folder's.
-        ask: Whether somebody answers questions.
+        name: Name of the preset; None to derive it from the folder's name.
+        ask: Whether a user answers questions.
         force: Whether an existing preset is replaced.
 
     Raises:
-        UserError: Nothing that fits, files that cannot be read, or the doctor's errors.
+        UserError: No images and masks are found, files cannot be read, or the doctor finds errors.
     """
     folder = folder.expanduser().resolve()
     questions = Questions(ask)
@@ -82,7 +82,7 @@ def _chosen_name(root: Path, folder: Path, name: str | None, *, force: bool) -> 
 
 
 def _named(meaning: Meaning, questions: Questions) -> Meaning:
-    """Names for classes that have none, where somebody can tell them."""
+    """Ask the user for the names of classes that have none."""
     nameless = [found for found in meaning.classes if re.fullmatch(r"class_\d+", found.name)]
     if not questions.interactive or not 0 < len(nameless) <= _MOST_ASKED:
         return meaning
@@ -101,7 +101,7 @@ def _named(meaning: Meaning, questions: Questions) -> Meaning:
 
 
 def _checked(root: Path, name: str, text: str) -> Folder:
-    """The dataset that the preset describes; it must be one that the pipeline accepts."""
+    """The dataset that the preset describes, after the checks of the pipeline's parameters."""
     source = preset_name(name)
     written = read_yaml(root / PARAMS) | {"dataset": name}
     tree = merge(parse_yaml(text.encode(), Path(source)), written)
@@ -163,6 +163,6 @@ def _examine(dataset: Folder, folder: Path, splits: Splits, name: str) -> None:
 
 
 def _grid(root: Path) -> str:
-    """What the grid needs to train the student that the preset is made for."""
+    """The option that makes the grid train the preset's student; "" if it does already."""
     students = read_yaml(root / PARAMS).get("grid", {}).get("students")
     return "" if students == [STUDENT] else f" -S 'grid.students=[{STUDENT}]'"

@@ -1,4 +1,4 @@
-"""Sizes and training settings that suit a folder, and what each was inferred from."""
+"""Infers sizes and training settings for a folder, with the reason for each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,11 +12,11 @@ from icsd.models.catalogue import BACKBONES
 STUDENT = "efficientnet_lite0"
 TEACHER = "smp:unet/resnet34"
 _BACKBONE = "resnet34"
-"""Of the teacher where the extra with U-Nets is not installed."""
+"""The teacher's backbone if the extra with U-Nets is not installed."""
 _STUDENTS = ("resnet18", "resnet34", "mobilenetv2")
 _LONGEST_SIDE = 512
 _STEP = 32
-"""Networks divide sides by up to so much."""
+"""Largest factor by which networks divide sides."""
 _LARGEST_CROP = 512
 _STEPS = 4000
 _EPOCHS = (10, 400)
@@ -25,14 +25,14 @@ _BATCH = 8
 
 @dataclass(frozen=True)
 class Settings:
-    """Values by block, and why they are what they are, by dotted key."""
+    """Values by block, and the reasons for them by dotted key."""
 
     tree: Mapping[str, Any]
     why: Mapping[str, str] = field(default_factory=dict)
 
 
 def settings_for(pictures: Pictures, *, num_train: int) -> Settings:
-    """Image sizes, networks and training for so many training images of such sizes.
+    """Image sizes, networks and training for a number of training images and their sizes.
 
     Args:
         pictures: Sizes of all images.

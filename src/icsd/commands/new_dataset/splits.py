@@ -1,4 +1,4 @@
-"""What splits a folder: its subfolders, its lists, or fractions of it."""
+"""Splits a folder: by its subfolders, by its lists, or by fractions."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,21 +14,21 @@ from icsd.errors import UserError
 
 FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 _TRIED, _DRAWS = 1000, 200_000
-"""Seeds, and images drawn, at most."""
+"""Limits: seeds that are tried, and images that are drawn in all."""
 _ROLES = ("train", "validation", "report")
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Who plays which role, and what says so.
+    """Which split has which role, and why.
 
     Attributes:
         roles: Role -> name of the split.
         keys: Role -> its images that have a mask.
-        why: What this was inferred from.
-        lists: Template of the lists; None without.
-        fractions: Share by split; None where folders or lists split.
-        seed: Of the fractions.
+        why: What the splits were inferred from.
+        lists: Template of the lists; None without lists.
+        fractions: Split -> its share; None if folders or lists define the splits.
+        seed: Seed of the fractions.
         notes: What was left out, and why.
     """
 
@@ -47,10 +47,10 @@ def splits_of(root: Path, layout: Layout, values: Mapping[Key, Collection[object
     Args:
         root: The folder.
         layout: Its images and masks.
-        values: Of every mask, the values in it.
+        values: Mask -> the values in it.
 
     Raises:
-        UserError: Splits from which no training or no reported images come.
+        UserError: The splits give no training images or no reported images.
     """
     pairs = layout.pairs
     if "{split}" in layout.images.template:
@@ -79,7 +79,7 @@ def _of_folders(layout: Layout, pairs: Sequence[Key]) -> Splits:
 
 
 def _roles(by_role: Mapping[str, str]) -> dict[str, str] | None:
-    """Who is reported: test, and where there is none, the validation split."""
+    """Role -> split: test is reported or, if there is none, the validation split."""
     roles = {role: by_role[role] for role in _ROLES if role in by_role}
     if "report" not in roles and "validation" in roles:
         roles["report"] = roles.pop("validation")
@@ -95,7 +95,7 @@ def _two_roles(roles: Mapping[str, str]) -> list[str]:
 
 
 def _of_lists(root: Path, layout: Layout, pairs: Sequence[Key]) -> Splits | None:
-    """Lists with the names of images, where there are some for training and for the report."""
+    """Splits by lists of image names; None unless there are lists for training and for the report."""
     known = {name: key for key in pairs for name in (key[1], folded(layout.images.files[key].path.name))}
     families: dict[str, dict[str, list[Key]]] = {}
     spelled: dict[str, str] = {}
@@ -132,7 +132,7 @@ def _by_role(found: Collection[str]) -> dict[str, str]:
 
 
 def _listed(path: Path, known: Mapping[str, Key]) -> list[Key]:
-    """The images that a list names; none where most lines name something else."""
+    """The images that a list names; none if most lines name something else."""
     try:
         lines = read_list(path)
     except UserError:
@@ -147,7 +147,7 @@ def _listed(path: Path, known: Mapping[str, Key]) -> list[Key]:
 
 
 def _of_fractions(layout: Layout, pairs: Sequence[Key], values: Mapping[Key, Collection[object]]) -> Splits:
-    """A seeded split; by the first seed that leaves no split empty, nor training or report short."""
+    """A seeded split, with the first seed that lacks nothing, or else the one that lacks least."""
     best, fewest = 0, len(pairs) * 1000
     drawn: dict[str, list[Key]] = {}
     stems = {key: normalize("NFC", layout.images.files[key].stem) for key in pairs}
@@ -174,7 +174,7 @@ def _of_fractions(layout: Layout, pairs: Sequence[Key], values: Mapping[Key, Col
 
 
 def _drawn(own: Mapping[Key, str], seed: int) -> dict[str, list[Key]]:
-    """As the reader draws them."""
+    """The images of each split, as the reader draws them."""
     drawn: dict[str, list[Key]] = {name: [] for name in FRACTIONS}
     for key, stem in own.items():
         if (split := split_of(stem, FRACTIONS, seed=seed)) is not None:
@@ -183,7 +183,7 @@ def _drawn(own: Mapping[Key, str], seed: int) -> dict[str, list[Key]]:
 
 
 def _lacking(split: Mapping[str, Sequence[Key]], values: Mapping[Key, Collection[object]]) -> int:
-    """How much is wrong with a split: empty parts weigh most, then classes that training or report lack."""
+    """Penalty of a split: empty splits weigh most; then values that train or test lack, and short splits."""
     everything = {value for key in values for value in values[key]}
     wrong = 1000 * sum(not keys for keys in split.values())
     for name in ("train", "test"):

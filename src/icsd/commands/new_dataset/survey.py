@@ -1,4 +1,4 @@
-"""What the pixels of masks and images are, counted."""
+"""Counts the pixels of masks by value, and surveys the sizes and colours of images."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from icsd.errors import UserError
 _FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "WEBP")
 _LOSSY = ("JPEG", "WEBP")
 MOST_COLOURS = 4096
-"""A picture with more of them is no mask."""
+"""A picture with more colours is not a mask."""
 _FEW = 64
 _NUM_SAMPLED = 200
 
@@ -29,11 +29,11 @@ class MaskPixels:
     """One mask's pixels by value.
 
     Attributes:
-        numbers: Number -> pixels; None where the file holds colours.
-        colours: Colour -> pixels; empty where it holds numbers of more than 8 bits.
-        shown: Of a palette, number -> its colour.
-        one_bit: Whether it is stored in one bit a pixel: then 0 and 1 are black and white.
-        problem: What keeps it from being read; "" if nothing does.
+        numbers: Number -> pixels; None if the file holds colours.
+        colours: Colour -> pixels; empty if the file holds numbers of more than 8 bits.
+        shown: Number -> its colour, for a file with a palette.
+        one_bit: Whether it is stored with one bit per pixel: 0 and 1 then are black and white.
+        problem: Why it cannot be read; "" if it can.
     """
 
     numbers: Mapping[int, int] | None = None
@@ -44,7 +44,7 @@ class MaskPixels:
 
 
 def read_masks(paths: Mapping[Key, Path], *, threads: int = 2) -> dict[Key, MaskPixels]:
-    """Every mask's pixels; what is wrong with a file is in its entry."""
+    """Every mask's pixels; the entry of an unreadable file has the problem."""
     with ThreadPoolExecutor(threads) as pool:
         return dict(zip(paths, pool.map(read_mask, paths.values()), strict=True))
 
@@ -64,7 +64,7 @@ def read_mask(path: Path) -> MaskPixels:
 
 
 def looks_like_mask(path: Path) -> bool:
-    """Whether a picture is stored without loss and has few values."""
+    """Whether a picture is stored losslessly and has few values."""
     pixels = read_mask(path)
     return not pixels.problem and len(pixels.numbers or pixels.colours) <= _FEW
 
@@ -107,10 +107,10 @@ class Pictures:
     """Sizes and colours of the images.
 
     Attributes:
-        sizes: Height and width -> images, the most common first; as stored, whatever the camera noted.
-        mean: Of the pixels' red, green and blue, 0 to 255, over a sample.
-        std: Likewise.
-        sampled: Images in the sample.
+        sizes: (Height, width) -> number of images, the most common first; as stored, ignoring Exif rotation.
+        mean: Mean of the pixels' red, green and blue over a sample, from 0 to 255.
+        std: Their standard deviation.
+        sampled: Number of images in the sample.
     """
 
     sizes: Mapping[tuple[int, int], int]
@@ -120,13 +120,13 @@ class Pictures:
 
 
 def survey_images(paths: Sequence[Path]) -> Pictures:
-    """Sizes of all images, and the colours of some; files that cannot be read are left to the doctor."""
+    """Sizes of all images and colours of some; unreadable files are left to the doctor."""
     sizes: Counter[tuple[int, int]] = Counter()
     for path in paths:
         try:
             with Image.open(path) as image:
                 sizes[image.height, image.width] += 1
-        except Exception:  # noqa: S112 - the doctor reads every file and names what is wrong with it
+        except Exception:  # noqa: S112 - the doctor reads every file and reports what is wrong with it
             continue
     step = max(1, len(paths) // _NUM_SAMPLED)
     sums, squares, pixels, sampled = np.zeros(3), np.zeros(3), 0, 0

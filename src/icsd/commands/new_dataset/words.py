@@ -1,4 +1,4 @@
-"""Words in the names of folders and files: which split, image or mask."""
+"""Words in the names of folders and files that tell splits, images and masks apart."""
 
 import re
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ _MASK_WORDS = frozenset(
 _OTHER_WORDS = frozenset(
     ("instance", "instances", "object", "objects", "color", "colour", "depth", "disparity", "edge", "edges")
 )
-"""Of pictures that lie beside masks and hold something else."""
+"""Words for pictures that lie beside masks and hold something else."""
 
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 _WORD = "|".join(sorted((*_IMAGE_WORDS, *_MASK_WORDS), key=len, reverse=True))
@@ -62,7 +62,7 @@ _PREFIX = re.compile(rf"\A(?:masks?|labels?|gt|seg|annotation|image|img){_SEPARA
 
 @dataclass(frozen=True)
 class Affixes:
-    """What surrounds an image's own name in the name of its file."""
+    """The parts of a file's name before and after the image's own name."""
 
     before: str = ""
     after: str = ""
@@ -74,7 +74,7 @@ def words_in(text: str) -> list[str]:
 
 
 def split_in(folder: str) -> tuple[str, str | None]:
-    """A folder's name with ``{split}`` for the split that it names, and that split (or None)."""
+    """A folder's name with ``{split}`` in place of a split's name, and that name (or None)."""
     for pattern in (_GLUED_FIRST, _GLUED_LAST):
         if match := pattern.search(folder):
             begin, end = match.span("split" if pattern is _GLUED_LAST else 0)
@@ -86,7 +86,7 @@ def split_in(folder: str) -> tuple[str, str | None]:
 
 
 def kind_of(name: str) -> str | None:
-    """``image``, ``mask`` or ``other`` by the words of a folder or of an affix; None where none tells."""
+    """``image``, ``mask`` or ``other`` by the words in a folder's name or an affix; None if none is known."""
     words = words_in(re.sub(_SPLIT, " ", name, flags=re.IGNORECASE)) + words_in(name)
     joined = "".join(words)
     if _OTHER_WORDS & set(words) or "instanceids" in joined:
@@ -97,7 +97,7 @@ def kind_of(name: str) -> str | None:
 
 
 def apart(stem: str) -> tuple[str, Affixes]:
-    """An image's own name in that of a file, and what surrounds it: ``mask_7`` is 7, ``a_rgb`` is a."""
+    """Split a file's name into the image's own name and its affixes: ``mask_7`` is 7, ``a_rgb`` is a."""
     after = match[0] if (match := _SUFFIX.search(stem)) and match.start() else ""
     rest = stem[: len(stem) - len(after)]
     before = match[0] if (match := _PREFIX.search(rest)) and match.end() < len(rest) else ""

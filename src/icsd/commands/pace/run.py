@@ -1,4 +1,4 @@
-"""The command: every method of the grid measured with every student, and written as soon as it is."""
+"""The command: measures every method of the grid with every student, and writes each pace at once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ def pace(root: Path, *, methods: Sequence[str], student: str | None, rounds: int
         root: The repository.
         methods: Blocks of params.yaml; empty for those of the grid.
         student: A block of ``networks.students``; None for those of the grid.
-        rounds: Steps of each method, and of the student alone beside it.
+        rounds: Timed steps of each method, and of the student alone with it.
 
     Raises:
-        UserError: A method or student does not exist, or there is nothing to measure it with.
+        UserError: A method or student does not exist, or data or teacher are missing.
     """
     params = checked_params(root, use_tuned=False)
     methods = list(dict.fromkeys(methods)) or tunable(params)
@@ -42,7 +42,7 @@ def pace(root: Path, *, methods: Sequence[str], student: str | None, rounds: int
 
 
 def pace_line(method: str, student: str, found: Pace, *, epochs: int) -> str:
-    """What is printed of a measurement."""
+    """The line that is printed about a measurement."""
     return (
         f"{method} · {student}: {found.pace:.2f} times the student alone ({found.milliseconds:.1f} ms a step "
         f"against {found.milliseconds_alone:.1f}): {epochs_at(found.pace, epochs)} epochs take as long as "

@@ -1,4 +1,4 @@
-"""The step of a student as its training takes it: images, networks, losses, optimiser."""
+"""A student's training step as in its training: images, networks, losses, optimiser."""
 
 from collections.abc import Callable, Iterator
 from itertools import count, islice
@@ -24,13 +24,13 @@ def measure(root: Path, params: Params, *, method: str, student: str, rounds: in
 
     Args:
         root: The repository, with prepared data and a teacher.
-        params: The whole tree.
+        params: The whole parameter tree.
         method: A block of params.yaml that has a loss.
         student: A block of params.yaml.
-        rounds: Steps of each that are timed.
+        rounds: Timed steps of the method, and of the student alone.
 
     Raises:
-        UserError: The data are not prepared, there is no teacher, or a batch is not as it has to be.
+        UserError: The data are not prepared, there is no teacher, or the batch size is invalid.
     """
     train = params.train.model_copy(update={"budget": "epochs"})
     params = beside_the_student_alone(params).model_copy(update={"train": train})
@@ -41,7 +41,7 @@ def measure(root: Path, params: Params, *, method: str, student: str, rounds: in
     clock = clock_for(on_cpu=device.type == "cpu", threads=runtime.threads, workers=runtime.workers)
     turns = by_turns(own, alone, rounds=rounds, clock=clock)
     return Pace(
-        pace=max(1.0, round(turns.ratio, 2)),  # less is noise: a method's step has the student's in it
+        pace=max(1.0, round(turns.ratio, 2)),  # less is noise: a method's step includes the student's
         milliseconds=round(1e3 * turns.seconds, 2),
         milliseconds_alone=round(1e3 * turns.seconds_alone, 2),
         rounds=rounds,
@@ -53,7 +53,7 @@ def measure(root: Path, params: Params, *, method: str, student: str, rounds: in
 
 
 def _step(root: Path, params: Params, key: RunKey) -> tuple[Run, Callable[[], None]]:
-    """What does one step with every call; in each the teacher runs, which nothing has kept."""
+    """A run, and a function that does one step per call. The teacher runs in each step: nothing is cached."""
     run = start_run(root, student_job(params, key))
     setup = set_up(run)
     weights = weighting(run.job, setup)(0)
@@ -67,7 +67,7 @@ def _step(root: Path, params: Params, key: RunKey) -> tuple[Run, Callable[[], No
 
 
 def _shares(setup: Setup) -> Iterator[Batches]:
-    """What a step takes of the training's batches, without end; loaded when the step asks for it."""
+    """The batches of each step, in an endless stream; loaded when the step asks for them."""
     parts = setup.schedule.micro_batches
     for epoch in count():
         batches = iter(setup.batches.epoch(epoch))

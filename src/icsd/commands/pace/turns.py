@@ -1,4 +1,4 @@
-"""Two steps by turns, so that both meet the same machine whatever else it has to do."""
+"""Times two steps in turn, so that other load on the machine affects both alike."""
 
 import time
 from collections.abc import Callable
@@ -6,16 +6,16 @@ from statistics import median
 from typing import NamedTuple
 
 WARM_UP = 2
-"""Steps of each that are not counted: the first ones allocate, and choose kernels."""
+"""Untimed steps of each: the first ones allocate memory and choose kernels."""
 
 
 class Turns(NamedTuple):
     """Medians over rounds.
 
     Attributes:
-        ratio: Seconds of the method's step over those of the student's alone in the same round.
-        seconds: Of the method's step.
-        seconds_alone: Of the student's alone.
+        ratio: Duration of the method's step over that of the student alone in the same round.
+        seconds: Duration of the method's step.
+        seconds_alone: Duration of the step of the student alone.
     """
 
     ratio: float
@@ -30,9 +30,9 @@ def by_turns(
     rounds: int,
     clock: Callable[[], float],
 ) -> Turns:
-    """Time both steps in every round, each the first of the two in every other one.
+    """Time both steps in every round; which of the two is first alternates.
 
-    A ratio is taken within a round: a machine that slows down for a while slows down both.
+    Ratios are taken within a round, since a machine that slows down for a while slows down both.
     """
     for _ in range(WARM_UP):
         alone()
@@ -52,7 +52,7 @@ def by_turns(
 
 
 def clock_for(*, on_cpu: bool, threads: int, workers: int) -> Callable[[], float]:
-    """Processor time where this process's one thread does everything, which other work hardly disturbs."""
+    """CPU time, which other load hardly affects, if one thread does everything; otherwise wall-clock time."""
     return time.process_time if on_cpu and threads == 1 and workers == 0 else time.perf_counter
 
 

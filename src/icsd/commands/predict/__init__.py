@@ -1,1 +1,1 @@
-"""The command ``predict``: masks of anybody's images."""
+"""The command ``predict``: masks for any images."""

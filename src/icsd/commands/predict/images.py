@@ -1,4 +1,4 @@
-"""IMAGES of the command: which files are meant, what their outputs are called, and their pixels."""
+"""The command's IMAGES: their files, the names of their outputs, and their pixels."""
 
 import glob
 import os
@@ -21,7 +21,7 @@ from icsd.files import sha256_of
 
 @dataclass(frozen=True)
 class Picture:
-    """A file, and what its outputs are called below their folder, without a suffix."""
+    """A file, and the name of its outputs below their folder, without a suffix."""
 
     path: Path
     name: PurePosixPath
@@ -38,13 +38,13 @@ class Decoded:
 def pictures_of(named: Sequence[str], *, without: Sequence[Path] = ()) -> list[Picture]:
     """The images that files, folders and patterns name, sorted by name.
 
-    Of folders, all images at any depth, but hidden ones, predictions, and what lies in a folder of
-    ``without`` below them. Links to folders are followed.
+    A folder stands for all images at any depth, except hidden ones, predictions, and files in folders of
+    ``without`` below it. Links to folders are followed.
 
     Raises:
         UserError: Something names no image.
     """
-    found: dict[Path, Path] = {}  # file -> its place below what names it
+    found: dict[Path, Path] = {}  # file -> its path below the folder that names it
     is_left_out = _left_out(without)
     for each in named:
         if not each.strip():
@@ -114,7 +114,7 @@ def _folder_above(files: Sequence[Path]) -> Path:
 
 
 def _named(found: dict[Path, Path]) -> list[Picture]:
-    """Names without the suffix, but where two images would have the same outputs."""
+    """Name the images without suffix, except if two images would have the same outputs."""
     names = {file: place.with_suffix("") for file, place in found.items()}
     for _ in range(2):  # a.jpg and a.png keep theirs, and then a.jpg.png has to
         shared = Counter(name.as_posix().casefold() for name in names.values())
@@ -134,7 +134,7 @@ def _named(found: dict[Path, Path]) -> list[Picture]:
 
 
 def read_ahead(pictures: Sequence[Picture], *, threads: int) -> Iterator[tuple[Picture, Decoded | UserError]]:
-    """Every picture with its pixels, in order, or with what is wrong with it."""
+    """Every picture in order, with its pixels or the error that reading it gave."""
     with decoder_heard(), ThreadPoolExecutor(threads) as pool:
         waiting: deque[tuple[Picture, Future[Decoded | UserError]]] = deque()
         for picture in pictures:
@@ -149,8 +149,8 @@ def read_ahead(pictures: Sequence[Picture], *, threads: int) -> Iterator[tuple[P
 
 def _read(path: Path) -> Decoded | UserError:
     try:
-        digest = sha256_of(path)  # before the pixels: of a file that changes meanwhile it is not the digest
-        return Decoded(np.array(checked_image(path)), digest)  # torch wants to be allowed to write
+        digest = sha256_of(path)  # before the pixels, so that it does not match a file that changes meanwhile
+        return Decoded(np.array(checked_image(path)), digest)  # torch wants writable arrays
     except UserError as error:
         return error
     except OSError as error:

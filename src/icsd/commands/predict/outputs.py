@@ -1,4 +1,4 @@
-"""What is written for an image: each file whole or not at all, so that one that is there is finished."""
+"""Writes the files of an image, each of them atomically, so that an existing file is complete."""
 
 import io
 import os
@@ -22,23 +22,23 @@ NOTE = "predictions.json"
 MASKS, OVERLAYS, PROBABILITIES = KINDS = "masks", "overlays", "probabilities"
 _SUFFIXES = {MASKS: ".png", OVERLAYS: ".jpg", PROBABILITIES: ".npz"}
 IMAGE = "image_sha256"
-"""Under which a mask holds the digest of its image's file."""
+"""The key under which a mask holds the digest of its image's file."""
 _STRENGTH = 0.5
-"""Of the classes' colours in an overlay."""
+"""Opacity of the classes' colours in an overlay."""
 
 
 class Note(Record):
-    """What made the predictions in a folder: those of another model do not mix with them."""
+    """What made the predictions in a folder, so that predictions of different models are not mixed."""
 
     weights_sha256: Digest
     precision: str
     classes: tuple[str, ...]
     input_scale: float | None = None
     file_sha256: Digest | None = None
-    """Of an exported file: two of the same weights may round differently. None for a network."""
+    """Digest of an exported file: two of the same weights may round differently. None for a network."""
     tile: int | None = None
     overlap: float | None = None
-    """Both None for whole images."""
+    """``tile`` and ``overlap`` are None for whole images."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Outputs:
 
     Attributes:
         folder: The folder.
-        card: Of the network.
-        overlay: Whether the classes' colours are shown on the image, too.
-        probabilities: Whether every class's probability is kept.
+        card: The card of the network.
+        overlay: Whether to write an overlay of the classes' colours on the image, too.
+        probabilities: Whether to write every class's probability.
     """
 
     folder: Path
@@ -61,8 +61,8 @@ class Outputs:
         """Note what makes the predictions.
 
         Raises:
-            UserError: The folder has those of something else, and ``force`` is not given; or something that
-                is none of ours, which ``force`` does not replace, either.
+            UserError: The folder has other predictions, and ``force`` is not given; or it has something that
+                this command did not write, which ``force`` does not replace, either.
         """
         kinds = folders_of(self.folder)
         for place in (self.folder, *kinds):
@@ -82,7 +82,7 @@ class Outputs:
                 f"{self.folder}: contains predictions of another model or with other tiles ({NOTE}); "
                 "choose another folder, or use --force to replace all of them"
             )
-        for kind in taken:  # or what is left of them would pass for this model's
+        for kind in taken:  # otherwise remaining ones would pass for this model's
             for each in kind.iterdir():  # the folder may be a link to where there is room
                 shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
         write_record(self.folder / NOTE, note)
@@ -93,25 +93,25 @@ class Outputs:
         return [_file(self.folder / kind, name, _SUFFIXES[kind]) for kind in wanted if wanted[kind]]
 
     def are_there(self, name: PurePosixPath, image: Path) -> bool:
-        """Whether an image is finished: all of its files are there, and not those of another of its name."""
+        """Whether all files of an image exist and are not those of another image with its name."""
         files = self.files(name)
         try:
             known = image_of_mask(files[0])
             return all(file.is_file() for file in files) and known in (None, sha256_of(image))
         except OSError:
-            return False  # whoever reads it, or writes of it, says why
+            return False  # the code that reads or writes the file reports why
 
     def write(self, name: PurePosixPath, image: Pixels, sha256: str, prediction: Prediction) -> bool:
         """Write the files of one image.
 
         Args:
-            name: What they are called.
-            image: [H, W, 3].
-            sha256: Of its file.
-            prediction: What the network says of it.
+            name: The name of the files.
+            image: The image, [H, W, 3].
+            sha256: Digest of the image's file.
+            prediction: The network's prediction.
 
         Returns:
-            Whether there were files of another image of this name: none of theirs is left.
+            Whether there were files of another image with this name, all of which are replaced or removed.
         """
         mask, *others = self.files(name)
         replaces = mask.is_file() and image_of_mask(mask) not in (None, sha256)
@@ -124,17 +124,17 @@ class Outputs:
         if prediction.probabilities is not None:
             arrays = {"probabilities": prediction.probabilities, "classes": np.array(self.card.classes)}
             write_arrays(others.pop(0), arrays)
-        write_bytes(mask, mask_file(prediction.classes, self.card, sha256))  # last: with it, all are there
+        write_bytes(mask, mask_file(prediction.classes, self.card, sha256))  # last: with it, all files exist
         return replaces
 
 
 def folders_of(out: Path) -> list[Path]:
-    """Where outputs of every kind go."""
+    """The folders of all kinds of outputs."""
     return [out / kind for kind in KINDS]
 
 
 def _former(path: Path) -> Note | None:
-    """What is noted already; a file of this name that says something else may be anybody's."""
+    """The existing note; a file of this name with other content may belong to somebody else."""
     try:
         return read_record(path, Note, advice="give another folder in --out, or remove it if it is of no use")
     except FileNotFoundError:
@@ -146,22 +146,22 @@ def _file(folder: Path, name: PurePosixPath, suffix: str) -> Path:
 
 
 def image_of_mask(mask: Path) -> str | None:
-    """The digest of the image that a mask was predicted of; None where it does not say, as others' masks."""
+    """The digest of the image that a mask was predicted for; None if the mask has none."""
     try:
         with Image.open(mask, formats=["PNG"]) as file:
             known = file.info.get(IMAGE)
-    except Exception:  # a damaged file: whatever its decoder stumbles over
+    except Exception:  # a damaged file can raise any exception in its decoder
         return None
     return known if isinstance(known, str) else None
 
 
 def mask_file(classes: Pixels, card: Card, sha256: str) -> bytes:
-    """A PNG whose numbers are class ids, and which viewers show in the classes' colours.
+    """A PNG whose values are class ids, and which viewers show in the classes' colours.
 
     Args:
-        classes: Ids, [H, W].
-        card: Of the network.
-        sha256: Of the image's file.
+        classes: Class ids, [H, W].
+        card: The card of the network.
+        sha256: Digest of the image's file.
     """
     image = Image.fromarray(classes)
     image.putpalette([value for colour in card.palette for value in colour])

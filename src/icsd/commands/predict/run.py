@@ -1,4 +1,4 @@
-"""The command: reads images, predicts them in batches of one size, and writes what is asked for."""
+"""The command: reads images, predicts them in batches of one size, and writes the requested files."""
 
 import errno
 import sys
@@ -20,13 +20,13 @@ from icsd.errors import UserError
 from icsd.files import check_writable, sha256_of
 
 _THREADS = 2
-"""That decode images while the network works."""
+"""Threads that decode images while the network runs."""
 Batch = list[tuple[Picture, Decoded]]
 
 
 @dataclass
 class _Progress:
-    """What became of the images so far."""
+    """Counts of the images so far, by outcome."""
 
     bar: "tqdm[Any]"
     written: int = 0
@@ -53,7 +53,7 @@ def predict_images(
     dataset: str | None,
     force: bool,
 ) -> int:
-    """Predict images, and print what became of them.
+    """Predict images, and print a summary.
 
     Args:
         root: The repository.
@@ -66,10 +66,10 @@ def predict_images(
         batch: Images, or tiles, at a time.
         device: auto, cpu or cuda.
         dataset: See ``icsd.commands.named_models``.
-        force: Whether to predict again what is there already.
+        force: Whether to repeat existing predictions.
 
     Returns:
-        The exit code: 1 where an image could not be read or predicted.
+        The exit code: 1 if an image could not be read or predicted, otherwise 0.
 
     Raises:
         UserError: No such model or images, or a folder that holds other predictions.
@@ -104,7 +104,7 @@ def predict_images(
 
 
 def _refuse_own(pictures: Sequence[Picture], out: Path) -> None:
-    """An image where the masks are written could be replaced by its own."""
+    """Refuse images in the folders of the outputs, since an image could be replaced by its own mask."""
     folders = [folder.resolve() for folder in folders_of(out)]
     for picture in pictures:
         place = picture.path.resolve()
@@ -115,10 +115,10 @@ def _refuse_own(pictures: Sequence[Picture], out: Path) -> None:
 
 
 def device_named(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one.
+    """The device of ``--device``; ``auto`` is CUDA if it is available.
 
     Raises:
-        UserError: CUDA is asked for, and there is none.
+        UserError: CUDA is requested but not available.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no CUDA device here; leave it out, or give --device cpu")
@@ -126,7 +126,7 @@ def device_named(name: str) -> torch.device:
 
 
 def _batches(pictures: Sequence[Picture], progress: _Progress, most: int) -> Iterator[Batch]:
-    """Neighbours of one size, at most so many; broken images are noted and left out."""
+    """Batches of at most ``most`` consecutive images of one size; broken images are noted and left out."""
     batch: Batch = []
     for picture, decoded in read_ahead(pictures, threads=_THREADS):
         if isinstance(decoded, UserError):

@@ -70,7 +70,7 @@ class Forks:
         self._is_usable = sys.platform == "linux"
 
     def start(self, job: Job, command: str, environment: Mapping[str, str]) -> Process:
-        """Start a command of a job, in a process group of its own."""
+        """Start a command of a job in its own process group."""
         arguments = arguments_of(command, environment) if self._is_usable else None
         if arguments is not None and job.folder == self._root:
             try:

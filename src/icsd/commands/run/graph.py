@@ -244,7 +244,7 @@ def job_of(stage: Stage, log: Path) -> Job:
 
 
 class Begun:
-    """What ``Graph.begin`` found: ``unchanged``, ``restored``, or ``stale`` with the paths held."""
+    """The result of ``Graph.begin``: ``unchanged``, ``restored``, or ``stale`` with the paths locked."""
 
     def __init__(self, stage: Stage, outcome: str, held: AbstractContextManager[None] | None = None) -> None:
         self.stage = stage

@@ -1,4 +1,4 @@
-"""The last lines of an execution: what was done, what failed and why, and how to go on."""
+"""The last lines of an execution: what was done, what failed and why, and how to continue."""
 
 from pathlib import Path
 

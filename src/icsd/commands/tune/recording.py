@@ -1,4 +1,4 @@
-"""What a search sends to MLflow besides its trials: a parent run with what was chosen."""
+"""What a search sends to MLflow in addition to its trials: a parent run with the choice."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from icsd.tracking import tuning_experiment_name
 def record_choice(
     root: Path, params: Params, *, group: str, method: str, student: str, search: Search
 ) -> None:
-    """Add what was chosen for a method, and the files of tuned weights, to the parent run."""
+    """Add the choice for a method, and the files of tuned weights, to the parent run."""
     with tracking.open_parent(
         root=root,
         experiment=tuning_experiment_name(params.dataset),

@@ -1,4 +1,4 @@
-"""The command: every method searched in turn, its weights and its trials written."""
+"""The command: searches the weights of one method after another, and writes weights and trials."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ def tune(root: Path, *, methods: Sequence[str], trials: int | None, student: str
         root: The repository.
         methods: Blocks of params.yaml; empty for those of the grid.
         trials: Students per method; None for ``tuning.trials``.
-        student: Backbone; None for the first of the grid.
+        student: A block of ``networks.students``; None for the first of the grid.
 
     Raises:
         UserError: A method or student does not exist, or the search would not be fair.

@@ -1,4 +1,4 @@
-"""The finished trials of a method, kept by Optuna.
+"""The finished trials of a method, stored by Optuna.
 
 Its MLflow callback is not used: it would stop the search whenever the tracking server is away.
 """
@@ -23,10 +23,10 @@ class Study:
 
     Args:
         journal: Optuna's file, which holds all studies of a dataset.
-        name: Of the method and of everything that determines its trials.
+        name: Identifies the method and everything that determines its trials.
 
     Raises:
-        UserError: The file is damaged; names the line.
+        UserError: The file is damaged; the message names the line.
     """
 
     def __init__(self, journal: Path, name: str) -> None:
@@ -44,17 +44,17 @@ class Study:
             )
         except OSError:
             raise
-        except Exception as error:  # Optuna checks nothing, and raises whatever it stumbles over
+        except Exception as error:  # Optuna validates nothing, so any exception is possible
             raise _damaged(journal, lines.read + 1, f"{type(error).__name__}: {error}") from error
-        # Optuna forgives a last line, and writes on behind it.
+        # Optuna ignores a damaged last line and appends after it.
         if lines.read < journal.read_bytes().count(b"\n"):
             raise _damaged(journal, lines.read + 1, "not JSON")
 
     @property
     def finished(self) -> dict[float, float | None]:
-        """Factor -> validation mIoU, None where the training diverged.
+        """Factor -> validation mIoU, None if the training diverged.
 
-        A trial whose record was changed does not count.
+        Trials whose records were edited do not count.
         """
         return {
             trial.params["factor"]: trial.value
@@ -63,7 +63,7 @@ class Study:
         }
 
     def add(self, factor: float, miou: float | None, *, largest: float) -> None:
-        """Record a trial when it has ended: a killed process leaves no unfinished one in the study."""
+        """Record a finished trial; a killed process therefore leaves no unfinished one in the study."""
         from optuna import create_trial
         from optuna.distributions import FloatDistribution
         from optuna.trial import TrialState
@@ -82,7 +82,7 @@ class Study:
 
 
 class _Lines:
-    """Optuna's journal, with the number of lines that Optuna has made sense of."""
+    """Optuna's journal, with the number of lines that Optuna could read."""
 
     def __init__(self, journal: Path) -> None:
         from optuna.storages.journal import JournalFileBackend
@@ -101,7 +101,7 @@ class _Lines:
 
 
 def _drop_unfinished_line(journal: Path) -> None:
-    """Remove what a process was writing when it was killed: Optuna would append to it."""
+    """Remove the line that a killed process was writing: Optuna would append to it."""
     content = journal.read_bytes() if journal.exists() else b""
     if content and not content.endswith(b"\n"):
         write_bytes(journal, content[: content.rfind(b"\n") + 1])

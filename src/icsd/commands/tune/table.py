@@ -18,16 +18,16 @@ _ADVICE = (
 
 
 def check_trials(path: Path) -> None:
-    """Whether the file, if there is one, can be merged with the trials of a search.
+    """Check that the file, if there is one, can be merged with the trials of a search.
 
     Raises:
-        UserError: It is damaged; names line and column.
+        UserError: It is damaged; the message names line and column.
     """
     _other_rows(path, "")
 
 
 def write_trials(path: Path, method: str, trials: Sequence[Trial]) -> None:
-    """Replace the method's rows of the file; an empty mIoU is a diverged training."""
+    """Replace the method's rows in the file; an empty mIoU means that the training diverged."""
     rows: list[tuple[Any, ...]] = [
         *_other_rows(path, method),
         *((method, number, factor, miou) for number, (factor, miou) in enumerate(trials, start=1)),

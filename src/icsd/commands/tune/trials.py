@@ -1,4 +1,4 @@
-"""The trials of a search: students that are trained for their validation mIoU alone."""
+"""The trials of a search: students that are trained only for their validation mIoU."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ from icsd.stages.tuned_weights import tuned_path
 from icsd.training.checkpoint import remove_states
 
 Trial = tuple[float, float | None]
-"""A factor and the validation mIoU that it led to; None where the training diverged."""
+"""A factor and its validation mIoU; None if the training diverged."""
 
 
 def tuning_folder(dataset: str) -> Path:
-    """Where a dataset's searches keep their trials."""
+    """The folder in which a dataset's searches keep their trials."""
     return state_root() / "tuning" / dataset
 
 
@@ -34,8 +34,8 @@ class Trials:
 
     Attributes:
         root: The repository.
-        params: The tree with the methods' own weights.
-        student: Backbone of the students.
+        params: The parameter tree with the methods' own weights.
+        student: The students' network.
     """
 
     root: Path
@@ -44,10 +44,10 @@ class Trials:
 
     @property
     def trained_params(self) -> Params:
-        """The tree that trials are trained with: that of the grid with the search's epochs, on one device."""
+        """The tree that trials are trained with: the grid's, with the search's epochs and one device."""
         params = self.params
         epochs = params.tuning.epochs or params.train.epochs
-        train = params.train.model_copy(update={"epochs": epochs, "select": "last"})  # which are compared
+        train = params.train.model_copy(update={"epochs": epochs, "select": "last"})  # the last is compared
         return beside_the_student_alone(params).model_copy(update={"train": train})
 
     def job(self, method: str, factor: float) -> Job:
@@ -58,7 +58,7 @@ class Trials:
         return student_job(with_weights(params, weights), key)
 
     def provenance(self, method: str, factor: float = 1.0) -> Provenance:
-        """What determines a trial besides the parameters.
+        """Digests of what determines a trial in addition to the parameters.
 
         Raises:
             UserError: There is no teacher yet.
@@ -77,11 +77,11 @@ class Trials:
 
     @property
     def group(self) -> str:
-        """MLflow's parent run: all that was tuned under the same conditions."""
+        """Id of MLflow's parent run, shared by all searches under the same conditions."""
         return tracking.group_id(self.root, self.identity(ALONE), label="tuning")
 
     def run(self, method: str, factors: Sequence[float]) -> list[Trial]:
-        """Train a student for every factor; those that the study already has are not trained again."""
+        """Train a student for every factor, except those that the study already has."""
         name = f"{method}-{self.student}-{self.identity(method)}"
         study = Study(tuning_folder(self.params.dataset) / "optuna.journal", name)
         miou = study.finished

@@ -24,7 +24,7 @@ def model_card(name: str, runs: Sequence[Run], row: Row, files: pd.DataFrame | N
         name: Name of the registered model.
         runs: The method's evaluated runs of one student, by seed.
         row: The method's row of the comparison.
-        files: The student's rows of the table of files; None where there are none.
+        files: The student's rows of the table of files; None if there are none.
     """
     first = runs[0]
     metrics, training = first.metrics, first.training

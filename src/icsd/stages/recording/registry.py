@@ -46,7 +46,7 @@ def register_students(
         results: The results of its grid.
         comparison: The report's comparison of the same results, a row per student and method.
         differences: The differences between every two methods, from the same report.
-        files: The champions' files, from the same report; None where there are none.
+        files: The champions' files, from the same report; None if there are none.
     """
     if not params.tracking.models:
         return
