@@ -67,7 +67,7 @@ def _problems(root: Path, params: Params) -> Iterator[str]:
     for key in networks_of_grid(params).values():
         if network_of(params, key).weights is None:
             continue
-        import torch  # slow, and most commands do without it
+        import torch  # slow to import, and most commands do without it
 
         try:
             with torch.device("meta"):

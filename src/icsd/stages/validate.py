@@ -32,7 +32,7 @@ from icsd.yaml_files import yaml_text
 def checked_params(root: Path, *, use_tuned: bool = True) -> Params:
     """The parameter tree of this process, checked as far as possible without torch.
 
-    Every stage starts with this call, and under DVC gets what ``validate`` wrote: ``icsd.stages.execution``.
+    Every stage starts with this call; under DVC it gets what ``validate`` wrote (``icsd.stages.execution``).
 
     Args:
         root: The repository.

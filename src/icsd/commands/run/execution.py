@@ -162,7 +162,7 @@ class Execution:
                 self._write()
 
     def _look_at_one(self) -> bool:
-        """While all slots are taken, settle one stage if it is unchanged; False if none was checked."""
+        """While all slots are taken, check a stage and settle it if unchanged; False if none was checked."""
         if self._blocked or self._force or not self._can_begin():
             return False
         for stage in self._schedule.ready():

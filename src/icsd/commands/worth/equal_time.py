@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from icsd.stages.paces import epochs_at
 
 EPOCHS, ROUNDS = 2, 2
-"""The rehearsal: epochs of every method per round, and rounds; the methods take turns."""
+"""The rehearsal: epochs of every method per round, and number of rounds; the methods take turns."""
 
 
 def epochs_in_equal_time(epochs: int, *, seconds_alone: float, seconds: float) -> int:

@@ -30,7 +30,7 @@ def deploy(root: Path) -> None:
         record = DeploymentRecord(dataset=params.dataset, students=())
         with folder_written_whole(root / output) as folder:
             if params.deploy.formats:
-                # Imported here because it needs torch, which is slow and which a grid without files can skip.
+                # Imported here because it needs torch, which is slow to import and not needed without files.
                 from icsd.stages.deploy.champions import deploy_champions
 
                 record = deploy_champions(root, params, folder)

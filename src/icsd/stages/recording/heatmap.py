@@ -1,4 +1,4 @@
-"""Matrices as pixels, by numpy and Pillow: Matplotlib takes half a second for a picture, this a twentieth."""
+"""Heat maps by numpy and Pillow: Matplotlib needs half a second per picture, this a twentieth of that."""
 
 from collections.abc import Sequence
 from functools import cache

@@ -43,8 +43,9 @@ BGR = "BGR instead of RGB"
 class AdmissionRecord(Record):
     """runs/.../admission.json: the admission test of a teacher that is not trained here.
 
-    All scores are mIoU, as fractions: ``chance`` of the better of two predictors that have learned nothing,
-    ``best_order`` with the best-fitting order of classes, ``normalisations`` under other common ones.
+    All scores are mIoU, as fractions: ``chance`` is that of the better of two predictors that have learned
+    nothing, ``best_order`` that of the best-fitting order of classes, and ``normalisations`` has those under
+    other common normalisations.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")

@@ -132,7 +132,7 @@ def _is_shared(params: Params, seed: int) -> bool:
 
 
 def keys_of(run: Run) -> dict[int, str]:
-    """Seed, of all in use -> digest of everything that determines the teacher's logits but the epoch."""
+    """Seed -> digest of all that determines the teacher's logits but the epoch, for all seeds in use."""
     params, job, runtime = run.job.params, run.job, run.job.params.runtime
     determined: dict[str, Any] = {
         "teacher": run.provenance.teacher,
