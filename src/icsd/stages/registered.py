@@ -65,7 +65,7 @@ def _keep(file: Path, content: bytes) -> None:
 
 
 def _fetched(root: Path, address: str, setting: str) -> tuple[bytes, bytes | None]:
-    """The weights behind an address, and the record of their training, where it was logged."""
+    """The weights behind an address, and the record of their training if it was logged."""
     match = _ADDRESS.fullmatch(address)
     if match is None:
         raise UserError(

@@ -47,7 +47,7 @@ class Evaluation:
         split: The images and labels as they are stored.
         batches: The same as networks see them.
         pictured: Indices of the images whose predictions are kept for the report's pictures.
-        teacher: None where the teacher itself is measured.
+        teacher: The teacher; None if the teacher itself is measured.
     """
 
     root: Path

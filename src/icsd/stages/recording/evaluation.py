@@ -93,7 +93,7 @@ def scores(record: MetricsRecord) -> Iterator[tuple[str, float]]:
 
 
 def run_of(cost: Path) -> MlflowRecord | None:
-    """The MLflow run that trained a network; None where tracking was off or the file cannot be read."""
+    """The MLflow run that trained a network; None if tracking was off or the file is unreadable."""
     try:
         record = read_record(cost, CostRecord)
     except FileNotFoundError:

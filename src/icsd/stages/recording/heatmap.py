@@ -87,7 +87,7 @@ def length_of(names: Sequence[str], *, at_most: int) -> int:
 
 
 def shortened(text: str, text_font: Font, length: int) -> str:
-    """The text, cut with an ellipsis where it is longer than ``length`` pixels."""
+    """The text, cut with an ellipsis if it is longer than ``length`` pixels."""
     kept = text
     while kept and text_font.getlength(kept if kept == text else f"{kept}…") > length:
         kept = kept[:-1]

@@ -214,7 +214,7 @@ def train_images(data: PreparedData, job: Job) -> Subset[Any]:
 
 
 def unlabelled_images(data: PreparedData, job: Job) -> Subset[Any] | None:
-    """The training images that a student sees without their labels; None where it sees none.
+    """The training images that a student sees without their labels; None if it sees none.
 
     Raises:
         UserError: A number of them is asked for, and none is left. With ``all``, this is no error.
