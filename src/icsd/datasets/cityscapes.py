@@ -120,7 +120,7 @@ class Cityscapes:
         return any(kind.pattern.search(member) for kind in self.kinds)
 
     def samples(self, root: Path, split: str) -> list[Sample]:
-        """The split's samples, with ids ``<city>_<sequence>_<frame>``; images and labels may be apart."""
+        """Samples with ids ``<city>_<sequence>_<frame>``; folders of images and labels may lie apart."""
         check_split(self.name, split, self.split_sizes)
         images = find_folder(root, f"leftImg8bit/{split}")
         labels = find_folder(root, f"gtFine/{split}")
