@@ -90,7 +90,7 @@ def weights_of(root: Path, named: str) -> Path:
 
 
 def _meant(folder: Path) -> str:
-    """What somebody may have meant who named a folder that is no run's."""
+    """A hint at the intended model, for a folder that is not a run's."""
     if runs := sorted(folder.glob(f"**/*{SUFFIX}")):
         return f"did you mean {runs[0].parent}?"
     if files := sorted(file for suffix in SUFFIXES for file in folder.glob(f"**/*{suffix}")):

@@ -91,7 +91,7 @@ def in_folders(images: str, masks: Path, card: Card, *, ignored: Sequence[int]) 
 
 
 def _mask_of(picture: Picture, masks: Mapping[str, Path]) -> Path | None:
-    """Of the output's name, as predictions have it, or of the image's own."""
+    """The mask named like the image's output of ``predict``, or else like the image; None without either."""
     name = picture.name.as_posix()
     return masks.get(name, masks.get(name.removesuffix(picture.path.suffix)))
 
