@@ -21,6 +21,10 @@ SUFFIXES = (".onnx", ".pt2")
 """Suffixes of exported files."""
 
 
+class WrongOutputs(UserError):
+    """A file does not return what its card says, whatever image it is given."""
+
+
 class Runner(Protocol):
     """A network and its card."""
 
@@ -78,7 +82,7 @@ class FileRunner:
         logits = _run(lambda: self.run(batch), images)
         shape, classes = tuple(logits.shape), len(self.card.classes)
         if len(shape) != 4 or shape[:2] != (len(images), classes):
-            raise UserError(
+            raise WrongOutputs(
                 f"{self.card.network} ({self.card.dataset}): the file has {classes} classes by its card, and "
                 f"returns {list(shape)} for {len(images)} images; export the network again with "
                 "`python -m pipeline export`"

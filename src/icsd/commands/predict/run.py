@@ -15,7 +15,7 @@ from icsd.commands.named_models import open_model
 from icsd.commands.predict.images import Decoded, Picture, pictures_of, read_ahead
 from icsd.commands.predict.outputs import MASKS, Note, Outputs, folders_of
 from icsd.deployment.predicting import Tiling, predict
-from icsd.deployment.runners import FileRunner, Runner
+from icsd.deployment.runners import FileRunner, Runner, WrongOutputs
 from icsd.errors import UserError
 from icsd.files import check_writable, sha256_of
 
@@ -151,6 +151,8 @@ def _predict_group(
             tiling=tiling,
             probabilities=outputs.probabilities,
         )
+    except WrongOutputs:
+        raise
     except UserError as error:
         for picture, _ in group:
             progress.note_broken(picture, error)
