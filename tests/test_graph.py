@@ -98,7 +98,7 @@ def test_code_is_listed_by_folder(stage):
     files = {path.relative_to(SOURCE / "icsd").as_posix() for path in listed_code(stage) if path.is_file()}
     single = {path for path in files if not path.startswith("stages/")}
     data = {"data/manifest.py", "data/prepared.py", "data/shards.py"}
-    datasets = {"archives", "file_kinds", "findings", "source"}
+    datasets = {"archives", "file_kinds", "findings", "members", "source"}
     reporting = {f"reporting/{name}.py" for name in ("champion", "differences", "reading", "results")}
     assert single <= data | reporting | {f"datasets/{name}.py" for name in datasets} | {"programs.py"}
 

@@ -276,3 +276,26 @@ def test_the_space_for_all_of_a_plain_tar_is_looked_for_before_anything_is_writt
     monkeypatch.setattr("icsd.datasets.archives._write_member", None)
     with pytest.raises(UserError, match="Not enough disk space"):
         unpack(archive, make.root / "out", wanted=wanted)
+
+
+def test_names_in_utf_8_without_the_flag_are_read_as_such(make):
+    """As macOS packs them."""
+    archive = make.zip({"top/fuUr.png": b"a", "top/b.png": b"b"})
+    archive.write_bytes(archive.read_bytes().replace(b"uU", "ü".encode()))
+    unpack(archive, make.root / "out", wanted=wanted)
+    assert unpacked(make.root / "out") == {"top/für.png": b"a", "top/b.png": b"b"}
+
+
+def test_names_of_dos_stay_what_they_are(make):
+    archive = make.zip({"top/fu.png": b"a"})
+    archive.write_bytes(archive.read_bytes().replace(b"fu.", b"f\x81."))
+    assert list(member_names(archive)) == ["top/fü.png"]
+
+
+def test_what_is_refused_is_told_what_to_do(make):
+    archive = make.tar({"../a.png": b"a"})
+    with pytest.raises(UserError, match=r"outside the folder: refused.*give the folder in data\.source"):
+        unpack(archive, make.root / "out", wanted=wanted)
+    hard = make.tar(TREE, "h.tar", extra=(link("top/z.png", "top/a.png", tarfile.LNKTYPE),))
+    with pytest.raises(UserError, match=r"z\.png is a link.*--hard-dereference"):
+        unpack(hard, make.root / "out", wanted=wanted)

@@ -144,3 +144,18 @@ def test_other_labels_than_the_published_ones_are_a_warning(manifest):
     assert not same.warnings
     assert same.facts["train"]["labels_as_published"] is True
     assert "not the published ones" in other.warnings[0].text
+
+
+@pytest.mark.parametrize(
+    ("brightest", "bits"),
+    [([900, 1023], 10), ([4095], 12), ([200, 16383], 14), ([3, 16384], None), ([], None)],
+)
+def test_fewer_bits_than_16_in_files_of_16_are_an_error(manifest, brightest, bits):
+    decoded = {"train": Decoded(brightest_of_16_bits=brightest)}
+    findings = examine(manifest(**GOOD), expected={}, decoded=decoded)
+    assert [f"use {bits} of them" in text for text in texts(findings.errors)] == ([True] if bits else [])
+
+
+def test_images_that_are_turned_are_a_warning_that_names_them(manifest):
+    findings = examine(manifest(**GOOD), expected={}, decoded={"train": Decoded(turned=["a"])})
+    assert any("1 images are turned" in text and text.endswith(": a") for text in texts(findings.warnings))

@@ -233,14 +233,15 @@ def test_two_files_of_one_name_are_both_named(make, prepared):
     tree = in_folders(make)
     tree["Copy/train/images/a b.0.png"] = make.picture(9)
     with pytest.raises(
-        UserError, match=r"two files are called a b\.0: a b\.0\.png in images/ and a b\.0\.jpg"
+        UserError,
+        match=r"called a b\.0: .*Copy/train/images/a b\.0\.png and .*/a b\.0\.jpg; .*rename",
     ):
         prepared(tree, Folder(**IN_FOLDERS, meaning=NUMBERS, ignored=(255,), splits=SPLITS))
 
 
 def test_a_folder_of_another_layout_is_said_to_be_one(make, prepared):
     dataset = Folder(**IN_FOLDERS, meaning=NUMBERS, splits=SPLITS)
-    with pytest.raises(UserError, match=r"holds no file of this dataset"):
+    with pytest.raises(UserError, match=r"no file like .* not asked for: img/x\.png"):
         prepared({"img/x.png": make.picture(0)}, dataset)
     with pytest.raises(
         UserError, match=r"no file like \{split\}/masks/\{stem\}\.png in .*data\.folder\.masks"
@@ -267,3 +268,30 @@ def test_templates_are_paths_with_parts_left_open(template, member):
 @pytest.mark.parametrize("member", ["train/images/.a.jpg", "val/images/a.jpg", "xtrain/images/a.jpg"])
 def test_hidden_files_and_other_splits_are_not_wanted(member):
     assert not Folder(**IN_FOLDERS, meaning=NUMBERS, splits=SPLITS).wanted(member)
+
+
+def test_255_is_ignored_only_where_the_preset_says_so(make, prepared):
+    """Black and white masks under a preset of 0 and 1 would otherwise lose a class without a word."""
+    tree = in_folders(make, (0, 255))
+    dataset = Folder(**IN_FOLDERS, meaning={"ground": (0,), "road": (1,)}, splits=SPLITS)
+    with pytest.raises(UserError, match=r"no class: 255 \(48 pixels\).*list 255 under `ignore`"):
+        prepared(tree, dataset)
+
+
+def test_a_mask_of_255_is_no_missing_mask(make, prepared):
+    dataset = Folder(**IN_FOLDERS, meaning={"ground": (0,), "road": (1,)}, splits=SPLITS, unlabelled=True)
+    tree = in_folders(make, (0, 1))
+    del tree["Data/train/masks/a b.0.png"]
+    _, findings = prepared(tree, dataset)
+    assert any("1 images have no mask" in str(warning) for warning in findings.warnings)
+    tree["Data/train/masks/a b.0.png"] = make.mask([255])
+    with pytest.raises(UserError, match=r"no class: 255"):
+        prepared(tree, dataset, name="other")
+
+
+def test_lists_may_differ_in_case_and_have_comments(make, prepared):
+    lists = {"lists/train.txt": b"# mine\nI0.JPG\ni1.png\n", "lists/test.txt": b"I2\n# end\n"}
+    dataset = Folder(**FLAT, lists="lists/{split}.txt", meaning=NUMBERS, splits=SPLITS)
+    out, _ = prepared(flat(make) | lists, dataset)
+    assert ShardedSplit(out, "train").ids == ("i0", "i1")
+    assert ShardedSplit(out, "report").ids == ("i2",)

@@ -1,6 +1,7 @@
 import warnings
 
 import numpy as np
+from PIL import Image
 
 from icsd.datasets.base import Sample
 from icsd.datasets.camvid import CamVid
@@ -55,3 +56,16 @@ def test_remarks_on_what_surrounds_the_pixels_are_kept(make):
     assert len(records) == 5
     assert decoded.problems == []
     assert decoded.remarks[0] == "label l.png (Corrupt EXIF data. Expecting to read 4 bytes)"
+
+
+def test_images_whose_masks_would_fit_unturned_too_are_noted(make, tmp_path):
+    root = make.folder({"l.png": make.mask([0, 1])})
+    for name, orientation in (("up", 1), ("half", 3), ("quarter", 6)):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        size = (6, 8) if orientation == 6 else (8, 6)
+        Image.new("RGB", size).save(root / f"{name}.png", exif=exif)
+    samples = [Sample(name, root / f"{name}.png", root / "l.png") for name in ("up", "half", "quarter")]
+    decoded = Decoded()
+    assert len(list(records_of(CamVid(), samples, decoded=decoded, threads=2))) == 3
+    assert decoded.turned == ["half"]

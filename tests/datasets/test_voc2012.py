@@ -99,3 +99,18 @@ def test_the_palette_is_vocs():
 )
 def test_only_what_segmentation_needs_is_wanted(member, wanted):
     assert voc.wanted(member) is wanted
+
+
+def test_train_aug_takes_the_masks_of_sbd_as_pictures_too(make, root):
+    (root / "benchmark_RELEASE").rename(make.root / "elsewhere")
+    folder = next(root.rglob("SegmentationClass")).with_name("SegmentationClassAug")
+    folder.mkdir()
+    for name in "abcde":
+        (folder / f"{name}.png").write_bytes(make.mask([0, 15, 255]))
+    samples = {sample.id: sample.label.parent.name for sample in voc.samples(root, "train_aug")}
+    assert samples == {
+        "a": "SegmentationClass",
+        "b": "SegmentationClass",
+        "d": "SegmentationClassAug",
+        "e": "SegmentationClassAug",
+    }

@@ -4,7 +4,6 @@ import bz2
 import errno
 import gzip
 import lzma
-import os
 import shutil
 import stat
 import tarfile
@@ -13,9 +12,10 @@ import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Self, cast
 
+from icsd.datasets.members import UNPACKED, check_inside, check_link, member_path, name_in_zip
 from icsd.errors import UserError
 from icsd.files import check_disk_space, folder_written_whole
 
@@ -124,11 +124,14 @@ def _wanted_members(
 ) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
     with closing(_members(archive)) as members:
         for name, size, is_file, opened in _bounded(members, archive.name, max_members, max_bytes):
-            _check_inside(name, archive)
+            check_inside(name, archive)
             if not wanted(name):
                 continue
             if not is_file:
-                raise UserError(f"{archive.name}: {name} is a link or a folder, not a file: refused")
+                raise UserError(
+                    f"{archive.name}: {name} is a link or a folder, not a file: refused. Pack the files that "
+                    f"links stand for (`tar --dereference --hard-dereference`), or {UNPACKED}"
+                )
             yield name, size, opened
 
 
@@ -140,11 +143,13 @@ def _damage_reported(archive: Path, advice: str) -> Iterator[None]:
     except (UserError, GeneratorExit):
         raise
     except FileExistsError as error:
-        raise UserError(f"{archive.name} holds {Path(str(error.filename)).name} twice: refused") from error
+        raise UserError(
+            f"{archive.name} holds {Path(str(error.filename)).name} twice: refused. Keep one of them, or "
+            f"{UNPACKED}"
+        ) from error
     except NotImplementedError as error:
         raise UserError(
-            f"{archive.name} is packed in a way that cannot be read here ({error}): unpack it with the "
-            "program that made it, and give the folder in data.source"
+            f"{archive.name} is packed in a way that cannot be read here ({error}): {UNPACKED}"
         ) from error
     except Exception as error:  # tarfile and zipfile raise many kinds for bad archives
         if isinstance(error, OSError) and error.errno:  # the disk's fault, not the archive's
@@ -174,7 +179,7 @@ def _least_bytes(archive: Path, wanted: Wanted) -> int:
     """Lower bound of the unpacked bytes: exact for zip and tar, 0 (unknown) for a compressed tar."""
     if _is_zip(archive):
         with zipfile.ZipFile(archive) as zipped:
-            return sum(info.file_size for info in zipped.infolist() if wanted(member_path(info.filename)))
+            return sum(info.file_size for info in zipped.infolist() if wanted(member_path(name_in_zip(info))))
     if _codec(archive):
         return 0
     with tarfile.open(archive, "r:") as plain:  # which skips from header to header
@@ -193,10 +198,8 @@ def _zip_members(path: Path) -> Generator[_Member]:
                 raise NotImplementedError(f"{info.filename} is encrypted")
             mode = info.external_attr >> 16
             if stat.S_ISLNK(mode):
-                _check_link(
-                    info.filename, archive.read(info).decode() if info.file_size < 4096 else "/", path
-                )
-            name = member_path(info.filename)
+                check_link(info.filename, archive.read(info).decode() if info.file_size < 4096 else "/", path)
+            name = member_path(name_in_zip(info))
             is_file = not name.endswith("/") and not stat.S_ISLNK(mode)
             yield name.rstrip("/"), info.file_size, is_file, partial(archive.open, info)
 
@@ -218,9 +221,9 @@ def _tar_members(path: Path) -> Generator[_Member]:
     with _decompressed(path) as raw, tarfile.open(fileobj=raw, mode="r:", tarinfo=_StrictMember) as archive:
         for info in archive:
             if info.issym():
-                _check_link(info.name, info.linkname, path)
+                check_link(info.name, info.linkname, path)
             elif info.islnk():
-                _check_inside(info.linkname, path)
+                check_inside(info.linkname, path)
             elif not (info.isfile() or info.isdir()):
                 raise UserError(f"{path.name}: {info.name} is a device or a pipe: refused")
             yield member_path(info.name), info.size, info.isfile(), partial(_open_member, archive, info)
@@ -268,29 +271,3 @@ def _check_member(opened: Callable[[], IO[bytes]], size: int) -> None:
             num_bytes += len(piece)
     if num_bytes != size:
         raise EOFError("a member is cut off")
-
-
-def member_path(name: str) -> str:
-    """A member's name with forward slashes, on whatever system it was packed."""
-    return name.replace("\\", "/")
-
-
-def _check_inside(name: str, archive: Path) -> None:
-    path = PurePosixPath(member_path(name))
-    if path.is_absolute() or ".." in path.parts or name[1:2] == ":":  # C:\ is absolute on Windows
-        raise UserError(f"{archive.name}: member {name!r} points outside the folder: refused")
-    if not is_text(name):
-        raise UserError(f"{archive.name}: the name of member {name!r} is no text in UTF-8: refused")
-
-
-def is_text(name: str) -> bool:
-    """Whether a name can be written as text: no zero byte, valid UTF-8 only."""
-    return "\0" not in name and name.encode(errors="replace") == name.encode(errors="surrogatepass")
-
-
-def _check_link(name: str, destination: str, archive: Path) -> None:
-    """Refuses a symbolic link that points outside; its destination is relative to the link's folder."""
-    _check_inside(name, archive)
-    inside = os.path.normpath(f"{PurePosixPath(name).parent}/{destination}")
-    if destination.startswith(("/", "\\")) or inside.startswith(".."):
-        raise UserError(f"{archive.name}: link {name!r} points outside the folder: refused")

@@ -19,10 +19,10 @@ from icsd.datasets.base import (
     member,
     numbers_to_ids,
 )
+from icsd.datasets.file_kinds import IMAGE_SUFFIXES, MASK_SUFFIXES
 from icsd.datasets.reading.folders import Files, find_folder
-from icsd.datasets.reading.images import IMAGE_SUFFIXES
 from icsd.datasets.reading.lists import read_list
-from icsd.datasets.reading.masks import MASK_SUFFIXES, read_ids
+from icsd.datasets.reading.masks import read_ids
 
 UNLABELLED = 11
 _NUMBERING = Numbering(

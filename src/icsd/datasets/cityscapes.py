@@ -15,9 +15,9 @@ from icsd.datasets.base import (
     member,
     numbers_to_ids,
 )
-from icsd.datasets.reading.folders import Files, find_folder
-from icsd.datasets.reading.images import IMAGE_SUFFIXES
-from icsd.datasets.reading.masks import MASK_SUFFIXES, read_ids
+from icsd.datasets.file_kinds import IMAGE_SUFFIXES, MASK_SUFFIXES
+from icsd.datasets.reading.folders import Files, find_folder, folder_in
+from icsd.datasets.reading.masks import read_ids
 
 _IMAGE = "_leftImg8bit"
 _LABEL = "_gtFine_labelIds"
@@ -126,7 +126,7 @@ class Cityscapes:
         labels = find_folder(root, f"gtFine/{split}")
         samples = []
         for city in sorted(folder for folder in images.iterdir() if folder.is_dir()):
-            masks = Files(labels / city.name, MASK_SUFFIXES)
+            masks = Files(folder_in(labels, city.name), MASK_SUFFIXES)
             for path in Files(city, IMAGE_SUFFIXES).all():
                 name = path.stem[: -len(_IMAGE)]
                 samples.append(Sample(name, path, masks.path(f"{name}{_LABEL}")))

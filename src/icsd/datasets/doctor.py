@@ -19,6 +19,8 @@ from icsd.datasets.meaning import Counts, other_meanings, unknown_numbers
 _LARGE_IGNORED_SHARE = 0.5
 _SCARCE_SHARE = 1e-4
 """A class with a smaller share of a split's labelled pixels hardly counts in training; its IoU is noise."""
+_LEAST_WHITE = 1 << 14
+"""Some pixel of a split's images of 16 bits is at least as bright as a quarter of white."""
 _TRAIN, _REPORT = "train", "report"
 
 
@@ -46,6 +48,8 @@ class Decoded:
         remarks: warnings of the decoder about usable samples.
         unmasked: ids of images without a mask, if the dataset allows them.
         empty: ids of masks in which every pixel is ignored.
+        brightest_of_16_bits: the largest number in each image that stores 16 bits a channel.
+        turned: ids of images that their EXIF orientation turned, and whose masks would fit unturned too.
         numbers: [256], pixels by number in the masks, before the mapping to train ids.
         known: the numbering that has every number a published mask may hold.
     """
@@ -54,6 +58,8 @@ class Decoded:
     remarks: list[str] = field(default_factory=list)
     unmasked: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    brightest_of_16_bits: list[int] = field(default_factory=list)
+    turned: list[str] = field(default_factory=list)
     numbers: Counts = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
     known: Numbering | None = None
 
@@ -104,6 +110,7 @@ def _errors(
         yield counted("{} samples cannot be used", seen.problems)
     if not num_images:
         yield Finding(text="no images")
+    yield from _too_dark(seen.brightest_of_16_bits)
     found = num_images + len(seen.problems)
     if known.num_images is not None and found != known.num_images:
         yield Finding(
@@ -134,6 +141,12 @@ def _warnings(
         yield Finding(text="the labels are not the published ones; numbers are not comparable with others'")
     if seen.remarks:
         yield counted("the decoder remarks on {} files, which it can read", seen.remarks)
+    if seen.turned:
+        yield counted(
+            "{} images are turned as their camera noted (EXIF), and their masks would fit the unturned "
+            "images, too; look at them, or save the images without that note",
+            seen.turned,
+        )
     if seen.unmasked:
         yield counted("{} images have no mask; all of their pixels are ignored", seen.unmasked)
     if seen.empty:
@@ -141,6 +154,17 @@ def _warnings(
     doubles = [ids for ids in _ids_by_image(split).values() if len(ids) > 1]
     if doubles:
         yield counted("{} images occur more than once", [" = ".join(ids) for ids in doubles])
+
+
+def _too_dark(brightest_of_16_bits: Sequence[int]) -> Iterator[Finding]:
+    """Images of 10, 12 or 14 bits, stored in 16: read by what white is in 16 bits, they are nearly black."""
+    brightest = max(brightest_of_16_bits, default=0)
+    if 0 < brightest < _LEAST_WHITE:
+        yield Finding(
+            text=f"{len(brightest_of_16_bits):,} images store 16 bits a channel and use "
+            f"{brightest.bit_length()} of them (their largest number is {brightest:,}), so that they would "
+            "be read as nearly black: save them with 8 bits a channel, or scale them so that white is 65,535"
+        )
 
 
 def _facts(

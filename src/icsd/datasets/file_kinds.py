@@ -1,4 +1,7 @@
-"""Recognises files that are not of the type that their name says."""
+"""The suffixes of images and masks, and files that are not of the type that their name says."""
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp")
+MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 
 _BEGINNINGS = {  # first bytes of files that are found under the name of an archive or an image
     b"%!PS": "a PostScript file",

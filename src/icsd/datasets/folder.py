@@ -19,9 +19,10 @@ from icsd.datasets.base import (
     numbers_to_ids,
     voc_palette,
 )
-from icsd.datasets.reading.images import IMAGE_SUFFIXES, read_image
-from icsd.datasets.reading.lists import names_in, read_list, without_number
-from icsd.datasets.reading.masks import MASK_SUFFIXES, read_ids, read_numbers_by_colour
+from icsd.datasets.file_kinds import IMAGE_SUFFIXES, MASK_SUFFIXES
+from icsd.datasets.reading.images import read_image
+from icsd.datasets.reading.lists import is_comment, names_in, read_list, without_number
+from icsd.datasets.reading.masks import read_ids, read_numbers_by_colour
 from icsd.errors import UserError
 
 NAME = "folder"
@@ -81,9 +82,7 @@ class Folder:
         ids = _ids_of_numbers(meaning) if not self._colours else {id_: id_ for id_ in range(len(meaning))}
         self._no_mask = max(set(range(IGNORE + 1)) - set(ids))  # a number that no class has
         others = {IGNORE} if self._colours else {value for value in ignored if isinstance(value, int)}
-        self.numbering = Numbering(
-            train_ids=numbers_to_ids(ids), known=frozenset({*ids, *others, self._no_mask})
-        )
+        self.numbering = Numbering(train_ids=numbers_to_ids(ids), known=frozenset({*ids, *others}))
         kinds = [Kind(images, self._pattern(images, IMAGE_SUFFIXES))]
         kinds += [Kind(masks, self._pattern(masks, MASK_SUFFIXES), needed=not unlabelled)]
         kinds += [Kind(lists, self._pattern(lists, [".txt"]))] if lists else []
@@ -142,16 +141,16 @@ class Folder:
 
     def _found(self, files: Mapping[str, Path], pattern: re.Pattern[str]) -> dict[str, Path]:
         found: dict[str, Path] = {}
+        places: dict[str, str] = {}
         for name, path in sorted(files.items()):
             if match := pattern.search(name):
                 stem = match["stem"]
                 if stem in found:
                     raise UserError(
-                        f"two files are called {stem}: {found[stem].name} in {found[stem].parent.name}/ and "
-                        f"{path.name} in {path.parent.name}/; keep the one that is meant, or make the "
-                        "template more exact"
+                        f"two files are called {stem}: {places[stem]} and {name}; each image needs a name of "
+                        "its own: rename one, remove what is not meant, or make the template more exact"
                     )
-                found[stem] = path
+                found[stem], places[stem] = path, name
         return found
 
     def _mask(self, masks: Mapping[str, Path], stem: str, image: Path, split: str) -> Path:
@@ -169,11 +168,16 @@ class Folder:
         if len(lists) != 1:
             raise UserError(f"there are {len(lists)} files like {self._lists} for {split}, not one")
         stems = {_composed(key): stem for stem, path in images.items() for key in (stem, path.name)}
+        folded = {key.casefold(): stem for key, stem in stems.items()}
         chosen: dict[str, Path] = {}
         for line in read_list(lists[0]):
             names = [_composed(name) for name in _names(line)]
-            stem = next((stems[name] for name in names if name in stems), None)
-            chosen[stem or names[0]] = images[stem] if stem else Path(self._images).with_name(names[0])
+            found = (stems.get(name) or folded.get(name.casefold()) for name in names)
+            stem = next((stem for stem in found if stem), None)
+            if stem:
+                chosen[stem] = images[stem]
+            elif not is_comment(line):
+                chosen[names[0]] = Path(self._images).with_name(names[0])
         return chosen
 
     def _is_in(self, stem: str, split: str) -> bool:

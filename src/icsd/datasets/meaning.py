@@ -30,6 +30,12 @@ def unknown_numbers(numbers: Counts, numbering: Numbering) -> Iterator[Finding]:
     unknown = [number for number in np.flatnonzero(numbers).tolist() if number not in numbering.known]
     if unknown:
         values = ", ".join(f"{number} ({numbers[number]} pixels)" for number in unknown)
+        if unknown == [IGNORE]:
+            yield Finding(
+                text=f"label values that are no class: {values}. If these pixels belong to no class, list "
+                f"{IGNORE} under `ignore`; in black and white masks, white is the number of a class"
+            )
+            return
         yield Finding(
             text=f"label values that are no class: {values}; looked for {_ranges(numbering.known)}. Labels "
             "of another variant (other number of classes, raw ids), or resized with interpolation"

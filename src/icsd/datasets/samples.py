@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple, TextIO, TypeVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from icsd.core.labels import IGNORE, Pixels
 from icsd.datasets.base import Dataset, Sample
 from icsd.datasets.doctor import Decoded
 from icsd.datasets.meaning import Counts
-from icsd.datasets.reading.images import read_image
+from icsd.datasets.reading.images import ShownImage, read_shown
 from icsd.errors import UserError
 
 Record = tuple[str, Pixels, Pixels]
@@ -23,6 +23,8 @@ Record = tuple[str, Pixels, Pixels]
 
 _HARMLESS = ("exif", "metadata", "mpo", "apng", "transparency")
 """Words of Pillow's warnings that do not concern the pixels: metadata, further images in the file."""
+_HALF_TURNS = {2, 3, 4}
+"""EXIF orientations that keep height and width."""
 
 
 class _Read(NamedTuple):
@@ -33,6 +35,10 @@ class _Read(NamedTuple):
     problems: list[str]
     remarks: list[str]
     has_mask: bool
+    image: ShownImage | None
+
+
+_Content = TypeVar("_Content")
 
 
 class _Heard(threading.local):
@@ -65,17 +71,28 @@ def _noted(read: _Read, decoded: Decoded) -> Iterator[Record]:
     decoded.remarks += read.remarks
     if read.numbers is not None:
         decoded.numbers += read.numbers
+    if read.image and read.image.brightest is not None:
+        decoded.brightest_of_16_bits.append(read.image.brightest)
+    if read.record and read.image and _fits_unturned(read.image):
+        decoded.turned.append(read.record[0])
     if read.record:
         if (read.record[2] == IGNORE).all():
             (decoded.empty if read.has_mask else decoded.unmasked).append(read.record[0])
         yield read.record
 
 
+def _fits_unturned(image: ShownImage) -> bool:
+    """Whether a mask of the image's size would fit before the camera's note is applied, too."""
+    height, width, _ = image.pixels.shape
+    return image.orientation in _HALF_TURNS or (image.orientation != 1 and height == width)
+
+
 def _read(dataset: Dataset, sample: Sample) -> _Read:
     problems: list[str] = []
     remarks: list[str] = []
     has_mask = sample.label != sample.image
-    image = _tried(lambda: read_image(sample.image), f"image {sample.image.name}", problems, remarks)
+    shown = _tried(lambda: read_shown(sample.image), f"image {sample.image.name}", problems, remarks)
+    image = None if shown is None else shown.pixels
     numbers = _tried(lambda: dataset.read_numbers(sample), f"label {sample.label.name}", problems, remarks)
     if image is not None and numbers is not None and image.shape[:2] != numbers.shape:
         turned = image.shape[:2] == numbers.shape[::-1]
@@ -83,18 +100,20 @@ def _read(dataset: Dataset, sample: Sample) -> _Read:
         problems.append(
             f"{sample.id}: image {image.shape[:2]} and label {numbers.shape} differ in size{advice}"
         )
-    counts = None if numbers is None else np.bincount(numbers.reshape(-1), minlength=256)
+    counts = None if numbers is None or not has_mask else np.bincount(numbers.reshape(-1), minlength=256)
     if problems or image is None or numbers is None:
-        return _Read(None, counts, problems, remarks, has_mask)
+        return _Read(None, counts, problems, remarks, has_mask, shown)
     record = sample.id, image, dataset.numbering.train_ids[numbers]
-    return _Read(record, counts, problems, remarks, has_mask)
+    return _Read(record, counts, problems, remarks, has_mask, shown)
 
 
-def _tried(read: Callable[[], Pixels], what: str, problems: list[str], remarks: list[str]) -> Pixels | None:
-    """The pixels of one file; None if it cannot be read, or the decoder warns about its pixels."""
+def _tried(
+    read: Callable[[], _Content], what: str, problems: list[str], remarks: list[str]
+) -> _Content | None:
+    """The content of one file; None if it cannot be read, or the decoder warns about its pixels."""
     _heard.warnings = []
     try:
-        pixels = read()
+        content = read()
     except UserError as error:
         problems.append(str(error))
         return None
@@ -103,7 +122,7 @@ def _tried(read: Callable[[], Pixels], what: str, problems: list[str], remarks: 
     doubts = [text for text in heard if not _is_harmless(text)]
     if doubts:
         problems.append(f"cannot read {what}: the decoder warns: {'; '.join(doubts)}")
-    return None if doubts else pixels
+    return None if doubts else content
 
 
 def _is_harmless(text: str) -> bool:
@@ -117,10 +136,10 @@ def checked_image(path: Path) -> Pixels:
         UserError: It cannot be read, or the decoder warns about its pixels; names the file.
     """
     problems: list[str] = []
-    image = _tried(lambda: read_image(path), f"image {path.name}", problems, [])
+    image = _tried(lambda: read_shown(path), f"image {path.name}", problems, [])
     if image is None:
         raise UserError("; ".join(problems))
-    return image
+    return image.pixels
 
 
 @contextmanager

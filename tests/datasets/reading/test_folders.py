@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from icsd.datasets.reading.folders import Files, find_folder
+from icsd.datasets.reading.folders import Files, find_folder, folder_in
 from icsd.errors import UserError
 
 SUFFIXES = (".png", ".jpg")
@@ -102,3 +102,16 @@ def test_two_files_of_one_name_are_refused_unless_the_suffix_is_given(make):
 def test_a_line_names_the_file_that_there_is(make, line, name):
     files = Files(make.folder({"plain.png": b"", "my frame.png": b"", "my.png": b""}), SUFFIXES)
     assert files.listed([line]) == [files.folder / name]
+
+
+def test_a_comment_in_a_list_is_no_file_unless_one_is_called_so(make):
+    root = make.folder({"#1.png": b"", "a.png": b""})
+    listed = Files(root, [".png"]).listed(["# image mask", "#1.png x", "a", "b"])
+    assert [path.name for path in listed] == ["#1.png", "a.png", "b.png"]
+
+
+def test_a_folder_is_found_in_another_case(make):
+    root = make.folder({"Aachen/x.png": b"", "ulm/x.png": b"", "ULM/x.png": b""})
+    assert folder_in(root, "aachen") == root / "Aachen"
+    assert folder_in(root, "ulm") == root / "ulm"
+    assert folder_in(root, "Ulm") == root / "Ulm"

@@ -1,13 +1,14 @@
 import io
+import re
 import struct
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.datasets.reading.png import png
+from tests.datasets.reading.png import png, png_of
 
-from icsd.datasets.reading.images import read_image
+from icsd.datasets.reading.images import read_image, read_shown
 from icsd.errors import UserError
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -179,3 +180,34 @@ def test_a_damaged_jpeg_is_not_read_but_named(saved):
     path.write_bytes(content[:2000] + bytes(512) + content[2512:])
     with pytest.raises(UserError, match=r"cannot read image frame\.jpg: it is damaged: zeros"):
         read_image(path)
+
+
+@pytest.mark.parametrize(("name", "format_"), [("m.png", "PNG"), ("m.tif", "TIFF"), ("m.webp", "WEBP")])
+def test_several_pictures_in_one_file_are_refused(saved, name, format_):
+    pages = [Image.fromarray(COLOURS), Image.fromarray(COLOURS[::-1].copy())]
+    path = saved(pages[0], name, format=format_, save_all=True, append_images=pages[1:])
+    with pytest.raises(UserError, match=rf"cannot read image {re.escape(name)}: it holds 2 pictures"):
+        read_image(path)
+
+
+def test_a_smaller_copy_beside_the_picture_is_no_second_one(saved):
+    copy = Image.fromarray(COLOURS[::2, ::2].copy())
+    copy.encoderinfo = {"tiffinfo": {254: 1}}
+    path = saved(Image.fromarray(COLOURS), "m.tif", save_all=True, append_images=[copy])
+    np.testing.assert_array_equal(read_image(path), COLOURS)
+
+
+def test_colours_of_16_bits_are_scaled_and_their_brightest_is_told(tmp_path):
+    rows = COLOURS.astype(">u2") * 257
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", 8, 6, 16, 2, 0, 0, 0)
+    (tmp_path / "m.png").write_bytes(png_of(header, lines))
+    shown = read_shown(tmp_path / "m.png")
+    np.testing.assert_array_equal(shown.pixels, COLOURS)
+    assert shown.brightest == int(COLOURS.max()) << 8 | 255
+
+
+def test_what_a_file_stores_in_16_bits_tells_its_brightest_number(saved):
+    path = saved(Image.fromarray(GREY.astype(np.uint16) * 16), "m.png")
+    assert read_shown(path).brightest == int(GREY.max()) * 16
+    assert read_shown(saved(Image.fromarray(GREY), "n.png")).brightest is None

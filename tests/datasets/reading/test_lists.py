@@ -53,3 +53,10 @@ def test_marks_that_nobody_sees_and_quotation_marks_around_names_are_left_out(tm
     lines = ['\ufeff"a b.png","annot/a b.png"', "\u200bc", "'d'\te", "it's.png", "\x1a", '"']
     (tmp_path / "train.txt").write_text("\r\n".join(lines), encoding="utf-8")
     assert read_list(tmp_path / "train.txt") == ["a b.png,annot/a b.png", "c", "d\te", "it's.png"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf\r\n \r\n"])
+def test_a_list_without_a_name_is_named(tmp_path, content):
+    (tmp_path / "train.txt").write_bytes(content)
+    with pytest.raises(UserError, match=r"/train\.txt is empty"):
+        read_list(tmp_path / "train.txt")

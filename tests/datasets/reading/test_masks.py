@@ -92,7 +92,13 @@ def test_lossy_masks_are_refused(saved, name):
 
 def test_values_with_a_fraction_are_refused(saved):
     with pytest.raises(UserError, match=r"m\.tif stores .* \(mode F\)"):
-        read_ids(saved(Image.fromarray(IDS.astype(np.float32)), "m.tif"))
+        read_ids(saved(Image.fromarray(IDS.astype(np.float32) + np.float32(0.5)), "m.tif"))
+    with pytest.raises(UserError, match=r"m\.tif stores .* \(mode F\)"):
+        read_ids(saved(Image.fromarray(np.full((2, 2), np.nan, np.float32)), "m.tif"))
+
+
+def test_whole_numbers_stored_with_a_point_are_read_as_maps_are_exported(saved):
+    np.testing.assert_array_equal(read_ids(saved(Image.fromarray(IDS.astype(np.float32)), "m.tif")), IDS)
 
 
 def test_a_palette_that_was_sorted_anew_is_refused(saved):
@@ -116,3 +122,9 @@ def test_masks_of_16_bits_in_several_channels_lose_their_numbers_and_are_refused
     (tmp_path / "m.png").write_bytes(png_of(header, rows))
     with pytest.raises(UserError, match=r"m\.png stores 16 bits a channel in several channels"):
         read_ids(tmp_path / "m.png")
+
+
+def test_the_note_of_how_a_camera_was_held_turns_a_mask_with_its_image(saved):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    np.testing.assert_array_equal(read_ids(saved(Image.fromarray(IDS), "m.png", exif=exif)), IDS[::-1, ::-1])

@@ -10,7 +10,8 @@ import numpy as np
 from icsd.commands.predict.images import Picture, pictures_of
 from icsd.core.labels import IGNORE, Pixels
 from icsd.data.prepared import REPORT, PreparedData
-from icsd.datasets.reading.masks import MASK_SUFFIXES, read_ids, read_numbers_by_colour
+from icsd.datasets.file_kinds import MASK_SUFFIXES
+from icsd.datasets.reading.masks import read_ids, read_numbers_by_colour
 from icsd.datasets.samples import checked_image, decoder_heard
 from icsd.deployment.card import Card
 from icsd.errors import UserError, some

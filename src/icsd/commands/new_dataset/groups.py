@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from icsd.commands.new_dataset.words import Affixes, apart, kind_of, split_in
 from icsd.datasets.fetch.packing import walk
-from icsd.datasets.reading.images import IMAGE_SUFFIXES
+from icsd.datasets.file_kinds import IMAGE_SUFFIXES
 
 _LOSSY = {".jpg", ".jpeg", ".webp"}
 

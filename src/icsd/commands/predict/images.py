@@ -13,7 +13,7 @@ import numpy as np
 
 from icsd.commands.predict.outputs import KINDS, NOTE
 from icsd.core.labels import Pixels
-from icsd.datasets.reading.images import IMAGE_SUFFIXES
+from icsd.datasets.file_kinds import IMAGE_SUFFIXES
 from icsd.datasets.samples import checked_image, decoder_heard
 from icsd.errors import UserError
 from icsd.files import sha256_of

@@ -2,12 +2,34 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 
 from icsd.datasets import Dataset
 from icsd.datasets.archives import is_archive_name
+from icsd.datasets.file_kinds import IMAGE_SUFFIXES, MASK_SUFFIXES
+from icsd.datasets.findings import Finding, counted
 from icsd.errors import UserError
 
 _NUM_SHOWN = 4
+_NOT_READ = (
+    *(
+        ".gif",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".jp2",
+        ".j2k",
+        ".jxl",
+        ".jpe",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".tga",
+    ),
+    *(".psd", ".exr", ".hdr", ".dds", ".dng", ".cr2", ".nef", ".arw", ".dcm", ".npy", ".npz", ".mat", ".svg"),
+)
+"""Suffixes of what people have in place of a picture that can be read."""
 
 
 def check_contents(dataset: Dataset, names: Mapping[str, Iterable[str]]) -> None:
@@ -26,8 +48,46 @@ def check_contents(dataset: Dataset, names: Mapping[str, Iterable[str]]) -> None
     if missing:
         raise UserError(
             f"{dataset.name}: there is no file like {' and none like '.join(missing)} in {', '.join(names)}. "
-            f"{_instead(dataset, members)}{_packed(members)} {dataset.how_to_get}"
+            f"{_instead(dataset, members)}{_packed(members)}{_formats(dataset, members)} {dataset.how_to_get}"
         )
+
+
+def left_out(dataset: Dataset, names: Mapping[str, Iterable[str]]) -> list[Finding]:
+    """What to warn of: pictures in the dataset's folders that are of no format that is read.
+
+    Args:
+        dataset: the dataset.
+        names: see ``check_contents``.
+    """
+    unread = _unread(dataset, [name for of_archive in names.values() for name in of_archive])
+    return [counted(f"{{}} pictures are left out: {_READ}", unread)] if unread else []
+
+
+_READ = (
+    f"images are read from files {', '.join(IMAGE_SUFFIXES)}, masks from {', '.join(MASK_SUFFIXES)}; "
+    "save them as PNG"
+)
+
+
+def _formats(dataset: Dataset, members: Iterable[str]) -> str:
+    return f" {_READ[0].upper()}{_READ[1:]}." if _unread(dataset, members) else ""
+
+
+def _unread(dataset: Dataset, members: Iterable[str]) -> list[str]:
+    """Files that would belong to the dataset with another suffix, where no file of their name does."""
+    read, others = set[str](), dict[str, str]()
+    for member in members:
+        suffix = PurePosixPath(member).suffix
+        stem = member.removesuffix(suffix)
+        if dataset.wanted(member):
+            read.add(stem.casefold())
+        elif suffix.lower() in {*_NOT_READ, *IMAGE_SUFFIXES}:
+            others[member] = stem
+    return sorted(
+        member
+        for member, stem in others.items()
+        if stem.casefold() not in read and any(dataset.wanted(stem + suffix) for suffix in IMAGE_SUFFIXES)
+    )
 
 
 def _packed(members: Iterable[str]) -> str:

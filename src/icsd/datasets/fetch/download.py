@@ -8,10 +8,11 @@ from icsd.datasets import Dataset, Shapes, dataset_of
 from icsd.datasets.archives import is_archive, verify
 from icsd.datasets.fetch.address import check_no_login, check_protected, is_url, name_of, shown
 from icsd.datasets.fetch.choosing import Source
-from icsd.datasets.fetch.contents import check_contents
+from icsd.datasets.fetch.contents import check_contents, left_out
 from icsd.datasets.fetch.packing import names_below, pack
 from icsd.datasets.fetch.transfer import download_url
 from icsd.datasets.file_kinds import NUM_BYTES, what_it_is
+from icsd.datasets.findings import Finding
 from icsd.datasets.source import read_source, write_source
 from icsd.errors import UserError
 from icsd.files import copy_file, replace_folder, sha256_of
@@ -61,13 +62,16 @@ def download(
     destination: Path,
     partial: Path | None = None,
     pause: float = 2.0,
-) -> None:
+) -> list[Finding]:
     """Fetches all sources; ``destination`` appears when they are complete, with their digests in source.json.
 
     Every archive is read once from beginning to end, so that no damaged one becomes an output that DVC keeps.
     Unfinished downloads stay in ``partial`` (default ``<destination>.partial``) for the next call; no other
     process may use it meanwhile. ``source.json`` holds names, sizes and digests, but no path, address or
     date, so it is the same on every machine.
+
+    Returns:
+        What to warn of; see ``left_out``.
 
     Raises:
         UserError: see ``fetch``; also if an archive is damaged, or a part of the dataset is missing.
@@ -78,13 +82,16 @@ def download(
     files: dict[str, Path] = {}
     names: dict[str, list[str]] = {}
     for source in sources:
+        _check_folder(dataset, source)
         file = _fetch_once(dataset, source, partial, pause)
         if file.name in files:
             raise UserError(f"{dataset.name}: two sources have the same file name; rename one of them")
         files[file.name] = file
         names[_shown(_place(source))] = _checked(dataset, source, file)
+    warnings: list[Finding] = []
     if not isinstance(dataset, Shapes):
         check_contents(dataset, names)
+        warnings = left_out(dataset, names)
     for leftover in partial.iterdir():
         if leftover.name not in files:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
@@ -92,6 +99,7 @@ def download(
     destination.parent.mkdir(parents=True, exist_ok=True)
     replace_folder(partial, destination)
     check_complete(destination)
+    return warnings
 
 
 def check_complete(folder: Path) -> None:
@@ -100,6 +108,15 @@ def check_complete(folder: Path) -> None:
         archive = folder / file.name
         if not archive.is_file() or archive.stat().st_size != file.bytes:
             raise UserError(f"{archive} is missing or cut off: is another process writing there?")
+
+
+def _check_folder(dataset: Dataset | Shapes, source: Source) -> None:
+    """Refuses a folder without any file of the dataset, and says what it holds."""
+    folder = Path(source.get("path", "")).expanduser()
+    if "path" in source and folder.is_dir() and not isinstance(dataset, Shapes):
+        names = names_below(folder)
+        if not any(map(dataset.wanted, names)):
+            check_contents(dataset, {_shown(_place(source)): names})
 
 
 def _fetch_once(dataset: Dataset | Shapes, source: Source, partial: Path, pause: float) -> Path:

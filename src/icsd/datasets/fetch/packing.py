@@ -5,7 +5,8 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from icsd.datasets.archives import Wanted, is_text, member_path
+from icsd.datasets.archives import Wanted
+from icsd.datasets.members import is_text, member_path
 from icsd.errors import UserError, some
 from icsd.files import check_disk_space, file_written_whole
 
@@ -58,6 +59,6 @@ def _check_readable(members: Mapping[str, Path]) -> None:
     bad = [repr(name) for name, path in members.items() if not (is_text(name) and path.is_file())]
     if bad:
         raise UserError(
-            "data.source: these are no plain files, or their names are no text in UTF-8: "
-            f"{some(bad, len(bad))}"
+            "data.source: these are no plain files (broken links, maybe), or their names are no text in "
+            f"UTF-8: {some(bad, len(bad))}. Mend, rename or remove them"
         )

@@ -2,15 +2,14 @@
 
 import io
 import warnings
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from icsd.datasets.file_kinds import what_it_is
-from icsd.datasets.reading.jpeg import damage
+from icsd.datasets.reading.damage import compressed_data, damage_in
 from icsd.errors import UserError
 
 MAX_PIXELS = 89_478_485
@@ -25,6 +24,8 @@ _BEGINNINGS = {
     b"RIFF": "WEBP",
 }
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # a tag of TIFF
+_KIND_OF_PAGE, _IS_BESIDE = 254, 5  # a tag of TIFF, and its bits of smaller copies and transparency masks
+_ORIENTATION = 0x0112  # EXIF
 
 # The size is checked below, with the file's name, which Pillow's warning does not have.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -39,16 +40,18 @@ class Picture:
         format: Pillow's name of the file format.
         raw_mode: Pillow's name of the storage of pixels in the file; "L;4" is grey with 4 bits.
         white_is_zero: whether large numbers are dark, which Pillow does not correct.
+        orientation: the EXIF orientation, which has been applied to ``image``; 1 is upright.
     """
 
     image: Image.Image
     format: str
     raw_mode: str
     white_is_zero: bool = False
+    orientation: int = 1
 
 
 def decode(path: Path, kind: str, *, formats: Sequence[str]) -> Picture:
-    """Decodes a file, which must be complete and undamaged.
+    """Decodes a file, which must hold one complete and undamaged image, and turns it upright.
 
     The list of formats matters for security too: some of Pillow's decoders run other programs (PostScript
     starts Ghostscript), and Pillow chooses a decoder by the content, not by the name.
@@ -59,7 +62,8 @@ def decode(path: Path, kind: str, *, formats: Sequence[str]) -> Picture:
         formats: Pillow's names of the formats to try.
 
     Raises:
-        UserError: the file is missing, of another format, too large, truncated or damaged; names the file.
+        UserError: the file is missing, of another format, too large, truncated or damaged, or holds several
+            images; names the file.
     """
     problem = f"cannot read {kind} {path.name}: "
     try:
@@ -88,11 +92,42 @@ def _decoded(content: bytes, formats: Sequence[str]) -> Picture:
         raw_mode = _raw_mode(image)
         tags = getattr(image, "tag_v2", {}) if image.mode.startswith("I;16") else {}
         name = "JPEG" if image.format == "MPO" else str(image.format)  # several JPEGs in one file
+        if (number := _num_pictures(image)) > 1:
+            raise UserError(
+                f"it holds {number} pictures (pages or frames), and it is not clear which one is meant; "
+                "save that one as a file of its own"
+            )
+        data = compressed_data(image)
+        orientation = _orientation(image)
         image.load()
-    problem = _damage(content, name)
+    problem = damage_in(content, name, data)
     if problem:
         raise UserError(f"it is damaged: {problem}; copy it again from where it came from")
-    return Picture(image, name, raw_mode, tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
+    upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
+    return Picture(upright, name, raw_mode, tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO, orientation)
+
+
+def _num_pictures(image: Image.Image) -> int:
+    """Frames or pages; not those that a camera or a map adds to the one picture."""
+    number: int = getattr(image, "n_frames", 1)
+    if image.format == "MPO" or number == 1:
+        return 1
+    if image.format != "TIFF":
+        return number
+    beside = 0
+    for page in range(1, number):
+        image.seek(page)
+        beside += bool(getattr(image, "tag_v2", {}).get(_KIND_OF_PAGE, 0) & _IS_BESIDE)
+    image.seek(0)
+    return number - beside
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        noted = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged notes of the camera; a viewer ignores them, too
+        return 1
+    return noted if noted in range(2, 9) else 1
 
 
 def _raw_mode(image: Image.Image) -> str:
@@ -100,27 +135,6 @@ def _raw_mode(image: Image.Image) -> str:
     arguments = tiles[0][3] if tiles else None
     raw_mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return raw_mode if isinstance(raw_mode, str) else image.mode
-
-
-def _damage(content: bytes, name: str) -> str | None:
-    if name == "JPEG":
-        return damage(content)
-    return _png_damage(content) if name == "PNG" else None
-
-
-def _png_damage(content: bytes) -> str | None:
-    """Checks a PNG's checksums, because Pillow does not check those of the pixel data."""
-    position = 8
-    while position < len(content):
-        length = int.from_bytes(content[position : position + 4], "big")
-        chunk = content[position + 4 : position + 8 + length]
-        checksum = content[position + 8 + length : position + 12 + length]
-        if zlib.crc32(chunk) != int.from_bytes(checksum, "big") or len(checksum) < 4:
-            return f"a checksum is wrong (byte {position:,})"
-        if chunk[:4] == b"IEND":
-            return None
-        position += 12 + length
-    return "its end is missing"
 
 
 def _unidentified(content: bytes, kind: str, formats: Sequence[str]) -> str:

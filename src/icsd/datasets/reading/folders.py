@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from icsd.datasets.reading.lists import names_in, without_number
+from icsd.datasets.reading.lists import is_comment, names_in, without_number
 from icsd.errors import UserError
 
 _NUM_NAMED = 5
@@ -66,6 +66,12 @@ def _summary(root: Path) -> str:
     return f"{named}{more}" if named else "nothing"
 
 
+def folder_in(parent: Path, name: str) -> Path:
+    """The folder of a name, whatever its case; where there is none, or there are several, that very name."""
+    found = _below(parent, [name])
+    return found[0] if len(found) == 1 else parent / name
+
+
 class Files:
     """The files of a folder that have one of the given suffixes, by name.
 
@@ -89,8 +95,9 @@ class Files:
         return [self._only(paths) for paths in self._by_stem.values()]
 
     def listed(self, lines: Iterable[str]) -> list[Path]:
-        """The file for every line of a list, or the path where it should be."""
-        return [self._listed(line) for line in lines]
+        """The file for every line of a list, or the path where it should be; comments are left out."""
+        found = [(line, self._listed(line)) for line in lines]
+        return [path for line, path in found if path.exists() or not is_comment(line)]
 
     def named(self, name: str) -> Path | None:
         """The file of this name, given with or without its suffix; None if there is none."""

@@ -1,50 +1,66 @@
 """Reads images as a viewer shows them: 8-bit RGB, the right way up."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from icsd.core.labels import Pixels
 from icsd.datasets.reading.decoding import decode
 from icsd.errors import UserError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
-_ORIENTATION = 0x0112  # EXIF
+
+
+@dataclass(frozen=True)
+class ShownImage:
+    """An image as a viewer shows it, and what may be wrong with that.
+
+    Attributes:
+        pixels: uint8 [H, W, 3].
+        brightest: the largest number of a file with 16 bits a channel, as far as it is known; else None.
+        orientation: see ``Picture``.
+    """
+
+    pixels: Pixels
+    brightest: int | None = None
+    orientation: int = 1
 
 
 def read_image(path: Path) -> Pixels:
-    """Reads an image as a viewer shows it, uint8 [H, W, 3].
+    """The pixels of ``read_shown``."""
+    return read_shown(path).pixels
 
-    Grey values of 16 bits are scaled, palettes are looked up, and the EXIF orientation is applied.
+
+def read_shown(path: Path) -> ShownImage:
+    """Reads an image as a viewer shows it.
+
+    Values of 16 bits are scaled, palettes are looked up, and the EXIF orientation is applied.
 
     Raises:
         UserError: see ``decode``; also if viewers may show the image differently (transparent pixels, values
             without a fixed white such as 32-bit numbers). Names the file.
     """
     picture = decode(path, "image", formats=_FORMATS)
-    image = _upright(picture.image)
+    image = picture.image
     if image.mode.startswith("I;16"):
-        grey = _scaled_to_8_bits(np.asarray(image))
+        values = np.asarray(image)
+        grey = _scaled_to_8_bits(values)
         grey = 255 - grey if picture.white_is_zero else grey
-        return np.repeat(grey[..., None], 3, axis=2)
+        brightest = None if picture.white_is_zero else int(values.max())
+        return ShownImage(np.repeat(grey[..., None], 3, axis=2), brightest, picture.orientation)
     if image.mode not in _MODES:
         raise UserError(
             f"cannot read image {path.name}: its values have no fixed black and white (mode {image.mode}); "
             "save it with 8 bits a channel"
         )
     _check_opaque(image, path)
-    return np.asarray(image.convert("RGB"))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        turned = image.getexif().get(_ORIENTATION, 1) != 1
-    except Exception:  # damaged EXIF data, which viewers ignore, too
-        return image
-    return ImageOps.exif_transpose(image) if turned else image
+    pixels = np.asarray(image.convert("RGB"))
+    # Pillow keeps the higher half of 16 bits.
+    brightest = int(pixels.max()) << 8 | 255 if ";16" in picture.raw_mode and pixels.any() else None
+    return ShownImage(pixels, brightest, picture.orientation)
 
 
 def _scaled_to_8_bits(values: np.ndarray) -> Pixels:

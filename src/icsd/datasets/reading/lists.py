@@ -26,15 +26,25 @@ def read_list(path: Path) -> list[str]:
     """The non-blank lines, without quotation marks and surrounding space, and with slashes for backslashes.
 
     Raises:
-        UserError: the file cannot be read, or is not text; names the file.
+        UserError: the file cannot be read, is not text, or has no names; names the file.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"The dataset's list {path.name} cannot be read: {error.strerror}") from error
+        raise UserError(
+            f"The dataset's list {path.parent.name}/{path.name} cannot be read: {error.strerror}"
+        ) from error
     text = _text(content, path.name).translate(_INVISIBLE)
     lines = (_QUOTES.sub("", line).strip().replace("\\", "/") for line in text.splitlines())
-    return [line for line in lines if line]
+    names = [line for line in lines if line]
+    if not names:
+        raise UserError(f"The dataset's list {path.parent.name}/{path.name} is empty: it needs a name a line")
+    return names
+
+
+def is_comment(line: str) -> bool:
+    """Whether a line that names no file may be passed over."""
+    return line.startswith("#")
 
 
 def names_in(line: str) -> Iterator[str]:

@@ -11,7 +11,6 @@ from icsd.core.labels import Pixels
 from icsd.datasets.reading.decoding import Picture, decode
 from icsd.errors import UserError, some
 
-MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 _FORMATS = ("PNG", "BMP", "TIFF")
 _LOSSY = ("JPEG", "WEBP")
 _FEW_BITS = {
@@ -52,6 +51,8 @@ def read_ids(path: Path, *, colours: Sequence[Colour] = ()) -> Pixels:
     if image.mode == "L":
         return _grey_numbers(picture, image, path)
     if image.mode.startswith("I"):
+        return _small_numbers(np.asarray(image), path)
+    if image.mode == "F" and (np.asarray(image) == np.rint(np.asarray(image))).all():  # as maps are exported
         return _small_numbers(np.asarray(image), path)
     raise _unusable(path, f"stores its pixels in a way that holds no class numbers (mode {image.mode})")
 
@@ -105,11 +106,13 @@ def _grey_numbers(picture: Picture, image: Image.Image, path: Path) -> Pixels:
     return np.asarray(image) // np.uint8(factor)
 
 
-def _small_numbers(numbers: NDArray[np.integer], path: Path) -> Pixels:
-    low, high = int(numbers.min()), int(numbers.max())
+def _small_numbers(numbers: NDArray[np.integer] | NDArray[np.floating], path: Path) -> Pixels:
+    low, high = float(numbers.min()), float(numbers.max())
     if low < 0 or high > 255:
         reason = "instance numbers, or class numbers that were scaled to grey values"
-        raise _unusable(path, f"holds numbers from {low:,} to {high:,}; class numbers end at 255 ({reason})")
+        raise _unusable(
+            path, f"holds numbers from {low:,.0f} to {high:,.0f}; class numbers end at 255 ({reason})"
+        )
     return numbers.astype(np.uint8)
 
 
@@ -119,7 +122,8 @@ def _equal_channel(image: Image.Image, path: Path) -> Pixels:
     if not (channels[..., :3] == first[..., None]).all():
         raise UserError(
             f"label {path.name} is a colour image (mode {image.mode}), its class ids are lost: "
-            "use the published masks, one byte a pixel"
+            "use the published masks, one byte a pixel; for masks of your own, the reader `folder` takes "
+            "colours as classes"
         )
     return first
 
@@ -150,4 +154,7 @@ def _check_order(image: Image.Image, colours: Sequence[Colour], path: Path) -> N
 
 
 def _unusable(path: Path, reason: str) -> UserError:
-    return UserError(f"label {path.name} {reason}: use the published masks, one class number a pixel")
+    return UserError(
+        f"label {path.name} {reason}: use the published masks, or save your own as PNG with one class number "
+        "a pixel"
+    )
