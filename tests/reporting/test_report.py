@@ -168,7 +168,7 @@ def test_only_costs_and_provenance_differ_between_identical_runs(
     answers = [re.findall("<p.*>(Cost: .*)</p>", page) for page in pages]
     assert answers[0] == [
         "Cost: with AICSD, an epoch of ResNet-18 takes 1.08 times the processor time of the student alone, "
-        "and no parameters are added; the result is of the same size."
+        "and no parameters are added; the trained network has the same size."
     ]
     assert re.sub("Cost: .*", "", pages[0]) == re.sub("Cost: .*", "", pages[1])
 
@@ -276,7 +276,7 @@ def test_the_page_begins_with_three_sentences_and_the_picture_of_differences(
     assert [text.split(":")[0] for text in sentences] == ["ResNet-18", "Size", "What would settle it"]
     assert rest.lstrip().startswith('<figure id="differences">')
     assert page.count('id="differences"') == 1
-    assert "Order: " in rest.split('aria-label="Sections"')[0]
+    assert "Ranking: " in rest.split('aria-label="Sections"')[0]
 
 
 def test_images_without_labels_are_said_first_on_the_page_and_in_the_readme(tree: Tree, tmp_path: Path):

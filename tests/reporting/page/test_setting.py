@@ -20,7 +20,7 @@ def test_a_teacher_with_more_labels_is_said(tree: Tree):
     edit_students(tree, num_train_images=90)
     assert setting(tree.load()) == [
         GRID,
-        "Students learn from 90 labelled images; the teacher learnt from 480.",
+        "Students learn from 90 labelled images; the teacher learned from 480.",
     ]
 
 
@@ -32,7 +32,7 @@ def test_images_without_labels_are_said_and_that_the_student_alone_has_no_use_fo
     [_, said] = setting(tree.load())
     assert said.startswith(f"Students learn from {labelled} labelled images")
     assert "They also see 390 images without labels, half of every batch" in said
-    assert "the student alone nothing but BatchNorm's statistics." in said
+    assert "the student alone only BatchNorm statistics." in said
 
 
 def test_a_teacher_that_was_loaded_learnt_from_nothing_here(tree: Tree):

@@ -100,8 +100,8 @@ ROW = {
 @pytest.mark.parametrize(
     ("p_holm", "needed", "end"),
     [
-        (0.2, 9, "+1.25 would need 9 seeds."),
-        (0.2, None, "+1.25 would not be with 1000 seeds on these images."),
+        (0.2, 9, "establishing +1.25 would need 9 seeds."),
+        (0.2, None, "on these images, even 1000 seeds would not establish +1.25."),
         (0.01, 5, "cannot be established; this one is."),
     ],
 )
@@ -114,12 +114,13 @@ def test_it_is_said_in_words_what_would_settle_the_question(p_holm: float, neede
         ]
     )
     size, limit, order = settling(table, "resnet18", "aicsd")
-    assert (
-        "a gain is 97 % likely, one above 0.5 points 80 %, and a difference within ±0.5 points < 1 %" in size
+    assert size == (
+        "Size: the probability of a gain is 97 %, of a gain above 0.5 points 80 %, and of a difference "
+        "within ±0.5 points < 1 %."
     )
-    assert "with 3 methods and 5 seeds, differences to the student alone under 2.0 points cannot be" in limit
+    assert "differences of less than 2.0 points to the student alone cannot be established" in limit
     assert limit.endswith(end)
     assert order == (
-        "Order: KD has the highest mean in > 99 % of resamples, AICSD in < 1 %; "
-        "Kendall's τ between the orders of two seeds is −0.25."
+        "Ranking: KD has the highest mean in > 99 % of resamples, AICSD in < 1 %; "
+        "Kendall's τ between the rankings by two seeds is −0.25."
     )

@@ -67,8 +67,8 @@ def pairs_of(likeness, shares):
 @pytest.mark.parametrize(
     ("shares", "rho", "meaning"),
     [
-        ([1.0, 2.0, 3.0, 4.0], "+1.00", "are mixed up more often"),
-        ([4.0, 3.0, 2.0, 1.0], "−1.00", "mixed up less often"),
+        ([1.0, 2.0, 3.0, 4.0], "+1.00", "are confused more often"),
+        ([4.0, 3.0, 2.0, 1.0], "−1.00", "are confused less often"),
         ([2.0, 4.0, 1.0, 3.0], "+0.00", "says little"),
     ],
 )

@@ -208,9 +208,9 @@ def _similarity(student: _Student) -> Iterator[Picture]:
             f"ics_matrices_{student.name}",
             f"Inter-class similarity, {student.label}",
             "KL divergence between the spatial distributions of each pair of classes, mean over images and "
-            "seeds: small values (dark) are classes that a network places alike. Below, "
-            f"{MORE} is more, {LESS} less separated than in the teacher; a student that learnt its "
-            "similarities is pale.",
+            "seeds: small values (dark) mean that a network predicts two classes at similar positions. "
+            f"Below: {MORE} is more and {LESS} less separated than in the teacher; a student with the "
+            "teacher's similarities is pale.",
             similarity_matrices(teacher, matrices, student.classes, student=student.label),
         )
 

@@ -64,18 +64,18 @@ def cost_sentences(costs: pd.DataFrame, *, focus: str) -> list[list[str]]:
         name = f"with {method_label(focus)}, an epoch of {network_label(row['student'])}"
         if pd.notna(row["relative_time"]):
             sentences.append(
-                f"Cost: {name} takes {_relative_time(row)}, and {added}; the result is of the same size."
+                f"Cost: {name} takes {_relative_time(row)}, and {added}; "
+                "the trained network has the same size."
             )
         elif row["n_beside"]:
             sentences.append(
-                f"Cost: what {name} takes was measured while other trainings ran beside it, and the "
-                f"processor's time is not known, so it is not compared; {added}, and the result is of the "
-                "same size."
+                f"Cost: the time {name} takes was measured while other trainings ran, and the processor time "
+                f"is not known, so it is not compared; {added}, and the trained network has the same size."
             )
     if sentences and (costs["cached_epochs"] > 0).any():
         sentences.append(
-            "The first training of a seed runs the teacher for all of them, and the others read its logits: "
-            "what each costs is given as if the teacher had run in all of its epochs."
+            "The first training of a seed runs the teacher, and the others read its logits; all costs are "
+            "given as if the teacher had run in every epoch."
         )
     return [sentences] if sentences else []
 
@@ -93,7 +93,7 @@ def verdict(row: Row) -> str:
     """
     low, high, p = row["delta_low"], row["delta_high"], row["p_holm"]
     if row["n"] < 2:
-        return "one seed, so training noise is unknown and nothing can be concluded"
+        return "with one seed, training noise is unknown and nothing can be concluded"
     if pd.isna(p):
         return "not testable: a single image or clip, or nothing varies"
     if low <= 0 <= high:
@@ -188,13 +188,13 @@ def _tied(rows: Sequence[Row]) -> list[str]:
     highest = max(tested, key=lambda row: float(row["miou_mean"]))
     if {row["group"] for row in tested} == {highest["group"]}:
         seeds = highest["n_seeds"]
-        return [f"Tested pair by pair, no two of these {len(tested)} are told apart by {seeds} seeds."]
+        return [f"Pairwise tests with {seeds} seeds tell no two of these {len(tested)} methods apart."]
     name = method_label(highest["method"])
     apart = [row for row in tested if not set(row["group"]) & set(highest["group"])]
     tied = [row for row in tested if row is not highest and row not in apart]
     if len(tied) <= len(apart):
-        return [f"Tested pair by pair, not told apart from {name}, the highest: {_names(tied) or 'none'}."]
-    return [f"Tested pair by pair, told apart from {name}, the highest: {_names(apart) or 'none'}."]
+        return [f"Not told apart from {name}, the highest, by pairwise tests: {_names(tied) or 'none'}."]
+    return [f"Told apart from {name}, the highest, by pairwise tests: {_names(apart) or 'none'}."]
 
 
 def _names(rows: Sequence[Row]) -> str:

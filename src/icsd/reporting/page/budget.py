@@ -4,8 +4,8 @@ from icsd.reporting.results import Results, Run
 from icsd.reporting.style import method_label, network_label
 
 HOW = (
-    "A step was timed beside that of the student alone, by turns, with the teacher running in every step as "
-    "for somebody who trains this one method; validation and what is watched are not counted."
+    "Steps of the method and of the student alone were timed in turns, with the teacher running in every "
+    "step, as for someone who trains only this method; validation and monitoring are not included."
 )
 
 

@@ -22,7 +22,7 @@ def _images(results: Results) -> list[str]:
         return []
     taught = teacher.num_train_images if teacher and teacher.epochs else None
     learnt = _counts([each.num_train_images for each in students])
-    of_teacher = "" if taught is None or str(taught) == learnt else f"; the teacher learnt from {taught}"
+    of_teacher = "" if taught is None or str(taught) == learnt else f"; the teacher learned from {taught}"
     sentence = f"Students learn from {learnt} labelled images{of_teacher}."
     if any(each.num_unlabelled_images for each in students):
         return [f"{sentence} {_unlabelled(students)}"]
@@ -33,8 +33,8 @@ def _unlabelled(students: Sequence[TrainRecord]) -> str:
     """State that only distilled students learn from these images, which is part of what is compared."""
     counts = _counts([each.num_unlabelled_images for each in students])
     return (
-        f"They also see {counts} images without labels, half of every batch: a method learns what the "
-        "teacher says of them, the student alone nothing but BatchNorm's statistics."
+        f"They also see {counts} images without labels, half of every batch: methods learn the teacher's "
+        "predictions for them, the student alone only BatchNorm statistics."
     )
 
 

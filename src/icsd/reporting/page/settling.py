@@ -33,24 +33,24 @@ def settling(decisions: pd.DataFrame, student: str, method: str) -> list[str]:
 
 def _size(row: Row) -> str:
     return (
-        f"Size: a gain is {whole_percent(row['prob_positive'])} likely, one above {row['rope']:g} points "
-        f"{whole_percent(row['prob_relevant'])}, and a difference within ±{row['rope']:g} points "
-        f"{whole_percent(row['prob_negligible'])}."
+        f"Size: the probability of a gain is {whole_percent(row['prob_positive'])}, of a gain above "
+        f"{row['rope']:g} points {whole_percent(row['prob_relevant'])}, and of a difference within "
+        f"±{row['rope']:g} points {whole_percent(row['prob_negligible'])}."
     )
 
 
 def _limit(table: pd.DataFrame, row: Row) -> str:
     seeds, smallest = int(row["n_pairs"]), table["smallest"].median()
     known = (
-        f"What would settle it: with {len(table)} methods and {seeds} seeds, differences to the student "
-        f"alone under {smallest:.1f} points cannot be established"
+        f"What would settle it: with {len(table)} methods and {seeds} seeds, differences of less than "
+        f"{smallest:.1f} points to the student alone cannot be established"
     )
     if row["p_holm"] < LEVEL:
         return f"{known}; this one is."
     measured = signed(row["delta_mean"])
     if missing(row["seeds_needed"]):
-        return f"{known}; {measured} would not be with {MOST_SEEDS} seeds on these images."
-    return f"{known}; {measured} would need {int(row['seeds_needed'])} seeds."
+        return f"{known}; on these images, even {MOST_SEEDS} seeds would not establish {measured}."
+    return f"{known}; establishing {measured} would need {int(row['seeds_needed'])} seeds."
 
 
 def _order(table: pd.DataFrame) -> list[str]:
@@ -60,9 +60,9 @@ def _order(table: pd.DataFrame) -> list[str]:
         return []
     first, second = records(shares)
     tau = first["tau_seeds"]
-    between = "" if missing(tau) else f"; Kendall's τ between the orders of two seeds is {signed(tau)}"
+    between = "" if missing(tau) else f"; Kendall's τ between the rankings by two seeds is {signed(tau)}"
     return [
-        f"Order: {method_label(first['method'])} has the highest mean in "
+        f"Ranking: {method_label(first['method'])} has the highest mean in "
         f"{whole_percent(first['first_share'])} of resamples, {method_label(second['method'])} in "
         f"{whole_percent(second['first_share'])}{between}."
     ]

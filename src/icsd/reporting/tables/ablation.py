@@ -57,10 +57,10 @@ def display(table: pd.DataFrame) -> Display:
     if table["kd_delta_mean"].notna().any():
         columns.append(("Δ KD", lambda row: spread(row["kd_delta_mean"], row["kd_delta_std"], signed=True)))
     notes = [
-        "Variant: ICSD as the paper defines it, or what its authors released. Rows: of the similarity "
+        "Variant: ICSD as defined in the paper, or as released by its authors. Rows: rows of the similarity "
         "matrices, raw or L2-normalised. –: the method has no such part.",
-        "Mean ± standard deviation over n seeds; intervals and tests of these differences stand in the "
-        "comparison.",
+        "Mean ± standard deviation over n seeds; the comparison has intervals and tests of these "
+        "differences.",
     ]
     return to_display("ablation", "What each part of AICSD is worth", table, columns, notes)
 

@@ -178,12 +178,12 @@ def _first_notes(table: pd.DataFrame) -> list[str]:
     kinds = table.loc[table["method"] != TEACHER, "n_seeds"]
     num_seeds = f"{kinds.min()} to {kinds.max()}" if kinds.min() != kinds.max() else f"{kinds.max()}"
     return [
-        f"mIoU: mean ± standard deviation over {num_seeds} seeds; every seed is a training of its own. "
-        "Δ alone: difference to the same student trained alone, paired by seed, in percentage points.",
-        "p: the level at which zero would lie on the edge of the interval, so of training noise and the "
-        "choice of images; Holm-corrected for all pairs of a student's methods, and the differences to the "
-        "student alone have half of the error rate. Below 5 % a difference is established: this alone "
-        "decides every sentence and letter, so no two of them disagree.",
+        f"mIoU: mean ± standard deviation over {num_seeds} seeds, each a separate training. Δ alone: "
+        "difference to the same student trained alone, paired by seed, in percentage points.",
+        "p: the level at which zero would lie on the edge of the interval, so it accounts for training noise "
+        "and the choice of images. Holm-corrected for all pairs of methods of a student; half of the error "
+        "rate is reserved for the differences to the student alone. A difference is established if p is "
+        "below 5 %; all sentences and letters follow this rule, so they never contradict each other.",
         *_interval_notes(table),
     ]
 
@@ -192,10 +192,10 @@ def _notes(table: pd.DataFrame) -> list[str]:
     return [
         _of_seen(table),
         "Group: methods share a letter unless the difference between them is established; a is the group of "
-        "the highest mean. Not told apart is not the same as equal: few seeds tell little apart, and many "
-        "methods less.",
-        "Agreement, KL, ICS distance: pixels on which student and teacher predict the same class, pixel-wise "
-        "KL(teacher ‖ student), and distance between their inter-class similarity matrices.",
+        "the highest mean. A shared letter does not mean equal: few seeds can establish few differences, "
+        "and with many methods even fewer.",
+        "Agreement, KL, ICS distance: share of pixels on which student and teacher predict the same class, "
+        "pixel-wise KL(teacher ‖ student), and distance between their inter-class similarity matrices.",
         *_published_notes(table),
     ]
 
@@ -204,16 +204,16 @@ def _of_seen(table: pd.DataFrame) -> str:
     """State how the mean treats classes that are only predicted, and the value other tools would give."""
     other = table[(table["miou_of_seen"] - table["miou_mean"]).abs() > 0.005]
     rule = (
-        "mIoU is over the classes that the labels have; a class that is only predicted is left out, where "
-        "torchmetrics and MMSegmentation count it as 0"
+        "mIoU is over the classes that occur in the labels; a class that is predicted but does not occur is "
+        "left out, while torchmetrics and MMSegmentation count it as 0"
     )
     if other.empty:
-        return f"{rule}: here this makes no difference."
+        return f"{rule}. Here this makes no difference."
     values = ", ".join(
         f"{network_label(row['student'])} {method_label(row['method'])} {row['miou_of_seen']:.2f}"
         for row in other.to_dict("records")
     )
-    return f"{rule}. With it: {values} %."
+    return f"{rule}. Counted as 0: {values} %."
 
 
 def _interval_notes(table: pd.DataFrame) -> list[str]:
@@ -221,25 +221,25 @@ def _interval_notes(table: pd.DataFrame) -> list[str]:
     notes = []
     if "images and seeds" in kinds:
         notes.append(
-            "95 % interval: bootstrap over seeds and images from per-image confusion matrices; Student's t "
-            "for the few seeds, so with two of them it is wide. It is about other trainings and other test "
-            "images; for the teacher, which is one training, over images only."
+            "95 % interval: bootstrap over seeds and images, from per-image confusion matrices, with "
+            "Student's t because there are few seeds (with two, it is wide). It covers other trainings and "
+            "other test images; for the teacher, which is a single training, only other images."
         )
     if "images" in kinds:
         notes.append(
-            "n = 1: no inference is possible. No standard deviation, no test, no groups; the 95 % interval "
-            "(bootstrap of per-image confusion matrices) is over images only: training noise is not in it, "
-            "and one training does not tell methods apart."
+            "n = 1: no inference is possible, so there is no standard deviation, no test and no group. The "
+            "95 % interval (bootstrap of per-image confusion matrices) covers other images but not training "
+            "noise, and a single training cannot tell methods apart."
         )
     known = table.dropna(subset=["n_images"])
     if len(known):
         num_images, num_clips = known["n_images"].iloc[0], known["n_clips"].iloc[0]
         notes.append(
-            f"Images: the {num_images} of the reported split are taken as independent, which frames of one "
-            "video are not (`report.clips`)."
+            f"Images: the {num_images} of the reported split are taken as independent; set `report.clips` if "
+            "they are frames of videos."
             if pd.isna(num_clips)
-            else f"Images: {num_images} frames of {num_clips} clips; whole clips are resampled, since frames "
-            f"of one clip are no independent images. "
+            else f"Images: {num_images} frames of {num_clips} clips; whole clips are resampled, because "
+            f"frames of one clip are not independent. "
             + ("Few clips say little about others, so intervals are wide." if num_clips < 10 else "")
         )
     return notes
@@ -248,4 +248,6 @@ def _interval_notes(table: pd.DataFrame) -> list[str]:
 def _published_notes(table: pd.DataFrame) -> list[str]:
     """The sources of the published values; the table of these says how their protocols differ."""
     sources = table["published_source"].dropna().unique()
-    return [f"Published: {source}; the published values say below how that differs." for source in sources]
+    return [
+        f"Published: {source}; the table of published values says what was different." for source in sources
+    ]

@@ -60,15 +60,15 @@ def display(table: pd.DataFrame) -> Display:
         ("Device", lambda row: text(row["device"])),
     ]
     notes = [
-        "Means over seeds; measured on the machine of the run, so never the same twice.",
-        "Side by side: runs during which others of this table ran. Their s / epoch, images / s and minutes "
-        "depend on these others and are not to be compared.",
+        "Means over seeds, measured on the machine of the run; they differ from one execution to the next.",
+        "Side by side: number of runs during which others of this table ran. Their s / epoch, images / s and "
+        "minutes depend on these others and should not be compared.",
         _comparison_note(table),
-        "From cache: epochs whose logits of the teacher another run of the seed had kept; the first run of a "
-        "seed ran the teacher for all. So seconds per epoch, × alone and images / s are as if the teacher "
-        "had run in every epoch; training min is what it took.",
-        "Extra parameters: adapters that train with the student and are not part of it.",
-        "GFLOPs: one forward pass at the evaluation's input size.",
+        "From cache: epochs in which the teacher's logits came from another run of the same seed; the first "
+        "run of a seed runs the teacher for all. Seconds per epoch, × alone and images / s are as if the "
+        "teacher had run in every epoch; training min is the actual time.",
+        "Extra parameters: adapters, which train with the student and are not part of it.",
+        "GFLOPs: one forward pass at the input size of the evaluation.",
     ]
     return to_display("cost", "Cost", table, columns, notes)
 

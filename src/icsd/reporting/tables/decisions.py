@@ -91,8 +91,8 @@ def order_notes(table: pd.DataFrame) -> list[str]:
             continue
         between, least = (signed(own[name].iloc[0]) for name in ("tau_seeds", "tau_least"))
         notes.append(
-            f"{network_label(str(student))}, order of {len(own)} methods: Kendall's τ between two seeds is "
-            f"{between} on average; between the order here and the true one it is {least} to +1 "
+            f"{network_label(str(student))}, ranking of {len(own)} methods: Kendall's τ between two seeds is "
+            f"{between} on average; between this ranking and the true one it is {least} to +1 "
             "(95 % interval, from the pairs that are told apart)."
         )
     return notes
@@ -156,12 +156,13 @@ def _needed(row: Row) -> Cell:
 
 def _notes(rope: str) -> list[str]:
     return [
-        "P: how likely the true difference is above 0, relevant, or negligible, read from the interval at "
-        f"every level (its confidence distribution). Relevant begins at {rope} points (`report.rope`).",
-        "Smallest Δ: the least that these seeds and images could have established, at the variance of this "
-        "row and the strictest step of the correction. Seeds needed: so many would establish the Δ of this "
-        "row if it and its variance stayed as they are; a true difference of just this size is then "
-        f"established about every other time. > {MOST_SEEDS}: next to zero, or hidden by the choice of "
-        "images, against which no seed helps.",
-        "First: share of resamples of trainings and images in which the method is the highest.",
+        "P: probability that the true difference is above 0, relevant, or negligible, from the intervals at "
+        f"all levels (the confidence distribution). A difference is relevant from {rope} points on "
+        "(`report.rope`).",
+        "Smallest Δ: the smallest difference that these seeds and images could have established, at the "
+        "variance of this row and the strictest step of the correction. Seeds needed: the number of seeds "
+        "that would establish the Δ of this row if it and its variance stayed as they are; a true difference "
+        f"of exactly this size is then established about half of the time. > {MOST_SEEDS}: the difference is "
+        "close to zero, or the choice of images hides it, which more seeds cannot change.",
+        "First: share of resamples of trainings and images in which the method ranks first.",
     ]

@@ -19,10 +19,10 @@ from icsd.yaml_files import read_yaml
 
 HEADERS = ("Method", "Paper", "Equation", "Reading taken", "Released code", "Left out", "What it is worth")
 NOTES = (
-    "Released code: what the authors' published code does differently, from reading it; a number in brackets "
-    "is the confidence in a statement that is not certain.",
-    "What it is worth: difference in mIoU of two runs of this report, paired by seed; p corrected for all "
-    "pairs, as in the comparison.",
+    "Released code: what the authors' published code does differently, according to its source; a number in "
+    "brackets is our confidence in a statement that is not certain.",
+    "What it is worth: difference in mIoU between the two forms in this report, paired by seed; p corrected "
+    "for all pairs, as in the comparison.",
 )
 NOT_MEASURED = "not measured here"
 

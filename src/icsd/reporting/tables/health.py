@@ -51,11 +51,13 @@ def display(table: pd.DataFrame) -> Display:
         ("Remark", lambda row: Cell(row["remark"] or GAP)),
     ]
     notes = [
-        "Share: norm of the weighted term's gradient for the student's parameters, of the sum of these "
-        "norms; measured on a few steps of every epoch: mean over epochs and seeds, least and most by epoch.",
-        "Cosine: between the term's gradient and that of cross-entropy; negative where they pull apart.",
-        "A term with less than 1 % does nothing, and a comparison of its method says nothing about it; with "
-        "more than 90 % the labels hardly count. Weights are found with python -m pipeline tune.",
+        "Share: gradient norm of the weighted term, over the student's parameters, relative to the sum of "
+        "these norms; measured on a few steps of every epoch. Mean over epochs and seeds; least and most of "
+        "any epoch.",
+        "Cosine: between the gradient of the term and that of cross-entropy; negative if they oppose each "
+        "other.",
+        "A term with a share below 1 % does nothing, so a comparison says nothing about its method; above "
+        "90 %, the labels hardly count. To find suitable weights, use python -m pipeline tune.",
     ]
     table_display = to_display("health", "What each loss term did", table, columns, notes, num_labels=3)
     return replace(table_display, text_columns=("Remark",))

@@ -33,7 +33,7 @@ def display(table: pd.DataFrame) -> Display:
         ("Weights", lambda row: text(row["weights_source"])),
     ]
     notes = [
-        "Terms alongside cross-entropy, each × its weight; unweighted losses as in the class's file.",
+        "Terms in addition to cross-entropy, each × its weight; unweighted losses: in the class's file.",
         "Weights: published (converted to this project's normalisation), tuned on the validation split with "
         "the same number of trials for each method, or set by hand.",
     ]

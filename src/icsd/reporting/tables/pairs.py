@@ -69,8 +69,8 @@ def correlation_sentences(pairs: pd.DataFrame) -> Iterator[str]:
             continue
         rho = float(spearmanr(-own["similarity"], own["errors_share"]).statistic)
         yield (
-            f"{name}: Spearman's ρ between a pair's likeness (its KL, negated) and its share of errors is "
-            f"{signed(rho)} over {len(own)} pairs, {100 * rho**2:.0f} % of the variance of the ranks. "
+            f"{name}: Spearman's ρ between the similarity of a pair (its negated KL) and its share of errors "
+            f"is {signed(rho)} over {len(own)} pairs, {100 * rho**2:.0f} % of the variance of the ranks. "
             + _meaning(rho)
         )
 
@@ -97,15 +97,16 @@ def display(pairs: pd.DataFrame) -> Display:
         for row in head.to_dict("records")
     )
     notes = [
-        "Share of all wrong pixels that are between these two classes, in both directions, over all images "
-        f"and seeds; the {NUM_DISPLAYED} pairs with the most errors, all are in pairs.csv.",
-        "KL: mean of both directions, in nats, at the end of training; small values are classes that the "
-        "network places alike. Teacher: of the same pair in the teacher. Difference: network − teacher.",
+        "Errors: share of all wrong pixels that confuse these two classes, in either direction, over all "
+        f"images and seeds. Shown are the {NUM_DISPLAYED} pairs with the most errors; pairs.csv has all.",
+        "KL: mean of both directions, in nats, at the end of training; small values mean that the network "
+        "predicts the two classes at similar positions. Teacher: the same pair in the teacher. Difference: "
+        "network − teacher.",
         *correlation_sentences(pairs),
     ]
     headers = ("Network", "Method", "Class pair", "Errors %", "KL", "KL, teacher", "Difference")
     return Display(
-        "pairs", "Which classes are mixed up, and how alike they are", headers, lines, tuple(notes), 3
+        "pairs", "Which classes are confused, and how similar they are", headers, lines, tuple(notes), 3
     )
 
 
@@ -138,7 +139,7 @@ def _truth(runs: Sequence[Run]) -> NDArray[np.int64]:
 
 def _meaning(rho: float) -> str:
     if abs(rho) < 0.2:
-        return "How alike two classes are placed says little about how often they are mixed up."
+        return "How similar two classes are says little about how often they are confused."
     if rho > 0:
-        return "Classes that are placed alike are mixed up more often."
-    return "Classes that are placed alike are mixed up less often, against what ICSD assumes."
+        return "Similar classes are confused more often."
+    return "Similar classes are confused less often, contrary to what ICSD assumes."
