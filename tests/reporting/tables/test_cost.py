@@ -43,7 +43,7 @@ def test_trainings_that_ran_side_by_side_are_not_compared_by_the_clock(tree: Tre
     assert table["relative_time"].isna().all()
     assert "not known" in " ".join(cost_table.display(table).notes)
     [[sentence]] = cost_sentences(table, focus="aicsd")
-    assert "other trainings ran beside it" in sentence
+    assert "measured while other trainings ran" in sentence
     assert "times" not in sentence
 
 
@@ -90,7 +90,7 @@ def test_what_logits_of_another_run_saved_is_no_merit_of_a_method(tree: Tree):
     assert row["relative_time"] == pytest.approx(1.2 * (1.8 + 0.9) / 2)
     assert row["minutes_training"] == pytest.approx(60.5 / 60)  # what it took
     [[_, said]] = cost_sentences(cost_table.rows(tree.load()), focus="aicsd")
-    assert said.startswith("The first training of a seed runs the teacher for all of them")
+    assert said.startswith("The first training of a seed runs the teacher, and the others read its logits")
 
 
 def test_a_missing_cost_leaves_its_row_empty(tree: Tree):

@@ -154,7 +154,7 @@ def test_what_other_tools_would_print_is_said_where_it_differs(tree: Tree):
     table = comparison_table.rows(results, differences.resample(results, resamples=50, seed=0))
     assert "this makes no difference" in comparison_table.details(table).notes[0]
     table.loc[table["method"] == "aicsd", "miou_of_seen"] = 12.345
-    assert "count it as 0. With it: ResNet-18 AICSD 12.35 %." in comparison_table.details(table).notes[0]
+    assert "count it as 0. Counted as 0: ResNet-18 AICSD 12.35 %." in comparison_table.details(table).notes[0]
     for run in results.runs.values():
         assert run.confusion is not None
         run.confusion[:, 0, :], run.confusion[:, 1, 0] = 0, 7  # sky is only predicted
