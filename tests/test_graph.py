@@ -40,6 +40,7 @@ ROOMS = {
         "stages.initial_weights",
         "stages.inputs",
         "stages.networks",
+        "stages.own_modules",
         "stages.own_weights",
         "stages.paces",
         "stages.registered",

@@ -114,6 +114,27 @@ def test_a_damaged_file_is_named(published: Path, tmp_path: Path, suffix: str, l
         build_network("resnet18", num_classes=2, pretrained=str(path))
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 5\n", "pointer of Git LFS"),
+        (b"\n<!doctype html><html>404</html>", "web page"),
+        (b"neither", r"damaged, or has other objects.*state_dict\(\)"),
+    ],
+)
+def test_what_is_no_weights_file_is_called_what_it_is(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(UserError, match=rf"w\.pth cannot be read \(.*{said}") as caught:
+        build_network("resnet18", num_classes=2, pretrained=str(tmp_path / "w.pth"))
+    assert "weights_only" not in str(caught.value)  # torch's own advice, to run the code in the file
+
+
+def test_a_whole_network_is_refused_with_what_to_save_instead(tmp_path: Path) -> None:
+    torch.save(models.mobilenet_v2(), tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"other objects than tensors in it; save `network\.state_dict\(\)`"):
+        build_network("resnet18", num_classes=2, pretrained=str(tmp_path / "w.pth"))
+
+
 def test_weights_of_another_network_are_refused(published: Path) -> None:
     with pytest.raises(UserError, match=r"do not belong to resnet18: \d+ missing.*unknown"):
         build_network("resnet18", num_classes=2, pretrained=str(published / "mobilenetv2.pth"))

@@ -89,6 +89,18 @@ def test_dvc_watches_a_file_through_a_link_that_goes_when_it_is_no_longer_named(
     assert not links[0].is_symlink()  # DVC ends with an error where a link leads nowhere
 
 
+def test_a_link_that_a_user_lets_lead_to_another_file_is_another_file(project, tmp_path):
+    weights(tmp_path / "1.pth"), weights(tmp_path / "2.pth", seed=1)
+    latest = tmp_path / "latest.pth"
+    latest.symlink_to(tmp_path / "1.pth")
+    change(project, networks=of_student(str(latest)))
+    validate(project, show=False)
+    (watched,) = (path for path in (project / LINKS).iterdir() if path.is_symlink())
+    latest.unlink()
+    latest.symlink_to(tmp_path / "2.pth")
+    assert watched.read_bytes() == (tmp_path / "2.pth").read_bytes()  # which is where DVC looks
+
+
 @pytest.mark.parametrize("kept", [LINKS / "w.pth", "w.pth"])
 def test_a_relative_path_is_one_from_the_root_also_in_an_experiments_copy(
     project, tmp_path, monkeypatch, kept

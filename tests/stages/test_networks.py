@@ -14,7 +14,8 @@ from icsd.runs import RunKey
 from icsd.stages.evaluation.run import evaluate_students, evaluate_teacher
 from icsd.stages.grid import teacher_key
 from icsd.stages.initial_weights import LINKS
-from icsd.stages.networks import description_of, source_file
+from icsd.stages.networks import description_of
+from icsd.stages.own_modules import files_of_module, source_file
 from icsd.stages.provenance import provenance_of
 from icsd.stages.training.run import train_student, train_teacher
 from icsd.stages.validate import validate
@@ -199,3 +200,36 @@ def test_a_transformer_in_a_folder_teaches_a_class_of_ones_own(prepared_project,
     assert metrics["parameters"] > 0 < metrics["flops"]
     assert metrics["agreement"]["kl"] > 0
     assert torch.tensor(metrics["miou"]).isfinite()
+
+
+def test_what_a_network_of_ones_own_imports_from_the_repository_is_a_part_of_it(tmp_path):
+    files = {
+        "nets/__init__.py": "from . import blocks",
+        "nets/blocks.py": "import torch, os.path\nfrom .more.parts import Part\nfrom ..outside import no",
+        "nets/more/parts.py": "def build():\n    from helpers import help\n    from nets import heads",
+        "nets/heads.py": "this is no Python",
+        "nets/unrelated.py": "",
+        "helpers.py": "import nets.model, json",
+        "nets/model.py": "from nets.blocks import Block",
+        "json.txt": "",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    found = files_of_module(tmp_path, "nets.model")
+    assert list(found) == [*("helpers", "nets", "nets.blocks", "nets.heads", "nets.model", "nets.more.parts")]
+    assert found["nets"] == tmp_path / "nets/__init__.py"
+    assert list(files_of_module(tmp_path, "json.decoder")) == ["json.decoder"]  # installed
+    assert files_of_module(tmp_path, "nowhere") == {}
+
+
+def test_editing_a_file_that_an_own_network_imports_makes_its_runs_stale(project):
+    own = project / "own_networks.py"
+    (project / "own_layers.py").write_text("WIDTH = 8\n")
+    own.write_text(f"{own.read_text()}\nimport own_layers\n")
+    with_student(project, MINE)
+    before = validated(project)
+    (project / "own_layers.py").write_text("WIDTH = 16\n")
+    assert changed(before, validated(project)) == OF_MINE
+    linked = {link.resolve().name for link in (project / LINKS).iterdir() if link.is_symlink()}
+    assert linked == {"own_networks.py", "own_layers.py"}

@@ -1,6 +1,7 @@
 """Read weights files named by users without executing code; errors name the key to change."""
 
 import json
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -37,7 +38,23 @@ def read_checkpoint(path: Path, *, setting: str, advice: str) -> object:
             load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
         )
     except Exception as error:  # torch's reader can raise anything on a damaged file
-        raise UserError(f"{setting}: {path} cannot be read ({first_line(error)}). {advice}") from error
+        raise UserError(f"{setting}: {path} cannot be read ({_reason(path, error)}). {advice}") from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Why a file cannot be read; torch's own advice is to run whatever code is in it."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(64)
+    except OSError as unreadable:
+        return first_line(unreadable)
+    if begin.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS; `git lfs pull` fetches the file"
+    if begin.lstrip().startswith(b"<"):
+        return "it is a web page instead of the file"
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is damaged, or has other objects than tensors in it; save `network.state_dict()`"
+    return first_line(error)
 
 
 def read_state(path: Path, *, setting: str, advice: str) -> Mapping[str, Tensor]:

@@ -128,14 +128,18 @@ def _problems(root: Path, params: Params) -> Iterator[str]:
 
 
 def link_files(root: Path, params: Params) -> None:
-    """Make the folder link to all files that networks of the grid are made from, and to no others."""
+    """Make the folder link to all files that networks of the grid are made from, and to no others.
+
+    A named file may be a link itself, as ``latest.pth`` is: it is followed whenever DVC looks.
+    """
     folder = root / LINKS
     sources = {located(root, source) for source in _named(params).values()}
-    files = [Path(source).resolve() for source in sources if isinstance(source, str) and is_file(source)]
+    files = [Path(source).absolute() for source in sources if isinstance(source, str) and is_file(source)]
     for key in networks_of_grid(params).values():
         described = files_of_network(root, params, key, with_weights=source_of(params, key) is True)
-        files += [file.resolve() for file in described.values()]
-    wanted = {_link_name(file): file for file in files if file.parent != folder.resolve()}
+        files += [file.absolute() for file in described.values()]
+    inside = folder.resolve()
+    wanted = {_link_name(file): file for file in files if file.parent.resolve() != inside}
     for link in folder.glob("*"):
         if link.is_symlink() and link.name not in wanted:
             link.unlink()

@@ -1,7 +1,6 @@
 """Describes each network from its block in params.yaml, and checks that it has the taps that methods read."""
 
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from icsd.models.names import DEEPLAB, TAPS, module_of, portable, split
 from icsd.params import Network, Params
 from icsd.runs import TEACHER, RunKey, places_of
 from icsd.stages.grid import student_keys, teacher_key
+from icsd.stages.own_modules import files_of_module
 
 HF_FILES = ("config.json", "model.safetensors")
 """The files that are read from a transformers folder; the weights only if a network starts from them."""
@@ -89,25 +89,12 @@ def files_of_network(root: Path, params: Params, key: RunKey, *, with_weights: b
         with_weights: Whether it starts from the weights in its folder.
     """
     name = network_of(params, key).library_name or ""
-    if (module := module_of(name)) is not None and (file := source_file(root, module)) is not None:
-        return {f"{module}.py": file}
+    if (module := module_of(name)) is not None:
+        return {f"{each}.py": file for each, file in files_of_module(root, module).items()}
     if (folder := _folder_of(root, name)) is not None:
         files = HF_FILES if with_weights else HF_FILES[:1]
         return {f"{portable(name)}/{file}": folder / file for file in files if (folder / file).is_file()}
     return {}
-
-
-def source_file(root: Path, module: str) -> Path | None:
-    """The file of a module below ``root``, or else of an installed one; the module is not run."""
-    base = root.joinpath(*module.split("."))
-    inside = [file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
-    if inside:
-        return inside[0]
-    try:
-        spec = find_spec(module)
-    except (ImportError, ValueError, AttributeError):
-        return None
-    return Path(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None
 
 
 def _folder_of(root: Path, name: str) -> Path | None:
