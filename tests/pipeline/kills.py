@@ -65,9 +65,10 @@ class Round:
 
 
 def make_reference(folder: Path) -> Path:
-    """Make a tiny project, committed, and its copy ``<folder>-done`` after an undisturbed run.
+    """Make a tiny project, committed, and a copy of it for each command after an undisturbed run.
 
-    How long DVC takes to begin there, and each stage to run, is kept in ``seconds.json`` of the copy.
+    The time that each command takes to start, and each of its stages to run, is kept in ``seconds.json`` of
+    the first copy.
     """
     project = make_project(
         folder,
@@ -76,12 +77,14 @@ def make_reference(folder: Path) -> Path:
         monitor={"health_steps": 1, "similarity_images": 2},
     )
     commit(project)
-    done = _done(project)
-    shutil.copytree(project, done, symlinks=True)
-    with _Started(done, "dvc repro") as process:
-        seconds = _watched(process)
-    assert process.returncode == 0, _output_of(process)
-    (done / "seconds.json").write_text(json.dumps(seconds), encoding="utf-8")
+    seconds = {}
+    for command in COMMANDS:
+        done = _done(project, command)
+        shutil.copytree(project, done, symlinks=True)
+        with _Started(done, command) as process:
+            seconds[command] = _watched(process)
+        assert process.returncode == 0, _output_of(process)
+    (_done(project) / "seconds.json").write_text(json.dumps(seconds), encoding="utf-8")
     return project
 
 
@@ -98,12 +101,12 @@ def play(reference: Path, folder: Path, *, command: str, seed: int, kills: int) 
     rng = random.Random(seed)
     round_ = Round(seed, command)
     shutil.copytree(reference, folder, symlinks=True)
-    seconds = json.loads((_done(reference) / "seconds.json").read_text(encoding="utf-8"))
+    seconds = json.loads((_done(reference) / "seconds.json").read_text(encoding="utf-8"))[command]
     places = rng.choices((START, *STAGES), k=kills)
     for place in sorted(places, key=(START, *STAGES).index):
         way = rng.choice(WAYS)
         # Also shortly after its end: then DVC stores its outputs.
-        after = rng.uniform(0, 1.1 * seconds[place])
+        after = rng.uniform(0, 1.1 * seconds.get(place, 0.0))
         if not _kill_once(folder, round_, place, way, after=after):
             break
     _finish(folder, round_)
@@ -112,8 +115,8 @@ def play(reference: Path, folder: Path, *, command: str, seed: int, kills: int) 
     return round_
 
 
-def _done(reference: Path) -> Path:
-    return reference.with_name(f"{reference.name}-done")
+def _done(reference: Path, command: str = "dvc repro") -> Path:
+    return reference.with_name(f"{reference.name}-done-{command.replace(' ', '-')}")
 
 
 def _kill_once(project: Path, round_: Round, place: str, way: str, *, after: float) -> bool:
