@@ -102,7 +102,7 @@ def test_the_table_of_experiments_is_printed_as_it_is(monkeypatch):
 def test_without_a_command_all_are_listed_by_section():
     lines = CliRunner().invoke(cli, []).output.splitlines()
     first_words = [line.split()[0] for line in lines if line.strip()]
-    assert first_words[first_words.index("Stages,") + 1] == "validate"
+    assert first_words[first_words.index("Stages") + 1] == "validate"
     order = [first_words.index(name) for name in ("validate", "report", "verify", "completion")]
     assert order == sorted(order)
 
