@@ -19,7 +19,6 @@ if __name__ == "__main__":
         from pipeline.leaving import leave
     except ImportError as error:
         end_without(error)
-        raise
 
     try:
         main()

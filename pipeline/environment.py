@@ -5,6 +5,10 @@ Older Pythons must be able to run this file, so it uses only syntax of Python 3.
 
 import sys
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import NoReturn  # since Python 3.6.2
 
 OLDEST = (3, 11)
 PACKAGES = ("click", "dvc", "mlflow", "numpy", "pandas", "pydantic", "ruamel.yaml", "torch", "torchvision")
@@ -25,7 +29,7 @@ def check_environment() -> None:
         _end(f"the project's packages are missing from this Python: {', '.join(missing)}")
 
 
-def end_without(error: ImportError) -> None:
+def end_without(error: ImportError) -> "NoReturn":
     """Exit with a message that names the package that cannot be imported.
 
     Raises:
@@ -47,7 +51,7 @@ def _is_installed(name: str) -> bool:
     return spec is not None and spec.origin is not None
 
 
-def _end(problem: str) -> None:
+def _end(problem: str) -> "NoReturn":
     print(
         f"error: {problem}\n  Python: {sys.executable}\n"
         "  Run the command through `uv run` (.venv/bin/uv run python -m pipeline ...), or activate the "

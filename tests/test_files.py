@@ -17,6 +17,7 @@ from icsd.files import (
     check_writable,
     copy_file,
     exclusive,
+    files_below,
     folder_written_whole,
     replace_folder,
     sha256_of,
@@ -296,3 +297,23 @@ def test_a_second_process_waits_for_the_lock_and_says_so(tmp_path, capsys):
     thread.join(10)
     assert entered.is_set()
     assert capsys.readouterr().out == "another process writes a; waiting for it\n"
+
+
+def test_files_below_follow_links_once_and_leave_out_folders(tmp_path):
+    (tmp_path / "a/deep").mkdir(parents=True)
+    (tmp_path / ".hidden").mkdir()
+    for name in ("top", "a/deep/one", ".hidden/two"):
+        (tmp_path / name).touch()
+    (tmp_path / "a/circle").symlink_to(tmp_path)
+    assert {path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path)} == {
+        *("top", "a/deep/one", ".hidden/two")
+    }
+    shown = files_below(tmp_path, enter=lambda name: not name.startswith("."))
+    assert {path.name for path in shown} == {"top", "one"}
+
+
+def test_files_below_tell_of_a_folder_that_cannot_be_listed(tmp_path):
+    told = []
+    assert not list(files_below(tmp_path / "missing"))
+    assert not list(files_below(tmp_path / "missing", on_error=told.append))
+    assert [error.filename for error in told] == [str(tmp_path / "missing")]

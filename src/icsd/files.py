@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -241,6 +241,32 @@ def check_disk_space(folder: Path, num_bytes: int) -> None:
             f"Not enough disk space in {folder.name}/: {num_bytes / 1e9:.1f} GB are needed, "
             f"{free / 1e9:.1f} GB are free. Free some, or move the project to a larger disk."
         )
+
+
+def files_below(
+    folder: Path,
+    *,
+    enter: Callable[[str], bool] = lambda name: True,
+    on_error: Callable[[OSError], None] | None = None,
+) -> Iterator[Path]:
+    """All files below a folder, at any depth.
+
+    Linked folders are followed, but each real folder is read once: a link to a folder above is a circle.
+
+    Args:
+        folder: Where to begin.
+        enter: Whether to enter a folder of this name.
+        on_error: Called for a folder that cannot be listed; by default, it counts as empty.
+    """
+    seen: set[Path] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=on_error):
+        here = Path(parent)
+        if (real := here.resolve()) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = filter(enter, folders)
+        yield from (here / name for name in files)
 
 
 def copy_file(source: Path, target: Path) -> None:

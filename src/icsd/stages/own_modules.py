@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Iterator
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
 
@@ -61,7 +61,9 @@ def _imported(file: Path, name: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*filter(None, above), *([node.module] if node.module else [])])
+            try:
+                base = resolve_name("." * node.level + (node.module or ""), package)
+            except ImportError:  # beyond the topmost package; likewise
+                continue
             yield base
-            yield from (f"{base}.{alias.name}".lstrip(".") for alias in node.names)
+            yield from (f"{base}.{alias.name}" for alias in node.names)

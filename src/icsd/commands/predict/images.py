@@ -16,7 +16,7 @@ from icsd.core.labels import Pixels
 from icsd.datasets.file_kinds import IMAGE_SUFFIXES
 from icsd.datasets.samples import checked_image, decoder_heard
 from icsd.errors import UserError
-from icsd.files import sha256_of
+from icsd.files import files_below, sha256_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def pictures_of(named: Sequence[str], *, without: Sequence[Path] = ()) -> list[P
             raise UserError("an empty name: it names no image; is a variable of the shell not set?")
         path = Path(each).expanduser()
         if path.is_dir():
-            places = {file: file.relative_to(path) for file in sorted(_files_below(path))}
+            places = {file: file.relative_to(path) for file in sorted(_shown_files(path))}
         elif path.is_file():
             found.setdefault(path, Path(path.name))
             continue
@@ -71,17 +71,8 @@ def pictures_of(named: Sequence[str], *, without: Sequence[Path] = ()) -> list[P
     return _named(found)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    """At any depth, each once: a link to a folder above would lead in a circle."""
-    seen = set()
-    for above, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        place = Path(above).resolve()
-        if place in seen:
-            folders.clear()
-            continue
-        seen.add(place)
-        yield from (Path(above, name) for name in files)
+def _shown_files(folder: Path) -> Iterator[Path]:
+    return files_below(folder, enter=lambda name: not name.startswith("."), on_error=_refuse)
 
 
 def _refuse(error: OSError) -> None:

@@ -96,8 +96,8 @@ class Outputs:
         """Whether all files of an image exist and are not those of another image with its name."""
         files = self.files(name)
         try:
-            known = image_of_mask(files[0])
-            return all(file.is_file() for file in files) and known in (None, sha256_of(image))
+            there = all(file.is_file() for file in files)
+            return there and image_of_mask(files[0]) in (None, sha256_of(image))
         except OSError:
             return False  # the code that reads or writes the file reports why
 

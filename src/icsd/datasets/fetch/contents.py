@@ -12,24 +12,15 @@ from icsd.errors import UserError
 
 _NUM_SHOWN = 4
 _NOT_READ = (
-    *(
-        ".gif",
-        ".avif",
-        ".heic",
-        ".heif",
-        ".jp2",
-        ".j2k",
-        ".jxl",
-        ".jpe",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".tga",
-    ),
-    *(".psd", ".exr", ".hdr", ".dds", ".dng", ".cr2", ".nef", ".arw", ".dcm", ".npy", ".npz", ".mat", ".svg"),
+    *(".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".jpe", ".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".tga", ".psd", ".exr", ".hdr", ".dds", ".dng", ".cr2", ".nef", ".arw", ".dcm", ".npy", ".npz"),
+    *(".mat", ".svg"),
 )
 """Suffixes of what people have in place of a picture that can be read."""
+_READ = (
+    f"images are read from files {', '.join(IMAGE_SUFFIXES)}, masks from {', '.join(MASK_SUFFIXES)}; "
+    "save them as PNG"
+)
 
 
 def check_contents(dataset: Dataset, names: Mapping[str, Iterable[str]]) -> None:
@@ -61,12 +52,6 @@ def left_out(dataset: Dataset, names: Mapping[str, Iterable[str]]) -> list[Findi
     """
     unread = _unread(dataset, [name for of_archive in names.values() for name in of_archive])
     return [counted(f"{{}} pictures are left out: {_READ}", unread)] if unread else []
-
-
-_READ = (
-    f"images are read from files {', '.join(IMAGE_SUFFIXES)}, masks from {', '.join(MASK_SUFFIXES)}; "
-    "save them as PNG"
-)
 
 
 def _formats(dataset: Dataset, members: Iterable[str]) -> str:

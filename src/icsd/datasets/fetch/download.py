@@ -9,7 +9,7 @@ from icsd.datasets.archives import is_archive, verify
 from icsd.datasets.fetch.address import check_no_login, check_protected, is_url, name_of, shown
 from icsd.datasets.fetch.choosing import Source
 from icsd.datasets.fetch.contents import check_contents, left_out
-from icsd.datasets.fetch.packing import names_below, pack
+from icsd.datasets.fetch.packing import names_below, pack, walk
 from icsd.datasets.fetch.transfer import download_url
 from icsd.datasets.file_kinds import NUM_BYTES, what_it_is
 from icsd.datasets.findings import Finding
@@ -113,10 +113,9 @@ def check_complete(folder: Path) -> None:
 def _check_folder(dataset: Dataset | Shapes, source: Source) -> None:
     """Refuses a folder without any file of the dataset, and says what it holds."""
     folder = Path(source.get("path", "")).expanduser()
-    if "path" in source and folder.is_dir() and not isinstance(dataset, Shapes):
-        names = names_below(folder)
-        if not any(map(dataset.wanted, names)):
-            check_contents(dataset, {_shown(_place(source)): names})
+    is_folder = "path" in source and folder.is_dir()
+    if is_folder and not isinstance(dataset, Shapes) and not any(walk(folder, dataset.wanted)):
+        check_contents(dataset, {_shown(_place(source)): names_below(folder)})
 
 
 def _fetch_once(dataset: Dataset | Shapes, source: Source, partial: Path, pause: float) -> Path:

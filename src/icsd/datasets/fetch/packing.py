@@ -1,6 +1,5 @@
 """Packs a user's folder into a reproducible archive."""
 
-import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from icsd.datasets.archives import Wanted
 from icsd.datasets.members import is_text, member_path
 from icsd.errors import UserError, some
-from icsd.files import check_disk_space, file_written_whole
+from icsd.files import check_disk_space, file_written_whole, files_below
 
 
 def pack(folder: Path, target: Path, *, wanted: Wanted) -> None:
@@ -40,18 +39,11 @@ def names_below(folder: Path) -> list[str]:
 
 
 def walk(folder: Path, wanted: Wanted) -> Iterator[tuple[str, Path]]:
-    """Names and paths of the wanted files; linked folders are followed, each real folder once."""
-    seen: set[Path] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        here = Path(parent)
-        if here.resolve() in seen:
-            folders.clear()
-            continue
-        seen.add(here.resolve())
-        for file in files:
-            name = member_path((here / file).relative_to(folder).as_posix())
-            if wanted(name):
-                yield name, here / file
+    """Names and paths of the wanted files; see ``files_below`` for links."""
+    for path in files_below(folder):
+        name = member_path(path.relative_to(folder).as_posix())
+        if wanted(name):
+            yield name, path
 
 
 def _check_readable(members: Mapping[str, Path]) -> None:

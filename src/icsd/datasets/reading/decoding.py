@@ -103,6 +103,7 @@ def _decoded(content: bytes, formats: Sequence[str]) -> Picture:
     problem = damage_in(content, name, data)
     if problem:
         raise UserError(f"it is damaged: {problem}; copy it again from where it came from")
+    # Asked again: Pillow turns a TIFF itself while it loads the pixels.
     upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
     return Picture(upright, name, raw_mode, tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO, orientation)
 
