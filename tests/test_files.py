@@ -313,7 +313,7 @@ def test_files_below_follow_links_once_and_leave_out_folders(tmp_path):
 
 
 def test_files_below_tell_of_a_folder_that_cannot_be_listed(tmp_path):
-    told = []
+    told: list[OSError] = []
     assert not list(files_below(tmp_path / "missing"))
     assert not list(files_below(tmp_path / "missing", on_error=told.append))
     assert [error.filename for error in told] == [str(tmp_path / "missing")]
