@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from icsd.importing import uncollected
+from icsd.importing import lasting, uncollected
 from pipeline.failures import failures_as_messages
 from pipeline.groups import SectionedGroup
 from pipeline.numbers import FiniteRange
@@ -117,7 +117,7 @@ def train_teacher() -> None:
 
     An interrupted run resumes after its last finished epoch.
     """
-    with uncollected():
+    with lasting():
         from icsd.stages.training.run import train_teacher as run
 
     run(Path.cwd())
@@ -141,7 +141,7 @@ def train_student(method: str, student: str, seed: int) -> None:
 
     An interrupted run resumes after its last finished epoch.
     """
-    with uncollected():
+    with lasting():
         from icsd.stages.training.run import train_student as run
 
     run(Path.cwd(), method=method, student=student, seed=seed)
@@ -156,7 +156,7 @@ def train_student(method: str, student: str, seed: int) -> None:
 )
 def evaluate(method: str) -> None:
     """Evaluate the teacher, or all students of a method, on the reported split."""
-    with uncollected():
+    with lasting():
         from icsd.stages.evaluation.run import evaluate_students, evaluate_teacher
 
     if method == "teacher":
@@ -168,7 +168,7 @@ def evaluate(method: str) -> None:
 @_command(STAGES, example="deploy")
 def deploy() -> None:
     """Export the champion of every student to deploy.formats, and evaluate the files."""
-    with uncollected():
+    with lasting():
         from icsd.stages.deploy.run import deploy as run
 
     run(Path.cwd())
@@ -177,7 +177,7 @@ def deploy() -> None:
 @_command(STAGES, example="report")
 def report() -> None:
     """Write tables, figures and report.html, and the summary of this execution in MLflow."""
-    with uncollected():
+    with lasting():
         from icsd.stages.report import report as run
 
     run(Path.cwd())
@@ -332,7 +332,7 @@ def pace(methods: tuple[str, ...], student: str | None, rounds: int) -> None:
     The result is written to configs/pace/<dataset>.yaml. With `train.budget: seconds`, it determines for how
     many epochs each method trains. Prepare the data and train the teacher first: `dvc repro train_teacher`.
     """
-    with uncollected():
+    with lasting():
         from icsd.commands.pace.run import pace as run
 
     run(Path.cwd(), methods=methods, student=student, rounds=rounds)
@@ -456,7 +456,7 @@ def predict(
 
     Exit code 0: all masks were written; 1: some images could not be read, and are listed.
     """
-    with uncollected():
+    with lasting():
         from icsd.commands.predict.run import predict_images
         from icsd.deployment.predicting import Tiling
 
@@ -514,7 +514,7 @@ def export(
     loaded again and compared with the network on real images of three sizes, and kept only if the outputs
     agree (int8: the agreement is printed). Formats other than torch need the extra `deploy`.
     """
-    with uncollected():
+    with lasting():
         from icsd.commands.export.run import export as run
 
     run(
@@ -551,7 +551,7 @@ def evaluate_file(
     The scores are shown next to those of the run that the weights come from. MODEL is as for `predict`. Masks
     contain class ids or class colours; 255 is always ignored.
     """
-    with uncollected():
+    with lasting():
         from icsd.commands.evaluate_file.run import evaluate_file as run
 
     run(Path.cwd(), model, images=images, masks=masks, ignored=ignore, device=device, dataset=dataset)
@@ -603,7 +603,7 @@ def bench(
     prepared images. CUDA is measured if available. Forms other than eager and compiled need the extra
     `deploy`.
     """
-    with uncollected():
+    with lasting():
         from icsd.commands.bench.run import bench as run
 
     run(
