@@ -35,6 +35,7 @@ BENCHMARKS: tuple[str, ...] = (
     "evaluation",
     "growth",
     "repro",
+    "default_grid",
     "sequential",
 )  # in the order of RESULTS.md
 PACKAGES = ("torch", "torchvision", "dvc", "mlflow")

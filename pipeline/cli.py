@@ -87,11 +87,11 @@ _methods = click.argument("methods", nargs=-1, metavar="[METHOD]...", shell_comp
 )
 def validate(show: bool) -> None:
     """Check params.yaml and the dataset's preset, and list every mistake."""
-    from icsd.commands.foresight import foresight
+    from icsd.commands.foresight import foresight, slow_precision
     from icsd.stages.validate import validate as run
 
     run(Path.cwd(), show=show)
-    if note := foresight(Path.cwd()):
+    for note in filter(None, (foresight(Path.cwd()), slow_precision(Path.cwd()))):
         click.echo(note, err=True)
 
 
@@ -118,8 +118,11 @@ def train_teacher() -> None:
     An interrupted run resumes after its last finished epoch.
     """
     with lasting():
+        from icsd.commands.foresight import slow_precision
         from icsd.stages.training.run import train_teacher as run
 
+    if note := slow_precision(Path.cwd()):
+        click.echo(note, err=True)
     run(Path.cwd())
 
 
@@ -142,8 +145,11 @@ def train_student(method: str, student: str, seed: int) -> None:
     An interrupted run resumes after its last finished epoch.
     """
     with lasting():
+        from icsd.commands.foresight import slow_precision
         from icsd.stages.training.run import train_student as run
 
+    if note := slow_precision(Path.cwd()):
+        click.echo(note, err=True)
     run(Path.cwd(), method=method, student=student, seed=seed)
 
 

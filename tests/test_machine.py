@@ -38,3 +38,19 @@ def test_without_a_file_of_processors_python_tells(monkeypatch):
     monkeypatch.setattr(Path, "read_text", missing)
     monkeypatch.setattr(platform, "processor", lambda: "i386")
     assert machine.processor() == "i386"
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ("flags\t\t: fpu avx2 avx512f\n", False),
+        ("flags\t\t: fpu avx2 avx512_bf16\n", True),
+        ("flags\t\t: fpu amx_bf16 amx_tile\n", True),
+        ("Features\t: fp asimd bf16 sb\n", True),
+        ("Features\t: fp asimd\n", False),
+        ("processor\t: 0\n", None),
+    ],
+)
+def test_bfloat16_is_among_the_instructions(text, has, monkeypatch):
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
+    assert machine.has_bfloat16() is has

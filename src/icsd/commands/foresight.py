@@ -1,4 +1,4 @@
-"""What a grid can establish, stated before it is trained: too few seeds cost a night and answer nothing."""
+"""Notes before a grid is trained: too few seeds, or slow arithmetic, cost a night and answer nothing."""
 
 import csv
 import json
@@ -29,6 +29,13 @@ def foresight(root: Path) -> str | None:
             deviation = sqrt(sum(value * each for value, each in spreads) / degrees)
             return _note(params, deviation, place)
     return None
+
+
+def slow_precision(root: Path) -> str | None:
+    """A note if params.yaml asks for bfloat16 and networks would train on a CPU without its instructions."""
+    from icsd.stages.device import precision_note  # imports torch, for which `foresight` need not wait
+
+    return precision_note(checked_params(root).runtime)
 
 
 def _note(params: Params, deviation: float, place: str) -> str | None:
