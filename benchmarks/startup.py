@@ -50,12 +50,12 @@ def program(modules: tuple[str, ...], *, fast: bool) -> str:
     own = ", ".join(module for module in modules if module not in MLFLOW)
     lines = [
         "import pipeline.cli",
-        "from icsd.importing import lasting, plugins_listed_once, uncollected",
+        "from icsd.importing import lasting, uncollected",
         "from pipeline.leaving import leave",
         f"with lasting(): import {own}",
     ]
     if own != ", ".join(modules):  # as icsd.tracking.store
-        lines.append(f"with uncollected(), plugins_listed_once(): import {', '.join(MLFLOW)}")
+        lines.append(f"with uncollected(): import {', '.join(MLFLOW)}")
     return "\n".join([*lines, "leave(0)"])
 
 

@@ -165,14 +165,3 @@ def test_stages_that_train_and_evaluate_start_with_no_more_than_they_need(module
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.stderr.strip() == ""
-
-
-def test_the_report_is_made_with_no_more_than_it_needs():
-    late = "torch mlflow seaborn matplotlib.pyplot scipy.stats scipy.cluster"
-    made = ", ".join(f"icsd.reporting.{name}" for name in ("figures.gallery", "page.html", "dvc_plots"))
-    found = f"' '.join(set({late.split()}) & set(sys.modules))"
-    program = f"import pipeline, sys, icsd.stages.report, {made}; sys.exit({found})"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.stderr.strip() == ""

@@ -94,7 +94,7 @@ def write_report(
         "delta": …, "low": …, "high": …}}}``, fractions rounded to four decimals, null for gaps; ``low`` and
         ``high`` are the 95 % interval of ``delta``.
     """
-    # Matplotlib takes half a second to import: only here, so that reading results costs nothing.
+    # Matplotlib and seaborn take a second to import: only here, so that reading results costs nothing.
     from icsd.reporting.dvc_plots import plot_tables
     from icsd.reporting.figures.gallery import pictures
     from icsd.reporting.page.html import to_html

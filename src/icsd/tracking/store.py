@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from filelock import FileLock
 
-from icsd.importing import plugins_listed_once, uncollected
+from icsd.importing import uncollected
 from icsd.runs import main_root
 from icsd.tracking.creation import ensure_whole
 from icsd.tracking.messages import without_secrets
@@ -77,7 +77,7 @@ def open_client(root: Path) -> "MlflowClient":
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     uri, database = store_location(root)[0], local_database(root)
-    with uncollected(), plugins_listed_once():
+    with uncollected():
         from mlflow.tracking import MlflowClient
 
         if database is not None:

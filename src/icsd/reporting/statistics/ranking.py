@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import combinations
-from math import nan, sqrt
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import kendalltau
 
 from icsd.reporting.statistics.resampling import Values
 
@@ -19,22 +20,8 @@ def agreement_of_seeds(scores: Values) -> float | None:
     Returns:
         −1 to 1; None for one seed or one method, or where a seed's methods are all equal.
     """
-    taus = [_tau(scores[:, one], scores[:, other]) for one, other in _pairs(scores)]
+    taus = [float(kendalltau(scores[:, one], scores[:, other]).statistic) for one, other in _pairs(scores)]
     return float(np.mean(taus)) if taus and np.isfinite(taus).all() else None
-
-
-def _tau(one: Values, other: Values) -> float:
-    """Kendall's τ-b of two orders [N] (Kendall 1945, Biometrika 33); NaN if all values of one are equal.
-
-    As scipy.stats.kendalltau, whose import would take half a second.
-    """
-    pairs = np.triu_indices(len(one), k=1)
-    first, second = (np.sign(values[pairs[0]] - values[pairs[1]]) for values in (one, other))
-    untied = [np.count_nonzero(signs) for signs in (first, second)]
-    if not all(untied):
-        return nan
-    tau = float((first * second).sum()) / sqrt(untied[0]) / sqrt(untied[1])
-    return min(1.0, max(-1.0, tau))
 
 
 def _pairs(scores: Values) -> Sequence[tuple[int, int]]:
