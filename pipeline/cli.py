@@ -15,6 +15,7 @@ from pipeline.failures import failures_as_messages
 from pipeline.groups import SectionedGroup
 from pipeline.numbers import FiniteRange
 from pipeline.parent import end_with_parent
+from pipeline.paths import NamedPath
 
 PROGRAM = "python -m pipeline"
 STAGES = "Stages of the pipeline, in order (see dvc.yaml)"
@@ -247,7 +248,7 @@ def run(
 
 
 @_command(TYPED, example="new-dataset ~/photos --yes")
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("folder", type=NamedPath(), metavar="DIR")
 @click.option("--name", help="Name of the preset (default: the name of the folder).")
 @click.option("--yes", is_flag=True, help="Ask nothing: use the defaults, and print them.")
 @click.option("--force", is_flag=True, help="Replace an existing preset of this name.")
@@ -264,9 +265,9 @@ def new_dataset(folder: Path, name: str | None, yes: bool, force: bool) -> None:
 
 
 @_command(TYPED, example="convert-coco instances.json images ~/photos")
-@click.argument("annotations", type=click.Path(path_type=Path))
-@click.argument("images", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("annotations", type=NamedPath())
+@click.argument("images", type=NamedPath())
+@click.argument("out", type=NamedPath())
 @click.option("--split", help="train, val or test: write to a subfolder of OUT; run once per split.")
 def convert_coco(annotations: Path, images: Path, out: Path, split: str | None) -> None:
     """Convert COCO instance annotations to a folder of images and masks, for new-dataset.
@@ -281,7 +282,7 @@ def convert_coco(annotations: Path, images: Path, out: Path, split: str | None) 
 
 @_command(TYPED, example="convert-hf segments/sidewalk-semantic ~/photos")
 @click.argument("source")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=NamedPath())
 @click.option("--image", help="Column with the images (default: recognised by its name).")
 @click.option("--mask", help="Column with the masks (default: recognised by its name).")
 def convert_hf(source: str, out: Path, image: str | None, mask: str | None) -> None:
@@ -362,7 +363,7 @@ def pace(methods: tuple[str, ...], student: str | None, rounds: int) -> None:
 @click.option(
     "--max-seeds", type=int, default=20, show_default=True, help="Limit on the number of seeds, 3 to 20."
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write everything as JSON.")
+@click.option("--out", type=NamedPath(dir_okay=False), help="Also write everything as JSON.")
 def worth(
     methods: tuple[str, ...],
     student: str | None,
@@ -420,7 +421,7 @@ _device = click.option(
 @_command(TYPED, example="predict runs/camvid/kd/resnet18-0 ~/photos --out masks --overlay")
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The output folder DIR.")
+@click.option("--out", type=NamedPath(), required=True, help="The output folder DIR.")
 @click.option(
     "--overlay", is_flag=True, help="Also write images with the class colours blended in, to DIR/overlays."
 )
@@ -488,7 +489,7 @@ def predict(
 @click.option("--to", type=click.Choice(["onnx", "torch", "int8"]), required=True, help="The format.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedPath(dir_okay=False),
     required=True,
     help="The output file: .onnx, or .pt2 for torch.",
 )
@@ -538,9 +539,7 @@ def export(
 @_command(TYPED, example="evaluate-file student.onnx")
 @click.argument("model")
 @click.option("--images", help="A folder of images (default: the reported split).")
-@click.option(
-    "--masks", type=click.Path(path_type=Path), help="The folder of their masks, with the same names."
-)
+@click.option("--masks", type=NamedPath(), help="The folder of their masks, with the same names.")
 @click.option("--ignore", type=click.IntRange(0, 255), multiple=True, help="A value in masks to ignore.")
 @_device
 @_dataset
@@ -585,7 +584,7 @@ def evaluate_file(
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedPath(dir_okay=False),
     help="Also write the table, as .md, .csv or .json.",
 )
 @_device

@@ -20,7 +20,7 @@ USER, DIVERGED, UNFORESEEN, SYSTEM, INTERRUPTED, TERMINATED = 2, 1, 70, 74, 130,
 
 _KEPT = (
     "Finished epochs, trials and downloads are kept in .state/, and finished files in their places; the same "
-    "command, or `dvc repro`, resumes from there"
+    "command resumes from there"
 )
 _LITTLE = 1 << 20
 """A disk with less free space than this, in bytes, counts as full."""

@@ -30,5 +30,7 @@ def read_written(root: Path, place: Path, kind: type[Kind], *, otherwise: str) -
     try:
         return kind.model_validate(read_yaml(root / place))
     except ValidationError as error:
-        lines = [f"  {line}" for line in explained(error, schema=kind)]
-        raise UserError("\n".join([f"{place}: {otherwise}:", *lines])) from None
+        lines = explained(error, schema=kind)
+    except UserError as error:
+        lines = [str(error)]
+    raise UserError("\n  ".join([f"{place}: {otherwise}:", *lines]))

@@ -70,7 +70,10 @@ def read_paces(root: Path, dataset: str) -> dict[str, dict[str, Pace]]:
     Raises:
         UserError: The file is not what the command writes.
     """
-    otherwise = "not as `python -m pipeline pace` writes it; delete it, and run that"
+    otherwise = (
+        "not as `python -m pipeline pace` writes it; bring it back with `git restore`, or delete it and "
+        "measure all methods again"
+    )
     written = read_written(root, pace_path(dataset), PaceFile, otherwise=otherwise)
     return written.students if written else {}
 

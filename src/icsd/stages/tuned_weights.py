@@ -85,7 +85,10 @@ def read_tuned(root: Path, dataset: str) -> dict[str, Tuned]:
     Raises:
         UserError: The file is not what the command writes.
     """
-    otherwise = "not as `python -m pipeline tune` writes it; run it again"
+    otherwise = (
+        "not as `python -m pipeline tune` writes it; bring it back with `git restore`, or delete it and tune "
+        "all methods again (trials that are kept in .state/ are not repeated)"
+    )
     written = read_written(root, tuned_path(dataset), TunedFile, otherwise=otherwise)
     return written.methods if written else {}
 

@@ -108,3 +108,23 @@ def test_what_cannot_be_measured_is_named(taught, instant, asked, message):
 def test_a_teacher_is_needed(prepared_project):
     with pytest.raises(UserError, match="there is no teacher yet; run `dvc repro train_teacher`"):
         pace(prepared_project, methods=["kd"], student=None, rounds=1)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "students: {}\nstudents: {}\n", "students: {resnet18: {kd: {pace: 1}}}\n"]
+)
+def test_a_damaged_file_is_named_before_anything_is_measured(taught, instant, content):
+    (taught / FILE).write_text(content)
+    with pytest.raises(
+        UserError, match=r"shapes\.yaml: not as .* writes it; .*delete it and measure all methods"
+    ):
+        pace(taught, methods=["kd"], student=None, rounds=1)
+    assert instant == []
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_anything_is_measured(taught, instant):
+    (taught / "configs/pace").rename(taught / "configs/moved")
+    (taught / "configs/pace").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        pace(taught, methods=["kd"], student=None, rounds=1)
+    assert instant == []

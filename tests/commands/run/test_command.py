@@ -262,3 +262,16 @@ def test_slots_are_cores_or_gpus(tmp_path, monkeypatch):
     visible = [slot["CUDA_VISIBLE_DEVICES"] for slot in command._slots(params, None, ("0", "2"), 2)]
     assert visible == ["0", "2", "0", "2"]
     assert len(command._slots(params, 1, ("0", "2"), 2)) == 1
+
+
+def test_the_end_of_the_terminal_stops_nothing_under_nohup():
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with command._heard_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.asked == 0
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert (stop.asked, stop.number) == (1, signal.SIGTERM)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, former)

@@ -215,3 +215,29 @@ def test_a_damaged_list_of_trials_stops_the_search_before_it_trains(project, mon
     with pytest.raises(UserError, match=r"shapes\.csv: line \d+, column trial: 'two' is no count; mend"):
         tune(project, methods=["cwd"], trials=1, student=None)
     assert calls == []
+
+
+@pytest.mark.parametrize("content", ["", "methods: {}\nmethods: {}\n", "methods: {kd: 1}\n"])
+def test_damaged_weights_stop_the_search_before_it_trains(project, monkeypatch, content):
+    calls = trained(monkeypatch)
+    (project / FILES[0]).write_text(content)
+    with pytest.raises(
+        UserError, match=r"shapes\.yaml: not as .* writes it; .*delete it and tune all methods"
+    ):
+        tune(project, methods=["kd"], trials=4, student=None)
+    assert calls == []
+    (project / FILES[0]).unlink()
+    tune(project, methods=[], trials=None, student=None)
+    assert calls == []  # what is in .state/ is not repeated
+    assert set(read_tuned(project, "shapes")) == {"kd", "aicsd"}
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_search(project, monkeypatch):
+    calls = trained(monkeypatch)
+    for name in FILES:
+        (project / name).unlink()
+    (project / "configs/tuned").rename(project / "configs/moved")
+    (project / "configs/tuned").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        tune(project, methods=["cwd"], trials=1, student=None)
+    assert calls == []

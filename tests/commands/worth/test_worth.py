@@ -3,16 +3,16 @@
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 
 import pytest
+from click.testing import CliRunner
+from filelock import FileLock, Timeout
+from pipeline.cli import cli
 from tests.commands.worth.conftest import Killed
 from tests.project import change, write_yaml
 
 from icsd.commands.worth import run
 from icsd.commands.worth.store import Kept, Trained
-from icsd.commands.worth.teacher import bring_teacher_up_to_date
 from icsd.errors import UserError
 from icsd.params.reading import read_tree
 from icsd.stages.training import run as train
@@ -130,7 +130,7 @@ def test_one_method_that_is_worth_it_is_enough_when_the_hours_are_spent(made_up,
 def test_hours_for_fewer_seeds_than_can_decide_train_nothing(made_up, ask):
     made_up.seconds = dict.fromkeys(("none", "kd", "dist"), 120.0)
     text, command = paragraph(ask(hours=1))
-    assert text.startswith("Undecided: 1.00 hours allow 1 seed of 3 trainings (18.")
+    assert text.startswith("Undecided: 1 hours allow 1 seed of 3 trainings (18.")
     assert "fewer than 3 decide nothing" in text
     assert made_up.calls == []
     hours = float(shlex.split(command)[shlex.split(command).index("--hours") + 1])
@@ -319,11 +319,50 @@ def test_a_real_training_that_was_interrupted_is_resumed_and_its_seconds_kept(ta
     assert [path.name for path in (taught / "runs/shapes").iterdir()] == ["teacher"]
 
 
-def test_a_teacher_that_cannot_be_trained_is_an_error(tmp_path, monkeypatch):
-    def failing(command, **_):
-        assert command == [sys.executable, "-m", "pipeline", "run", "-j", "1", "train_teacher"]
-        return subprocess.CompletedProcess(command, 2)
+def test_methods_in_another_order_are_the_same_question(made_up, ask):
+    first = ask("kd", "dist")
+    before = len(made_up.calls)
+    assert paragraph(ask("dist", "kd")) == paragraph(first)
+    assert len(made_up.calls) == before
+    assert len(made_up.rehearsals) == 6
 
-    monkeypatch.setattr(subprocess, "run", failing)
-    with pytest.raises(UserError, match="dvc repro train_teacher"):
-        bring_teacher_up_to_date(tmp_path)
+
+def test_the_grid_after_the_last_seed_has_no_more_seeds_than_were_trained(made_up, ask):
+    """A gain of about nothing would need a thousand, or more than there are."""
+    made_up.gains, made_up.deviation = {"kd": 0.5}, 1.0
+    _, command = paragraph(ask("kd"))
+    assert f"-S 'grid.seeds=[{','.join(map(str, range(20)))}]'" in command
+
+
+def test_what_cannot_be_used_is_named_before_the_teacher_is_trained(made_up, ask, taught, monkeypatch):
+    ask("kd")
+    monkeypatch.setattr(run, "bring_teacher_up_to_date", lambda root: pytest.fail("the teacher first"))
+    kept = (taught / KEPT).read_text()
+    (taught / KEPT).write_text("")
+    with pytest.raises(UserError, match=r"trainings.json: .*delete it"):
+        ask("kd")
+    (taught / KEPT).write_text(kept)
+    change(taught, weights="tuned")
+    with pytest.raises(UserError, match="not tuned yet: kd"):
+        ask("kd")
+
+
+def test_a_second_question_waits_before_it_touches_the_teacher(made_up, ask, taught, monkeypatch):
+    held = []
+    lock = FileLock(taught / ".state/worth/shapes/lock")
+
+    def look(root):
+        with pytest.raises(Timeout):
+            FileLock(lock.lock_file, is_singleton=False).acquire(timeout=0)
+        held.append(True)
+
+    monkeypatch.setattr(run, "bring_teacher_up_to_date", look)
+    ask("kd")
+    assert held == [True]
+
+
+@pytest.mark.parametrize("file", ["", ".."])
+def test_an_out_file_without_a_name_is_refused(file):
+    done = CliRunner().invoke(cli, ["worth", "kd", "--out", file])
+    assert done.exit_code == 2
+    assert "Invalid value for '--out'" in done.output

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from icsd.commands.named_blocks import check_named
 from icsd.commands.pace.steps import measure
-from icsd.files import exclusive
+from icsd.files import check_writable, exclusive
 from icsd.runs import state_root
 from icsd.stages.chosen_weights import tunable
 from icsd.stages.paces import Pace, epochs_at, pace_path, read_paces, write_paces
@@ -29,6 +29,8 @@ def pace(root: Path, *, methods: Sequence[str], student: str | None, rounds: int
     students = params.grid.students if student is None else [student]
     lacking = "loss; it is what the others are measured against"
     check_named(params, methods=methods, students=students, lacking=lacking)
+    check_writable(root / pace_path(params.dataset))
+    read_paces(root, params.dataset)  # before anything is measured, and again when something is added
     with exclusive(
         state_root() / "pace" / params.dataset / "lock", waiting=f"another process measures {params.dataset}"
     ):

@@ -201,14 +201,22 @@ def _alone(root: Path) -> Iterator[None]:
 
 @contextmanager
 def _heard_signals() -> Iterator[Stop]:
-    """Turn signals into a request to stop, so that none interrupts DVC while it writes a file."""
+    """Turn signals into a request to stop, so that none interrupts DVC while it writes a file.
+
+    A signal that is ignored stays so: ``nohup`` ignores the end of the terminal, a script's ``&`` Ctrl-C.
+    """
     stop = Stop()
 
     def ask(number: int, _: object) -> None:
         stop.asked += 1
         stop.number = number
 
-    former = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heard = [
+        each
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(each) is not signal.SIG_IGN
+    ]
+    former = {each: signal.signal(each, ask) for each in heard}
     try:
         yield stop
     finally:

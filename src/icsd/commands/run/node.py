@@ -192,7 +192,7 @@ def _call(command: list[str], folder: Path, environment: Mapping[str, str], log:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         bufsize=0,
-        preexec_fn=_end_with_parent,
+        preexec_fn=end_with_parent,
     ) as process:
         assert process.stdout is not None
         try:
@@ -214,7 +214,7 @@ def _drain(process: "subprocess.Popen[bytes]") -> None:
         process.kill()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Make Linux send SIGTERM to this process when its parent ends, even if that was killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

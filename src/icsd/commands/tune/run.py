@@ -12,7 +12,7 @@ from icsd.commands.tune.trials import Trial, Trials, tuning_folder
 from icsd.commands.validation_images import check_has_validation, check_validation_is_prepared
 from icsd.data.prepared import VALIDATION
 from icsd.errors import UserError
-from icsd.files import exclusive
+from icsd.files import check_writable, exclusive
 from icsd.params import Params
 from icsd.reporting.results import ALONE
 from icsd.stages.chosen_weights import tunable
@@ -36,13 +36,16 @@ def tune(root: Path, *, methods: Sequence[str], trials: int | None, student: str
         UserError: A method or student does not exist, or the search would not be fair.
     """
     params = checked_params(root, use_tuned=False)
-    student = student or params.grid.students[0]
+    student = params.grid.students[0] if student is None else student
     methods = list(dict.fromkeys(methods)) or tunable(params)
     tuning = params.tuning.model_copy(update={"trials": params.tuning.trials if trials is None else trials})
     params = params.model_copy(update={"tuning": tuning})
     _refuse_unfair_search(root, params, methods=methods, student=student)
     search = Trials(root, params, student)
+    for path in (search.table, root / tuned_path(params.dataset)):
+        check_writable(path)
     check_trials(search.table)
+    read_tuned(root, params.dataset)  # before the trials of hours, and again when something is added
     waiting = f"another process is tuning {params.dataset}"
     with exclusive(tuning_folder(params.dataset) / "lock", waiting=waiting):
         miou_alone = _train_alone(search)

@@ -10,6 +10,9 @@ from icsd.params import Params
 from icsd.reporting.statistics.sequential import Standing
 from icsd.tracking import Tag, Tracker, worth_experiment_name
 
+_ASKED = "icsd.worth"
+"""Prefix of the tags with the question, such as ``icsd.worth.margin``."""
+
 
 def record_standings(root: Path, params: Params, *, group: str, standings: Mapping[str, Standing]) -> None:
     """Add every method's standing to the parent run, with the number of seeds as the step."""
@@ -29,11 +32,19 @@ def record_standings(root: Path, params: Params, *, group: str, standings: Mappi
 def record_verdict(
     root: Path, params: Params, *, group: str, asked: Mapping[str, Any], verdict: str, paragraph: str
 ) -> None:
-    """Add the question and its answer to the parent run."""
+    """Add the question and its answer to the parent run.
+
+    They are tags, since MLflow lets no parameter change, and the next question may have another margin.
+    """
     with _parent(root, params, group) as parent:
-        parent.params({"worth": asked})
-        parent.tags({Tag.VERDICT: verdict})
+        parent.tags(
+            {Tag.VERDICT: verdict, **{f"{_ASKED}.{name}": _text(value) for name, value in asked.items()}}
+        )
         parent.text(paragraph, "verdict.txt")
+
+
+def _text(value: object) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _parent(root: Path, params: Params, group: str) -> Tracker:

@@ -57,7 +57,7 @@ def worth(
     """
     params = checked_params(root, use_tuned=False)
     methods = list(dict.fromkeys(methods)) or [name for name in METHODS if name in params.methods]
-    student = student or params.grid.students[0]
+    student = params.grid.students[0] if student is None else student
     _refuse_unanswerable(params, methods, student, max_seeds)
     if out is not None:
         check_writable(out)
@@ -67,14 +67,15 @@ def worth(
         max_seeds=max_seeds,
         seconds=None if hours is None else 3600 * hours,
     )
-    bring_teacher_up_to_date(root)
-    check_validation_is_prepared(root, params)
     compared = params.grid.model_copy(update={"baselines": [ALONE, *methods], "distilled": []})
     params = chosen_params(root, params.model_copy(update={"grid": compared}))
     seeds = _seeds(params)
     folder = worth_folder(params.dataset)
     with exclusive(folder / "lock", waiting=f"another process asks whether {params.dataset} is worth it"):
-        trainings = Trainings(root, params, methods, student, seeds[0], Store(folder))
+        store = Store(folder)  # a teacher takes hours, so everything else is checked before
+        bring_teacher_up_to_date(root)
+        check_validation_is_prepared(root, params)
+        trainings = Trainings(root, params, methods, student, seeds[0], store)
         found, per_seed = _find(asked, seeds, trainings)
         setting = Setting(
             params=params,
@@ -84,13 +85,19 @@ def worth(
             seconds_of_teacher=seconds_of_teacher(root, params),
         )
         answer = verdict(asked, found, setting)
-        words = {"methods": methods, "student": student, "margin": asked.margin, "max_seeds": max_seeds}
+        words = {
+            "methods": methods,
+            "student": student,
+            "margin": asked.margin,
+            "max_seeds": max_seeds,
+            "hours": hours,
+        }
         if found.rounds:
             record_verdict(
                 root,
                 params,
                 group=trainings.group,
-                asked={**words, "hours": hours},
+                asked=words,
                 verdict=answer.answer,
                 paragraph=answer.paragraph,
             )
@@ -100,9 +107,7 @@ def worth(
         flush=True,
     )
     if out is not None:
-        write_json(
-            out, {"dataset": params.dataset, **words, "hours": hours, **_content(answer, found, trainings)}
-        )
+        write_json(out, {"dataset": params.dataset, **words, **_content(answer, found, trainings)})
         print(out, flush=True)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from icsd.errors import UserError
-from icsd.files import write_json
+from icsd.files import check_writable, write_json
 from icsd.params import digest_of
 from icsd.records import Record, read_record
 from icsd.runs import state_root
@@ -63,11 +63,12 @@ class Store:
         folder: The folder of the file.
 
     Raises:
-        UserError: The file is damaged.
+        UserError: The file is damaged, or cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "trainings.json"
+        check_writable(self._path)
         try:
             self._kept = read_record(self._path, Kept, advice=_ADVICE)
         except FileNotFoundError:

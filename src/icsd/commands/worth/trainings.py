@@ -107,12 +107,14 @@ class Trainings:
     def group(self) -> str:
         """Id of MLflow's parent run, shared by all calls under the same conditions."""
         names = [self._name(self._job(method, self.first_seed, EPOCHS)) for method in self.all_methods]
-        return tracking.group_id(self.root, digest_of(names), label="worth")
+        return tracking.group_id(self.root, digest_of(sorted(names)), label="worth")
 
     @cached_property
     def _rehearsal(self) -> tuple[Mapping[str, float], float]:
         jobs = {method: self._rehearsal_job(method) for method in self.all_methods}
-        name = digest_of([self._name(job) for job in jobs.values()])
+        name = digest_of(
+            sorted(self._name(job) for job in jobs.values())
+        )  # in whatever order they are asked for
         if (known := self.store.rehearsal(name)) is not None:
             return known
         print(
@@ -127,7 +129,8 @@ class Trainings:
             try:
                 progress = self._fit(job, lambda _: tracking.NullTracker())
             except FloatingPointError as error:
-                raise UserError(f"{method}: {error}") from error
+                others = "" if method == ALONE else ", or ask without it"
+                raise UserError(f"{method}: {error}{others}") from error
             remove_if_free(self._state(job))
             total += progress.seconds
             return progress.seconds / job.training.epochs

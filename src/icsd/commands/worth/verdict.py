@@ -9,7 +9,7 @@ from typing import Literal
 from icsd.commands.worth.deciding import Findings, Question
 from icsd.params import Params
 from icsd.reporting.results import ALONE
-from icsd.reporting.statistics.decisions import MOST_SEEDS, seeds_for
+from icsd.reporting.statistics.decisions import seeds_for
 from icsd.reporting.statistics.estimates import LEVEL
 from icsd.reporting.statistics.sequential import FIRST, LAST, Standing, seeds_to_decide
 from icsd.reporting.style import method_label, network_label
@@ -129,7 +129,7 @@ def _too_few(question: Question, found: Findings, setting: Setting) -> Verdict:
     seeds = int(left // setting.seconds_per_seed)
     allowed = "1 seed" if seeds == 1 else f"{seeds} seeds"
     paragraph = (
-        f"Undecided: {_hours(question.seconds)} hours allow {allowed} of {len(question.methods) + 1} "
+        f"Undecided: {question.seconds / 3600:g} hours allow {allowed} of {len(question.methods) + 1} "
         f"trainings ({setting.seconds_per_seed / 60:.1f} minutes), and fewer than {FIRST} decide nothing, so "
         "nothing was trained but the rehearsal."
     )
@@ -163,9 +163,12 @@ def _again(question: Question, setting: Setting, *, hours: float | None, seeds: 
 
 
 def _grid(setting: Setting, method: str, each: Standing) -> str:
-    """The grid of the method and the student alone, with enough seeds to establish this gain in a report."""
-    needed = seeds_for(each.mean, each.std or 0.0, (0.0, 1), LEVEL) or MOST_SEEDS
-    seeds = range(min(MOST_SEEDS, max(FIRST, needed)))
+    """The grid of the method and the student alone, with enough seeds to establish this gain in a report.
+
+    Not more than ``LAST``: a gain that these seeds left undecided may be zero, for which no number is enough.
+    """
+    needed = seeds_for(each.mean, each.std or 0.0, (0.0, 1), LEVEL) or LAST
+    seeds = range(min(LAST, max(FIRST, needed)))
     under_alw = bool(setting.params.methods[method].alw)
     return _experiment(
         students=[setting.student],
