@@ -30,6 +30,8 @@ _AGAIN = f"free some space, and run the same command again. {_KEPT}"
 _ADVICE = {
     errno.ENOSPC: f"the disk is full{{disks}}: {_AGAIN}",
     errno.EDQUOT: f"your disk quota is used up: {_AGAIN}",
+    errno.EFBIG: "the limit of file sizes is too low (`ulimit -f`): raise it, and run the same command "
+    f"again. {_KEPT}",
     errno.EACCES: "no permission: change the owner or the mode of this path, or of its folder",
     errno.EPERM: "no permission: change the owner or the mode of this path, or of its folder",
     errno.EROFS: "the file system is read-only",

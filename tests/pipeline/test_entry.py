@@ -296,6 +296,14 @@ def test_a_full_disk_is_named_with_what_is_kept_and_is_no_defect(
     assert list(tmp_path.iterdir()) == []  # no log, which would fill the disk
 
 
+def test_a_limit_of_file_sizes_is_no_defect(capsys, tmp_path, monkeypatch):
+    message = message_of(
+        OSError(errno.EFBIG, "File too large", "x/checkpoint.pt"), capsys, monkeypatch, tmp_path
+    )
+    assert "x/checkpoint.pt: File too large; the limit of file sizes is too low (`ulimit -f`)" in message
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_the_system_refuses_for_no_known_reason_leaves_a_log(capsys, tmp_path, monkeypatch):
     message = message_of(OSError(errno.EIO, "Input/output error"), capsys, monkeypatch, tmp_path)
     assert "please send that file" in message

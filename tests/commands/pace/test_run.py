@@ -105,6 +105,19 @@ def test_what_cannot_be_measured_is_named(taught, instant, asked, message):
     assert not instant
 
 
+def test_a_teacher_that_params_yaml_no_longer_describes_is_noted(taught, instant, capsys):
+    pace(taught, methods=["kd"], student=None, rounds=1)
+    assert "note" not in capsys.readouterr().out
+    change(taught, teacher={"epochs": 7})
+    pace(taught, methods=["kd"], student=None, rounds=1)
+    printed = capsys.readouterr().out
+    assert (
+        "note: params.yaml no longer describes runs/shapes/teacher (training.epochs: 2 recorded, 7 now)"
+        in printed
+    )
+    assert "`dvc repro train_teacher` trains it again" in printed
+
+
 def test_a_teacher_is_needed(prepared_project):
     with pytest.raises(UserError, match="there is no teacher yet; run `dvc repro train_teacher`"):
         pace(prepared_project, methods=["kd"], student=None, rounds=1)

@@ -193,6 +193,12 @@ def test_what_cannot_be_tuned_is_refused(project, arguments, words):
         tune(project, **({"methods": [], "trials": None, "student": None} | arguments))
 
 
+def test_a_teacher_that_params_yaml_no_longer_describes_is_noted(project, capsys):
+    change(project, teacher={"epochs": 7})
+    tune(project, methods=["kd"], trials=1, student=None)
+    assert "note: params.yaml no longer describes runs/shapes/teacher (" in capsys.readouterr().out
+
+
 def test_a_reported_seed_is_refused(project):
     change(project, grid={"seeds": [0, 1000]})
     with pytest.raises(UserError, match=r"tuning.seed: 1000 is one of grid.seeds"):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from icsd.commands.named_blocks import check_named
+from icsd.commands.outdated_teacher import note_outdated_teacher
 from icsd.commands.pace.steps import measure
 from icsd.files import check_writable, exclusive
 from icsd.runs import state_root
@@ -31,6 +32,7 @@ def pace(root: Path, *, methods: Sequence[str], student: str | None, rounds: int
     check_named(params, methods=methods, students=students, lacking=lacking)
     check_writable(root / pace_path(params.dataset))
     read_paces(root, params.dataset)  # before anything is measured, and again when something is added
+    note_outdated_teacher(root, params)
     with exclusive(
         state_root() / "pace" / params.dataset / "lock", waiting=f"another process measures {params.dataset}"
     ):

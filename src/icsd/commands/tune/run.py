@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import cast
 
 from icsd.commands.named_blocks import check_named
+from icsd.commands.outdated_teacher import note_outdated_teacher
 from icsd.commands.tune.factors import best_factor, factors
 from icsd.commands.tune.recording import record_choice
 from icsd.commands.tune.table import check_trials, write_trials
@@ -46,6 +47,7 @@ def tune(root: Path, *, methods: Sequence[str], trials: int | None, student: str
         check_writable(path)
     check_trials(search.table)
     read_tuned(root, params.dataset)  # before the trials of hours, and again when something is added
+    note_outdated_teacher(root, params)
     waiting = f"another process is tuning {params.dataset}"
     with exclusive(tuning_folder(params.dataset) / "lock", waiting=waiting):
         miou_alone = _train_alone(search)
