@@ -129,6 +129,12 @@ def test_each_file_has_a_sentence_under_the_table(table: pd.DataFrame):
     ]
     assert "ONNX keeps its mIoU: +0.00 points (95 % interval +0.00 to +0.00)" in shown.notes[0]
     assert "nan" not in str(shown)
+    assert "by turns (a machine, 1 thread, image of 96 × 96)" in shown.notes[-1]
+
+
+def test_durations_of_an_older_record_name_no_machine(table: pd.DataFrame):
+    shown = deployment.display(table.assign(timed_on=None))
+    assert "by turns (one machine)" in shown.notes[-1]
 
 
 def test_one_clip_gives_no_interval_and_no_verdict(tree: Tree):

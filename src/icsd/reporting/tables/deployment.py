@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from icsd.deployed import DeployedStudent, Form
+from icsd.deployed import DeployedStudent, DeploymentRecord, Form
 from icsd.reporting.champion import Decision
 from icsd.reporting.deployed import Deployed
 from icsd.reporting.differences import Resampled
@@ -31,9 +31,9 @@ _AGAINST = ("own", "alone", "teacher")
 _COLUMNS = (
     *("student", "method", "form", "miou", "miou_low", "miou_high"),
     *(f"{other}_{column}" for other in _AGAINST for column in ("delta", "low", "high")),
-    *("p50_ms", "p95_ms", "megabytes", "rope", "verdict", "losing"),
+    *("p50_ms", "p95_ms", "megabytes", "rope", "verdict", "losing", "timed_on"),
 )
-_TEXTS = ("student", "method", "form", "verdict", "losing")
+_TEXTS = ("student", "method", "form", "verdict", "losing", "timed_on")
 
 
 def rows(results: Results, deployed: Deployed | None, resampled: Resampled, *, rope: float) -> pd.DataFrame:
@@ -62,6 +62,7 @@ def rows(results: Results, deployed: Deployed | None, resampled: Resampled, *, r
             losing = measured.losing(counts) if verdict == LOST else None
             table.append(row | {"rope": rope, "verdict": verdict, "losing": losing})
     frame = pd.DataFrame(table, columns=list(_COLUMNS))
+    frame["timed_on"] = _timed_on(deployed.record) if deployed else None
     return frame.astype({name: float for name in _COLUMNS if name not in _TEXTS})
 
 
@@ -111,17 +112,30 @@ def display(table: pd.DataFrame) -> Display:
         ("MB", lambda row: number(row["megabytes"], ",.2f")),
         ("Against its network", lambda row: text(row["verdict"])),
     ]
-    return to_display("deployment", "As files", table, columns, [*sentences(table), *_NOTES])
+    return to_display("deployment", "As files", table, columns, [*sentences(table), *_notes(table)])
 
 
 _TITLES = ("own network", "alone", "teacher")
-_NOTES = (
-    "Δ: points of mIoU, with the paired 95 % interval over the choice of images. Own network: the same "
-    "weights in PyTorch, in 32 bits. These are single networks of one seed: what two methods differ by is in "
-    "the comparison.",
-    "p50 and p95: median and 95th percentile of the durations of a call on one image, all forms by turns, on "
-    "one thread of one machine, so never the same twice. MB: the file; of a network in PyTorch, its weights.",
-)
+
+
+def _notes(table: pd.DataFrame) -> list[str]:
+    where = next(
+        (str(row["timed_on"]) for row in records(table) if not missing(row["timed_on"])), "one machine"
+    )
+    return [
+        "Δ: points of mIoU, with the paired 95 % interval over the choice of images. Own network: the same "
+        "weights in PyTorch, in 32 bits. These are single networks of one seed: what two methods differ by "
+        "is in the comparison.",
+        "p50 and p95: median and 95th percentile of the durations of a call on one image, all forms by turns "
+        f"({where}); they are never the same twice. MB: the file; of a network in PyTorch, its weights.",
+    ]
+
+
+def _timed_on(record: DeploymentRecord) -> str | None:
+    """``AMD EPYC, 1 thread, image of 360 × 480``, as far as it is recorded; None if nothing is."""
+    threads = None if record.threads is None else f"{record.threads} thread{'s' * (record.threads != 1)}"
+    size = None if record.size is None else f"image of {record.size[0]} × {record.size[1]}"
+    return ", ".join(part for part in (record.machine, threads, size) if part) or None
 
 
 def form_label(row: Row) -> str:
