@@ -17,14 +17,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def project(reproduced, tmp_path_factory):
-    """A copy of the reproduced project, for experiments only."""
-    folder = tmp_path_factory.mktemp("experiments") / "project"
-    shutil.copytree(
-        reproduced, folder, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db", "mlruns", ".state")
-    )
-    run(folder, "git", "checkout", "-q", "--", ".")
-    return folder
+def project(own_copy):
+    return own_copy
 
 
 def table(project):

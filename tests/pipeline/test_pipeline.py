@@ -79,22 +79,22 @@ def test_a_registered_student_is_loaded_in_three_lines_without_pickle(reproduced
     assert "AICSD · ResNet-18 on shapes" in card
 
 
-def test_an_experiment_with_another_decay_runs_only_what_depends_on_it(reproduced):
-    before = (reproduced / "params.yaml").read_bytes()
-    done = run(reproduced, "dvc", "exp", "run", "-n", "wave", "-S", "alw.decay=cosine")
+def test_an_experiment_with_another_decay_runs_only_what_depends_on_it(own_copy):
+    before = (own_copy / "params.yaml").read_bytes()
+    done = run(own_copy, "dvc", "exp", "run", "-n", "wave", "-S", "alw.decay=cosine")
     ran = [name for name in stages_run(done.stdout) if name != "validate"]
     assert ran == ["distill@aicsd-resnet18-0", "evaluate_distilled@aicsd", "deploy", "report"]
-    shown = json.loads(run(reproduced, "dvc", "exp", "show", "--json").stdout)
+    shown = json.loads(run(own_copy, "dvc", "exp", "show", "--json").stdout)
     assert "wave" in json.dumps(shown)
-    run(reproduced, "git", "checkout", "-q", "--", ".")
-    run(reproduced, "dvc", "checkout", "-q")
-    assert (reproduced / "params.yaml").read_bytes() == before
-    assert stages_run(run(reproduced, "dvc", "repro").stdout) == []
+    run(own_copy, "git", "checkout", "-q", "--", ".")
+    run(own_copy, "dvc", "checkout", "-q")
+    assert (own_copy / "params.yaml").read_bytes() == before
+    assert stages_run(run(own_copy, "dvc", "repro").stdout) == []
 
 
-def test_an_experiment_in_a_temporary_folder_is_tracked_in_the_same_store(reproduced):
-    run(reproduced, "dvc", "exp", "run", "--temp", "-n", "side", "-S", "alw.decay=step")
-    client = mlflow.MlflowClient(f"sqlite:///{reproduced}/mlflow.db")
+def test_an_experiment_in_a_temporary_folder_is_tracked_in_the_same_store(own_copy):
+    run(own_copy, "dvc", "exp", "run", "--temp", "-n", "side", "-S", "alw.decay=step")
+    client = mlflow.MlflowClient(f"sqlite:///{own_copy}/mlflow.db")
     experiment = client.get_experiment_by_name("icsd-shapes")
     found = client.search_runs([experiment.experiment_id], "tags.`icsd.group` LIKE 'side-%'")
     names = sorted(run.info.run_name.partition("-")[0] for run in found)
@@ -103,48 +103,48 @@ def test_an_experiment_in_a_temporary_folder_is_tracked_in_the_same_store(reprod
 
 
 @pytest.mark.parametrize("key", ["alw.decay=cosin", "alw.dekay=cosine", "train.epochs=0"])
-def test_a_mistake_ends_an_experiment_before_any_training(reproduced, key):
-    done = run(reproduced, "dvc", "exp", "run", "-S", key, ok=False)
+def test_a_mistake_ends_an_experiment_before_any_training(own_copy, key):
+    done = run(own_copy, "dvc", "exp", "run", "-S", key, ok=False)
     output = done.stdout + done.stderr
     assert done.returncode != 0
     assert set(stages_run(output)) <= {"validate"}
     assert key.split("=")[0] in output
-    run(reproduced, "git", "checkout", "-q", "--", ".")
-    run(reproduced, "dvc", "checkout", "-q")
+    run(own_copy, "git", "checkout", "-q", "--", ".")
+    run(own_copy, "dvc", "checkout", "-q")
 
 
-def test_editing_a_method_trains_its_own_students_again_and_no_others(reproduced):
-    path = reproduced / "src/icsd/methods/kd.py"
+def test_editing_a_method_trains_its_own_students_again_and_no_others(own_copy):
+    path = own_copy / "src/icsd/methods/kd.py"
     source = path.read_text(encoding="utf-8")
     path.write_text(source + "# a comment is a change\n", encoding="utf-8")
-    ran = stages_run(run(reproduced, "dvc", "repro").stdout)
+    ran = stages_run(run(own_copy, "dvc", "repro").stdout)
     trained = {name for name in ran if name.startswith(("train_teacher", "baselines", "distill"))}
     assert trained == {"baselines@kd-resnet18-0", "distill@aicsd-resnet18-0"}  # AICSD is made of KD
     path.write_text(source, encoding="utf-8")
-    run(reproduced, "dvc", "repro")  # all from the run cache
+    run(own_copy, "dvc", "repro")  # all from the run cache
 
 
-def test_editing_a_block_makes_its_own_runs_stale(reproduced):
-    path = reproduced / "params.yaml"
+def test_editing_a_block_makes_its_own_runs_stale(own_copy):
+    path = own_copy / "params.yaml"
     text = path.read_text(encoding="utf-8")
     changed = re.sub(r"(  kd:\n    alw: false\n    weights:\n      kd: )1.0", r"\g<1>2.0", text)
     assert changed != text
     path.write_text(changed, encoding="utf-8")
-    assert stale_stages(reproduced) == {"validate"}  # which says whom it concerns
-    run(reproduced, "dvc", "repro", "validate")
-    assert stale_stages(reproduced) == {"baselines@kd-resnet18-0"}
+    assert stale_stages(own_copy) == {"validate"}  # which says whom it concerns
+    run(own_copy, "dvc", "repro", "validate")
+    assert stale_stages(own_copy) == {"baselines@kd-resnet18-0"}
     path.write_text(text, encoding="utf-8")
-    run(reproduced, "dvc", "repro", "validate")
+    run(own_copy, "dvc", "repro", "validate")
 
 
-def test_a_value_that_the_preset_has_already_trains_nothing(reproduced):
+def test_a_value_that_the_preset_has_already_trains_nothing(own_copy):
     """In the preset of the tiny project, too: students train for 3 epochs."""
-    done = run(reproduced, "dvc", "exp", "run", "-n", "same", "-S", "train.epochs=3")
+    done = run(own_copy, "dvc", "exp", "run", "-n", "same", "-S", "train.epochs=3")
     assert stages_run(done.stdout) == ["validate"]
-    assert "train.epochs" in run(reproduced, "dvc", "params", "diff", "HEAD", "same").stdout
-    shown = json.loads(run(reproduced, "dvc", "exp", "show", "--json").stdout)
+    assert "train.epochs" in run(own_copy, "dvc", "params", "diff", "HEAD", "same").stdout
+    shown = json.loads(run(own_copy, "dvc", "exp", "show", "--json").stdout)
     listed = shown[0]["data"]["params"]["params.yaml"]["data"]
     assert listed["train"]["epochs"] == 3
     assert {"grid", "alw", "methods", "runtime"} <= set(listed)
-    run(reproduced, "git", "checkout", "-q", "--", ".")
-    run(reproduced, "dvc", "checkout", "-q")
+    run(own_copy, "git", "checkout", "-q", "--", ".")
+    run(own_copy, "dvc", "checkout", "-q")
