@@ -33,8 +33,8 @@ def good(prepared_once):
     return by_heart(prepared_once)
 
 
-def by_heart(project):
-    """The weights of a network that overfits a tiny project's validation images."""
+def by_heart(project, seen=lambda images: images):
+    """The weights of a network that overfits a tiny project's validation images, as ``seen`` shows them."""
     data = PreparedData(project / "data/shapes/processed")
     pairs = [data.split("validation")[index] for index in range(4)]
     images = torch.stack([prepare(image) for image, _ in pairs])
@@ -45,7 +45,7 @@ def by_heart(project):
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     for _ in range(50):
         logits = torch.nn.functional.interpolate(
-            network(images)["logits"], labels.shape[-2:], mode="bilinear", align_corners=True
+            network(seen(images))["logits"], labels.shape[-2:], mode="bilinear", align_corners=True
         )
         loss = torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE)
         optimizer.zero_grad()
@@ -187,8 +187,12 @@ def test_a_normalisation_that_is_set_by_mistake_is_recognised(project, own):
         train_teacher(project)
 
 
-def test_a_teacher_of_bgr_images_is_recognised(project, own, good):
-    own({"backbone.conv1.weight": good["backbone.conv1.weight"].flip(1).contiguous()})
+def test_a_teacher_of_bgr_images_is_recognised(project, own):
+    """It sees nothing but red minus blue, which the other order negates: no rounding decides."""
+    difference = torch.tensor([1.0, 0.0, -1.0]).view(3, 1, 1)
+    weights = by_heart(project, lambda images: (images * difference).sum(1, keepdim=True).repeat(1, 3, 1, 1))
+    filters = weights["backbone.conv1.weight"].sum(1, keepdim=True) * difference
+    own(weights | {"backbone.conv1.weight": filters.flip(1).contiguous()})
     with pytest.raises(UserError, match="normalised in another way: BGR instead of RGB"):
         train_teacher(project)
 
