@@ -11,7 +11,6 @@ on two cores; ``--quick`` uses the tests' smallest grid.
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -31,9 +30,10 @@ REPRO = [sys.executable, "-m", "dvc", "repro", "-q"]
 RUN = [sys.executable, "-m", "pipeline", "run", "-j", "2"]
 TEXT = (
     "A fresh clone, from `validate` to the report, without installing packages. Images: how many training "
-    "images all networks of the grid see, in all epochs. {equal}"
+    "images all networks of the grid see, in all epochs. The scores of both commands, reports/metrics.json, "
+    "are the same bytes."
 )
-EQUAL = "The scores of both commands, reports/metrics.json, are the same bytes."
+HEADER = ["command", "networks", "images", "s", "images / s", "ratio"]
 
 
 class Outcome(NamedTuple):
@@ -53,21 +53,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     new = _smallest if options.quick else partial(_clone, commit="HEAD")
-    variants = {"`dvc repro`": (new, REPRO), "`run -j 2`": (new, RUN)}
-    if options.against:
-        then = f"`dvc repro` at {options.against}"
-        variants = {then: (partial(_clone, commit=options.against), REPRO), **variants}
+    present = {"`dvc repro`": (new, REPRO), "`run -j 2`": (new, RUN)}
+    then = f"`dvc repro` at {options.against}"
+    former = {then: (partial(_clone, commit=options.against), REPRO)} if options.against else {}
+    variants = former | present
     found: dict[str, list[Outcome]] = {name: [] for name in variants}
     for _ in range(options.rounds):
         for name, (make, command) in variants.items():
             found[name].append(_measure(make, command))
-    scores = {each.scores for name in ("`dvc repro`", "`run -j 2`") for each in found[name]}
+    scores = {each.scores for name in present for each in found[name]}
     if len(scores) != 1:
         raise SystemExit("the two commands end with different scores in reports/metrics.json")
-    print(section("The default grid", TEXT.format(equal=EQUAL), _HEADER, _rows(found)))
-
-
-_HEADER = ["command", "networks", "images", "s", "images / s", "ratio"]
+    print(section("The default grid", TEXT, HEADER, _rows(found)))
 
 
 def _rows(found: dict[str, list[Outcome]]) -> Sequence[Sequence[object]]:
@@ -116,9 +113,8 @@ def _clone(folder: Path, *, commit: str) -> Path:
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(
-        ["git", *arguments], env=os.environ, stdout=subprocess.PIPE, text=True, check=True
-    ).stdout.strip()
+    done = subprocess.run(["git", *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -88,11 +88,19 @@ _methods = click.argument("methods", nargs=-1, metavar="[METHOD]...", shell_comp
 )
 def validate(show: bool) -> None:
     """Check params.yaml and the dataset's preset, and list every mistake."""
-    from icsd.commands.foresight import foresight, slow_precision
+    from icsd.commands.foresight import foresight
     from icsd.stages.validate import validate as run
 
     run(Path.cwd(), show=show)
-    for note in filter(None, (foresight(Path.cwd()), slow_precision(Path.cwd()))):
+    if note := foresight(Path.cwd()):
+        click.echo(note, err=True)
+    _tell_of_slow_precision()
+
+
+def _tell_of_slow_precision() -> None:
+    from icsd.commands.foresight import slow_precision
+
+    if note := slow_precision(Path.cwd()):
         click.echo(note, err=True)
 
 
@@ -119,11 +127,9 @@ def train_teacher() -> None:
     An interrupted run resumes after its last finished epoch.
     """
     with lasting():
-        from icsd.commands.foresight import slow_precision
         from icsd.stages.training.run import train_teacher as run
 
-    if note := slow_precision(Path.cwd()):
-        click.echo(note, err=True)
+    _tell_of_slow_precision()
     run(Path.cwd())
 
 
@@ -146,11 +152,9 @@ def train_student(method: str, student: str, seed: int) -> None:
     An interrupted run resumes after its last finished epoch.
     """
     with lasting():
-        from icsd.commands.foresight import slow_precision
         from icsd.stages.training.run import train_student as run
 
-    if note := slow_precision(Path.cwd()):
-        click.echo(note, err=True)
+    _tell_of_slow_precision()
     run(Path.cwd(), method=method, student=student, seed=seed)
 
 

@@ -5,12 +5,14 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from pipeline.cli import cli
 from scipy import stats
 from tests.project import change, entered, make_project
 
-from icsd.commands.foresight import foresight
+from icsd import machine
+from icsd.commands.foresight import foresight, slow_precision
 
 GAINS = {"kd": [1.0, 2.0, 4.5], "aicsd": [0.2, -0.9, 1.0]}
 
@@ -83,3 +85,34 @@ def test_validate_prints_it_beside_its_output(project):
     assert done.exit_code == 0, done.output
     assert "cannot be established" in done.stderr
     assert "cannot be established" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("precision", "cuda", "instructions", "noted"),
+    [
+        ("bf16-mixed", False, False, True),
+        ("bf16-mixed", False, True, False),
+        ("bf16-mixed", False, None, False),  # the system does not tell
+        ("bf16-mixed", True, False, False),
+        ("32-true", False, False, False),
+    ],
+)
+def test_bfloat16_without_its_instructions_is_noted(
+    project, monkeypatch, precision, cuda, instructions, noted
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(machine, "has_bfloat16", lambda: instructions)
+    change(project, runtime={"precision": precision})
+    note = slow_precision(project)
+    assert (note is not None) is noted
+    assert note is None or "Set runtime.precision to 32-true" in note
+
+
+def test_validate_prints_that_bfloat16_is_slow(project, monkeypatch):
+    monkeypatch.setattr(machine, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    change(project, runtime={"mode": "fast"})
+    with entered(project):
+        done = CliRunner().invoke(cli, ["validate"])
+    assert done.exit_code == 0, done.output
+    assert "runtime.precision is bf16-mixed (runtime.mode: fast)" in done.stderr

@@ -3,10 +3,9 @@ from typing import Any
 import pytest
 import torch
 
-from icsd import machine
 from icsd.errors import UserError
 from icsd.params import Runtime
-from icsd.stages.device import accelerator, precision_note
+from icsd.stages.device import accelerator
 
 RUNTIME: dict[str, Any] = {
     **{"devices": 1, "num_nodes": 1, "precision": "32-true", "workers": 0, "threads": 1},
@@ -28,21 +27,3 @@ def test_cuda_by_name_is_never_something_else(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"runtime\.accelerator: is cuda, but torch sees no CUDA device"):
         accelerator(Runtime(accelerator="cuda", **RUNTIME))
-
-
-@pytest.mark.parametrize(
-    ("precision", "cuda", "instructions", "noted"),
-    [
-        ("bf16-mixed", False, False, True),
-        ("bf16-mixed", False, True, False),
-        ("bf16-mixed", False, None, False),  # the system does not tell
-        ("bf16-mixed", True, False, False),
-        ("32-true", False, False, False),
-    ],
-)
-def test_bfloat16_without_its_instructions_is_noted(monkeypatch, precision, cuda, instructions, noted):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(machine, "has_bfloat16", lambda: instructions)
-    note = precision_note(Runtime(accelerator="auto", **(RUNTIME | {"precision": precision})))
-    assert (note is not None) is noted
-    assert note is None or "Set runtime.precision to 32-true" in note

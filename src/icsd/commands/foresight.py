@@ -7,6 +7,7 @@ from math import sqrt
 from pathlib import Path
 from statistics import fmean, variance
 
+from icsd import machine
 from icsd.params import Params
 from icsd.runs import RunKey
 from icsd.stages.validate import checked_params
@@ -33,9 +34,18 @@ def foresight(root: Path) -> str | None:
 
 def slow_precision(root: Path) -> str | None:
     """A note if params.yaml asks for bfloat16 and networks would train on a CPU without its instructions."""
-    from icsd.stages.device import precision_note  # imports torch, for which `foresight` need not wait
+    if machine.has_bfloat16() is not False:  # first: reading the parameters takes every training 0.1 s
+        return None
+    from icsd.stages.device import accelerator  # imports torch, for which `foresight` need not wait
 
-    return precision_note(checked_params(root).runtime)
+    runtime = checked_params(root).runtime
+    if runtime.precision != "bf16-mixed" or accelerator(runtime) != "cpu":
+        return None
+    return (
+        f"note: runtime.precision is {runtime.precision} (runtime.mode: {runtime.mode}), but this CPU has no "
+        "bfloat16 arithmetic: steps take many times as long as in 32-true. Set runtime.precision to 32-true; "
+        "the other settings of `mode: fast` pay off here, too (docs/speed.md)"
+    )
 
 
 def _note(params: Params, deviation: float, place: str) -> str | None:

@@ -4,7 +4,6 @@ from typing import Literal
 
 import torch
 
-from icsd import machine
 from icsd.errors import UserError
 from icsd.params import Runtime
 
@@ -26,19 +25,6 @@ def accelerator(runtime: Runtime) -> Literal["cpu", "cuda"]:
             "params.yaml, or check `nvidia-smi` and CUDA_VISIBLE_DEVICES"
         )
     return runtime.accelerator
-
-
-def precision_note(runtime: Runtime) -> str | None:
-    """A note if networks are to train in bfloat16 on a CPU that has no instructions for it."""
-    if runtime.precision != "bf16-mixed" or accelerator(runtime) != "cpu":
-        return None
-    if machine.has_bfloat16() is not False:
-        return None
-    return (
-        f"note: runtime.precision is {runtime.precision} (runtime.mode: {runtime.mode}), but this CPU has no "
-        "bfloat16 arithmetic: steps take many times as long as in 32-true. Set runtime.precision to 32-true; "
-        "the other settings of `mode: fast` pay off here, too (docs/speed.md)"
-    )
 
 
 def device_name(device: torch.device) -> str:

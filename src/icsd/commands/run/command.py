@@ -21,6 +21,7 @@ from icsd.commands.run.outlook import Outlook, urgency
 from icsd.commands.run.place import Place
 from icsd.commands.run.schedule import Schedule
 from icsd.commands.run.summary import summary
+from icsd.commands.signals import handled
 from icsd.errors import UserError
 from icsd.machine import cores
 from icsd.params import Params, load_params
@@ -201,24 +202,12 @@ def _alone(root: Path) -> Iterator[None]:
 
 @contextmanager
 def _heard_signals() -> Iterator[Stop]:
-    """Turn signals into a request to stop, so that none interrupts DVC while it writes a file.
-
-    A signal that is ignored stays so: ``nohup`` ignores the end of the terminal, a script's ``&`` Ctrl-C.
-    """
+    """Turn signals into a request to stop, so that none interrupts DVC while it writes a file."""
     stop = Stop()
 
     def ask(number: int, _: object) -> None:
         stop.asked += 1
         stop.number = number
 
-    heard = [
-        each
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(each) is not signal.SIG_IGN
-    ]
-    former = {each: signal.signal(each, ask) for each in heard}
-    try:
+    with handled(ask):
         yield stop
-    finally:
-        for each, handler in former.items():
-            signal.signal(each, handler)

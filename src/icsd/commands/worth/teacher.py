@@ -1,20 +1,18 @@
 """The teacher of ``worth``: the pipeline's own, brought up to date by the pipeline."""
 
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 from icsd.commands.run.node import end_with_parent
+from icsd.commands.signals import handled
 from icsd.params import Params
 from icsd.records import CostRecord, read_record
 from icsd.stages.grid import teacher_key
 
 STAGE = "train_teacher"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTED, _TERMINATED, _KILLED = 130, 143, 1
 
 
@@ -30,10 +28,14 @@ def bring_teacher_up_to_date(root: Path) -> None:
     """
     command = [sys.executable, "-m", "pipeline", "run", "-j", "1", STAGE]
     # In its own process group: Ctrl-C in a terminal would reach it twice, and a second one kills the stages.
-    with _signals_for(
-        subprocess.Popen(command, cwd=root, process_group=0, preexec_fn=end_with_parent)
-    ) as process:
-        code = process.wait()
+    with subprocess.Popen(command, cwd=root, process_group=0, preexec_fn=end_with_parent) as process:
+
+        def pass_on(number: int, _: FrameType | None) -> None:
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+
+        with handled(pass_on):
+            code = process.wait()
     if code == _INTERRUPTED:
         raise KeyboardInterrupt
     if code == _TERMINATED:
@@ -56,20 +58,3 @@ def seconds_of_teacher(root: Path, params: Params) -> float | None:
     except FileNotFoundError:
         return None
     return None if cost.seconds_per_epoch is None else cost.seconds_training
-
-
-@contextmanager
-def _signals_for(process: "subprocess.Popen[bytes]") -> Iterator["subprocess.Popen[bytes]"]:
-    """Pass signals to a process instead of acting on them; those that ``nohup`` ignores stay ignored."""
-
-    def pass_on(number: int, _: FrameType | None) -> None:
-        with suppress(ProcessLookupError):
-            process.send_signal(number)
-
-    heard = [each for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
-    former = {each: signal.signal(each, pass_on) for each in heard}
-    try:
-        yield process
-    finally:
-        for each, handler in former.items():
-            signal.signal(each, handler)

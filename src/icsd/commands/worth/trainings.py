@@ -112,9 +112,8 @@ class Trainings:
     @cached_property
     def _rehearsal(self) -> tuple[Mapping[str, float], float]:
         jobs = {method: self._rehearsal_job(method) for method in self.all_methods}
-        name = digest_of(
-            sorted(self._name(job) for job in jobs.values())
-        )  # in whatever order they are asked for
+        # Sorted: the order in which methods are asked for makes no other question.
+        name = digest_of(sorted(self._name(job) for job in jobs.values()))
         if (known := self.store.rehearsal(name)) is not None:
             return known
         print(
