@@ -3,7 +3,7 @@ import signal
 import sys
 
 import pytest
-from tests.project import commit, entered, make_project, run
+from tests.project import commit, entered, make_project, reproduce, run
 
 
 def pytest_configure():
@@ -32,12 +32,12 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory):
-    """A tiny project after its first ``dvc repro``, committed; tests must leave it unchanged."""
+    """A tiny project after its first run, committed; tests must leave it unchanged."""
     project = make_project(
         tmp_path_factory.mktemp("pipeline") / "project", tracking={"models": True, "system_metrics": True}
     )
     commit(project)
-    run(project, "dvc", "repro")
+    reproduce(project)
     run(project, "git", "add", "-A")
     run(project, "git", "commit", "-q", "-m", "results")
     return project

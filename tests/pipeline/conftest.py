@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from tests.project import run
+from tests.project import change, reproduce, run
 
 
 @pytest.fixture(scope="module")
@@ -13,4 +13,7 @@ def own_copy(reproduced, tmp_path_factory):
         reproduced, folder, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db", "mlruns", ".state")
     )
     run(folder, "git", "checkout", "-q", "--", ".")
+    change(folder, tracking={"models": False, "system_metrics": False})  # exporting a network takes seconds
+    reproduce(folder)
+    run(folder, "git", "commit", "-q", "-a", "-m", "without models in MLflow")
     return folder

@@ -12,7 +12,7 @@ import sys
 import mlflow
 import psutil
 import pytest
-from tests.project import change, commit, environment, make_project, outputs, run
+from tests.project import change, commit, environment, make_project, outputs, reproduce, run
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,7 +29,7 @@ EPOCHS = 6
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """A project after ``dvc repro``; its state before that is kept next to it."""
+    """A project after a run on this machine; its state before that is kept next to it."""
     folder = tmp_path_factory.mktemp("clusters")
     project = make_project(
         folder / "before",
@@ -41,7 +41,7 @@ def expected(tmp_path_factory):
     method = project / "src/icsd/methods/aicsd.py"
     method.write_text(f"{method.read_text()}\n# not committed\n")  # its digest is in train.json
     shutil.copytree(project, folder / "expected")
-    run(folder / "expected", "dvc", "repro")
+    reproduce(folder / "expected")
     return folder / "expected"
 
 

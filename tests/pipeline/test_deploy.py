@@ -6,7 +6,7 @@ import re
 
 import mlflow
 import pytest
-from tests.project import change, commit, make_project, outputs, run, stale_stages
+from tests.project import change, commit, make_project, outputs, reproduce, run, stale_stages
 
 from icsd.deployment.runners import open_file
 
@@ -30,7 +30,7 @@ def project(tmp_path_factory):
         deploy={"formats": ["onnx", "int8"], "calibration": 4, "gate": True},
     )
     commit(folder)
-    run(folder, "dvc", "repro")
+    reproduce(folder)
     return folder
 
 
@@ -73,7 +73,7 @@ def test_another_calibration_makes_nothing_but_deploy_stale_and_no_format_nothin
     assert json.loads((project / "deployed/shapes/deployment.json").read_text())["students"] == []
     assert "As files" not in (project / "reports/shapes/report.html").read_text(encoding="utf-8")
     (project / "params.yaml").write_bytes(before)
-    run(project, "dvc", "repro")
+    reproduce(project)
     assert outputs(project / "runs") == trained
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from safetensors.torch import save_file
-from tests.project import change, commit, make_project, run, stage
+from tests.project import change, commit, make_project, reproduce, run, stage
 from tests.stages.training.test_loaded import by_heart
 
 pytestmark = pytest.mark.slow
@@ -13,14 +13,14 @@ pytestmark = pytest.mark.slow
 def test_a_teacher_that_is_not_trained_here_leads_to_a_report(tmp_path):
     project = make_project(tmp_path / "project", tracking={"models": True})
     commit(project)
-    run(project, "dvc", "repro", "preprocess")
+    reproduce(project, "preprocess")
     save_file(by_heart(project), tmp_path / "own.safetensors")
     change(
         project,
         teacher={"train": False},
         networks={"teacher": {"weights": str(tmp_path / "own.safetensors")}},
     )
-    assert "admitted: mIoU" in run(project, "dvc", "repro").stdout
+    assert "admitted: mIoU" in reproduce(project)
     text = (project / "reports/shapes/report.html").read_text(encoding="utf-8")
     assert "whole network from own.safetensors" in text
     assert "none: used as it was loaded" in text

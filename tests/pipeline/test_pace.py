@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-from tests.project import change, commit, make_project, outputs, run, stage
+from tests.project import change, commit, make_project, outputs, reproduce, run, stage
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ def stages_run(output):
 def test_methods_are_measured_trained_for_equal_time_and_then_up_to_date_everywhere(tmp_path):
     project = make_project(tmp_path / "project", tracking={"enabled": False}, train={"epochs": 6})
     commit(project)
-    run(project, "dvc", "repro", *TRAINING)
+    reproduce(project, *TRAINING)
     alone = outputs(project / "runs/shapes/none")
     refused = run(project, "dvc", "exp", "run", "-S", "train.budget=seconds", *TRAINING, ok=False)
     assert "not measured with kd, aicsd (resnet18)" in refused.stderr + refused.stdout
@@ -46,6 +46,6 @@ def test_methods_are_measured_trained_for_equal_time_and_then_up_to_date_everywh
     run(project, "git", "commit", "-q", "-m", "equal time")
     other = tmp_path / "other"
     run(project, "git", "clone", "-q", str(project), str(other))
-    run(other, "dvc", "repro", "baselines@kd-resnet18-0")
+    reproduce(other, "baselines@kd-resnet18-0")
     assert outputs(other / "runs/shapes/kd") == trained
     shutil.rmtree(other)

@@ -7,7 +7,7 @@ import re
 import mlflow
 import numpy as np
 import pytest
-from tests.project import run, stale_stages
+from tests.project import reproduce, run, stale_stages
 
 pytestmark = [
     pytest.mark.slow,
@@ -121,7 +121,7 @@ def test_editing_a_method_trains_its_own_students_again_and_no_others(own_copy):
     trained = {name for name in ran if name.startswith(("train_teacher", "baselines", "distill"))}
     assert trained == {"baselines@kd-resnet18-0", "distill@aicsd-resnet18-0"}  # AICSD is made of KD
     path.write_text(source, encoding="utf-8")
-    run(own_copy, "dvc", "repro")  # all from the run cache
+    reproduce(own_copy)  # all from the run cache
 
 
 def test_editing_a_block_makes_its_own_runs_stale(own_copy):

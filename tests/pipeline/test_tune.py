@@ -4,7 +4,7 @@ import re
 
 import mlflow
 import pytest
-from tests.project import change, commit, kill_in, make_project, run, stage
+from tests.project import change, commit, kill_in, make_project, reproduce, run, stage
 
 from icsd.yaml_files import read_yaml
 
@@ -28,7 +28,7 @@ def tuned(tmp_path_factory):
     for suffix in ("yaml", "csv"):
         (project / f"configs/tuned/shapes.{suffix}").unlink(missing_ok=True)
     commit(project)
-    run(project, "dvc", "repro", *TRAINING)
+    reproduce(project, *TRAINING)
     run(project, "git", "add", "-A")
     run(project, "git", "commit", "-q", "-m", "results")
     kill_in(project, "tune", training="kd: trial 2 of 3")

@@ -167,8 +167,10 @@ def test_a_network_that_cannot_be_exported_does_not_fail_the_training(
 
 
 @pytest.mark.slow  # real networks take seconds to export
-@pytest.mark.parametrize("scale", [1.0, 0.25])
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "mobilenetv2", "efficientnet_lite0"])
+@pytest.mark.parametrize(
+    ("backbone", "scale"),
+    [("resnet18", 1.0), ("resnet50", 0.25), ("mobilenetv2", 0.25), ("efficientnet_lite0", 1.0)],
+)
 def test_every_kind_of_network_predicts_images_of_any_size(
     backbone: str, scale: float, tmp_path: Path
 ) -> None:

@@ -121,10 +121,11 @@ def rates(num_seeds, trials, *, images=0.0, num_images=40):
         values = random.normal(common, 1, num_seeds)
         of_images = (images**2 * random.chisquare(num_images - 1) / (num_images - 1), num_images - 1)
         null = of_values(values, of_images)
-        errors["gain"] += null.above(0) > 0.95
-        errors["loss"] += null.above(0) < 0.05
+        positive = null.above(0)
+        errors["gain"] += positive > 0.95
+        errors["loss"] += positive < 0.05
         errors["smallest"] += abs(null.mean) >= null.smallest
-        errors["left out"] += not 0.025 <= null.above(0) <= 0.975
+        errors["left out"] += not 0.025 <= positive <= 0.975
         # The true difference is on the edge of a region that is wide against what varies.
         rope = 60 * math.sqrt(1 / num_seeds + images**2)
         edge = Evidence(null.mean + rope, null.of_seeds, of_images, 0.05)
@@ -150,4 +151,4 @@ def test_statements_are_wrong_as_often_as_they_say(num_seeds):
 @pytest.mark.parametrize("images", [0.0, 0.3, 1.0, 3.0])
 @pytest.mark.parametrize("num_seeds", [2, 3, 4, 5, 7, 10, 14, 20])
 def test_statements_are_wrong_as_often_as_they_say_at_length(num_seeds, images):
-    check(num_seeds, 20_000, images, tolerance=0.01)
+    check(num_seeds, 4300, images, tolerance=0.01)

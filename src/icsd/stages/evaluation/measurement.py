@@ -15,7 +15,7 @@ from icsd.data.resizing import scaled_size
 from icsd.data.shards import ShardedSplit
 from icsd.data.transforms import prepare
 from icsd.errors import UserError
-from icsd.evaluation.measuring import Evaluated, evaluate, evenly_spread
+from icsd.evaluation.measuring import Evaluated, KeptLogits, evaluate, evenly_spread
 from icsd.files import sha256_of
 from icsd.models.contract import Network
 from icsd.models.cost import flops, parameters
@@ -27,13 +27,17 @@ from icsd.stages.device import accelerator
 from icsd.stages.grid import teacher_key
 from icsd.stages.memory import keep_freed_memory
 
+_TEACHER_BYTES = 512 * 2**20
+"""For a teacher's logits. CamVid's 233 images at full size take 111 MB, Cityscapes' 500 would take 5 GB."""
+
 
 @dataclass(frozen=True)
 class Teacher:
-    """The network with which students are compared."""
+    """The network with which students are compared, and its logits of the reported split."""
 
     network: Network
     sha256: str
+    logits: KeptLogits
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,8 @@ def open_evaluation(root: Path, params: Params, *, with_teacher: bool) -> Evalua
 
 
 def _load_teacher(weights: Path, device: torch.device) -> Teacher:
-    return Teacher(load_network(weights).to(device).eval(), sha256_of(weights))
+    network = load_network(weights).to(device).eval()
+    return Teacher(network, sha256_of(weights), KeptLogits(_TEACHER_BYTES))
 
 
 def measure(evaluation: Evaluation, key: RunKey) -> Measurement:
@@ -126,6 +131,7 @@ def measure(evaluation: Evaluation, key: RunKey) -> Measurement:
             temperature=params.evaluation.temperature,
             device=evaluation.device,
             teacher=evaluation.teacher.network if evaluation.teacher else None,
+            teacher_logits=evaluation.teacher.logits if evaluation.teacher else None,
             keep=frozenset(evaluation.pictured),
         )
         record = _record(evaluation, key, network, arrays, weights_sha256=sha256_of(weights))
