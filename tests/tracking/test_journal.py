@@ -1,9 +1,11 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
+from tests.vanishing import vanishing
 
-from icsd.tracking.journal import Journal
+from icsd.tracking.journal import Journal, journal_folders
 from icsd.tracking.run import RunDescription
 
 
@@ -131,3 +133,14 @@ def test_what_the_store_did_not_take_waits_behind_the_others(journal: Journal) -
     assert [line.record["step"] for line in again.postponed() if line.record] == [2]
     again.settle(second.start)
     assert Journal(journal.folder).waiting == 0
+
+
+def test_folders_that_another_process_removes_meanwhile_do_not_hide_the_journals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    folder = tmp_path / ".state/runs/kd"
+    Journal(folder).append(point(1, loss=1.0))
+    (folder / "files").mkdir()
+    monkeypatch.setattr(os, "scandir", vanishing("files"))
+    assert journal_folders(tmp_path) == [folder]

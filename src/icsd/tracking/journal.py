@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import NonNegativeInt, TypeAdapter
 
-from icsd.files import write_bytes
+from icsd.files import files_below, write_bytes
 from icsd.runs import main_root
 from icsd.tracking.lines import Line, Record, decoded, encoded, free_name, read_lines, say_kept, set_aside
 from icsd.tracking.messages import log
@@ -49,7 +49,7 @@ class Progress:
 
 def journal_folders(root: Path) -> list[Path]:
     """The folders of all journals below the ignored ``.state``."""
-    return sorted(path.parent for path in (main_root(root) / ".state").rglob(FILE))
+    return sorted(path.parent for path in files_below(main_root(root) / ".state") if path.name == FILE)
 
 
 def journal_lock(folder: Path) -> FileLock:

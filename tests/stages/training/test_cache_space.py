@@ -2,6 +2,7 @@ import os
 import time
 
 import pytest
+from tests.vanishing import vanishing
 
 from icsd.stages.training.cache_space import FORGOTTEN, IN_USE, SPARED, Space, size_of
 
@@ -86,3 +87,10 @@ def test_size_is_that_of_all_files_below(root):
     kept(root, "a", num_bytes=5)
     kept(root, "b/c", num_bytes=7)
     assert size_of(root) == 12
+
+
+def test_a_cache_that_vanishes_while_it_is_measured_takes_no_space(root, monkeypatch):
+    kept(root, "a", num_bytes=5)
+    kept(root, "b", num_bytes=7)
+    monkeypatch.setattr(os, "scandir", vanishing("b"))
+    assert size_of(root) == 5

@@ -7,7 +7,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from icsd.errors import UserError
-from icsd.files import check_disk_space
+from icsd.files import check_disk_space, files_below
 
 SPARED = 10**9
 """Bytes of disk space that stay free for what matters more: checkpoints and results."""
@@ -86,7 +86,7 @@ class Space:
 def size_of(folder: Path) -> int:
     """Bytes of all files below a folder."""
     total = 0
-    for file in folder.rglob("*"):
+    for file in files_below(folder):
         try:
             status = file.stat()
             total += status.st_size if S_ISREG(status.st_mode) else 0
