@@ -16,6 +16,6 @@ def reference(tmp_path_factory):
 @pytest.mark.parametrize(("command", "seed"), [*zip(COMMANDS, (1, 2), strict=True)])
 def test_a_pipeline_killed_at_random_moments_ends_as_if_it_had_not_been(reference, tmp_path, command, seed):
     """One round with each command of the campaign that ``benchmarks/kills.py`` plays at length."""
-    round_ = play(reference, tmp_path / "round", command=command, seed=seed, kills=4)
-    assert len(round_.kills) > 2
+    round_ = play(reference, tmp_path / "round", command=command, seed=seed, kills=6)
+    assert len(round_.kills) > 3
     assert round_.faults == []
