@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._sympy.functions import FloorDiv
 
 from icsd.core.labels import IGNORE
 from icsd.data.transforms import augment, prepare
@@ -17,6 +18,7 @@ from icsd.models import imagenet
 from icsd.models.backbones import BACKBONES
 from icsd.models.deeplab import build_network
 from icsd.models.efficientnet_lite import EfficientNetLite, SameConv2d, rounded
+from icsd.programs import program_of
 
 # Kernel, stride and number of blocks of the seven groups, written out block by block.
 LITE0 = [(3, 1), (3, 2), (3, 1), (5, 2), (5, 1), (3, 2), (3, 1), (3, 1), (5, 1), (5, 1), (5, 1)]
@@ -169,6 +171,18 @@ def test_the_released_file_loads_by_path_too(released: dict[str, Tensor]) -> Non
     assert torch.equal(model.backbone.get_parameter("conv_stem.weight"), released["_conv_stem.weight"])
     names = {re.sub(r"(^|\.)_", r"\1", key) for key in released}
     assert set(model.backbone.state_dict()) <= names
+
+
+def test_a_traced_map_has_half_the_size_of_the_one_before(lite0: EfficientNetLite) -> None:
+    strided = [conv for conv in lite0.modules() if isinstance(conv, SameConv2d) and conv.stride == (2, 2)]
+    halve = nn.Sequential(*(SameConv2d(1, 1, conv.kernel_size[0], 2) for conv in strided))
+    program = program_of(halve, torch.zeros(1, 1, 67, 70), sizes=(2, 3))
+    maps = [node.meta["val"] for node in program.graph.nodes if "conv2d" in str(node.target)]
+    halved = program.graph.find_nodes(op="placeholder")[-1].meta["val"].shape[2].node.expr
+    assert len(maps) == len(strided) > 3
+    for traced in maps:
+        halved = FloorDiv(halved + 1, 2)
+        assert traced.shape[2].node.expr == halved  # no remainders, which made tracing minutes long
 
 
 def test_stages_are_linear(lite0: EfficientNetLite) -> None:
