@@ -6,7 +6,7 @@ from torch import nn
 
 from icsd.core.labels import IGNORE
 from icsd.core.similarity import ics_matrix
-from icsd.evaluation.measuring import KeptLogits, evaluate, evenly_spread
+from icsd.evaluation.measuring import Teacher, evaluate, evenly_spread
 
 CPU = torch.device("cpu")
 
@@ -27,12 +27,14 @@ def one_hot(classes, *, scale=10.0):
     return scale * nn.functional.one_hot(torch.tensor(classes), 3).permute(2, 0, 1)[None].float()
 
 
-def measure(network, labels, *, keep=frozenset(), **teacher):
+def measure(network, labels, *, keep=frozenset(), teacher=None):
+    if isinstance(teacher, nn.Module):
+        teacher = Teacher(teacher)
     images = [
         (index, torch.zeros(1, 3, 2, 2), torch.tensor(label)[None]) for index, label in enumerate(labels)
     ]
     return evaluate(
-        network, images, num_classes=3, temperature=1.0, device=CPU, keep=frozenset(keep), **teacher
+        network, images, num_classes=3, temperature=1.0, device=CPU, keep=frozenset(keep), teacher=teacher
     )
 
 
@@ -73,10 +75,11 @@ class Counted(nn.Module):
 @pytest.mark.parametrize(("limit_bytes", "calls"), [(96, 2), (48, 3), (95, 3), (47, 4), (0, 4)])
 def test_a_teachers_logits_are_computed_once_for_all_networks_while_they_fit(limit_bytes, calls):
     """Two images, 48 bytes each, and two networks."""
-    teacher, logits = Counted(), KeptLogits(limit_bytes)
-    first = measure(NETWORK, LABELS, teacher=teacher, teacher_logits=logits)
-    again = measure(NETWORK, LABELS, teacher=teacher, teacher_logits=logits)
-    assert teacher.calls == calls
+    network = Counted()
+    teacher = Teacher(network, limit_bytes)
+    first = measure(NETWORK, LABELS, teacher=teacher)
+    again = measure(NETWORK, LABELS, teacher=teacher)
+    assert network.calls == calls
     if calls == 2:
         assert again.agreement == first.agreement
         assert (again.teacher_ics == first.teacher_ics).all()

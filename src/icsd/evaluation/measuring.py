@@ -35,22 +35,24 @@ class Evaluated:
     predictions: dict[int, Pixels]
 
 
-class KeptLogits:
-    """A teacher's logits of the images of a split, kept for the networks that are measured next.
+class Teacher:
+    """The network with which students are compared, and its logits, kept for the next student.
 
     Args:
-        limit_bytes: Memory that may be used; logits that do not fit are computed again for every network.
+        network: The network, in eval mode, on the students' device.
+        limit_bytes: Memory for its logits; those that do not fit are computed again for every student.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, network: nn.Module, limit_bytes: int = 0) -> None:
+        self._network = network
         self._left = limit_bytes
         self._logits: dict[int, Tensor] = {}
 
-    def of(self, teacher: nn.Module, index: int, image: Tensor) -> Tensor:
-        """Logits [1, C, h, w] in float32 of the image with this index."""
+    def logits(self, index: int, image: Tensor) -> Tensor:
+        """Logits [1, C, h, w] in float32 of the image with this index in the split."""
         if index in self._logits:
             return self._logits[index]
-        logits: Tensor = teacher(image)["logits"].float()
+        logits: Tensor = self._network(image)["logits"].float()
         if logits.nbytes <= self._left:
             self._left -= logits.nbytes
             self._logits[index] = logits
@@ -65,8 +67,7 @@ def evaluate(
     num_classes: int,
     temperature: float,
     device: torch.device,
-    teacher: nn.Module | None = None,
-    teacher_logits: KeptLogits | None = None,
+    teacher: Teacher | None = None,
     keep: frozenset[int] = frozenset(),
 ) -> Evaluated:
     """Run a network and optionally its teacher over a split.
@@ -77,8 +78,7 @@ def evaluate(
         num_classes: Number of classes C.
         temperature: Temperature of the similarity matrices' spatial softmax.
         device: Device of the networks.
-        teacher: The network to compare with, in eval mode, on ``device``.
-        teacher_logits: Its logits of the same images, from earlier networks and for later ones.
+        teacher: The network to compare with; for one split only, whose logits it keeps.
         keep: Indices of the images whose predictions are kept.
 
     Raises:
@@ -87,7 +87,6 @@ def evaluate(
     confusions: list[Tensor] = []
     predictions: dict[int, Pixels] = {}
     means = _Means(temperature)
-    teacher_logits = teacher_logits or KeptLogits(limit_bytes=0)
     for index, image, labels in images:
         image, labels = image.to(device), labels.to(device)
         logits = network(image)["logits"].float()
@@ -100,7 +99,7 @@ def evaluate(
             continue  # an image without a labelled position has no matrix
         own = means.add_student(logits, valid)
         if teacher is not None:
-            theirs = resized(teacher_logits.of(teacher, index, image), logits)
+            theirs = resized(teacher.logits(index, image), logits)
             means.compare(own, logits, theirs, prediction, labels, valid)
     return Evaluated(
         confusion=torch.stack(confusions).cpu().numpy(),

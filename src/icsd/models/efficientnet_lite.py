@@ -47,8 +47,8 @@ class SameConv2d(nn.Conv2d):
         """The convolution of the padded map: [B, L, ceil(h / stride), ceil(w / stride)]."""
         if self.stride == (2, 2):
             height, width = input.shape[-2:]
-            # size % 2 as 2 ceil(size / 2) - size: torch.export simplifies the padded size to 2 ceil(size / 2) + const.,
-            # the next map's to ceil(size / 2). With % 2, tracing a network takes two to ten times as long.
+            # Not size % 2: from this form, torch.export sees that the next map has ceil(size / 2). Its sizes
+            # would be nested remainders otherwise, with which tracing takes at least twice as long.
             odd = [2 * ((size + 1) // 2) - size for size in (width, height)]
             before = [self.reach - 1 + one for one in odd]
             input = F.pad(input, [before[0], self.reach, before[1], self.reach])

@@ -15,7 +15,7 @@ from icsd.data.resizing import scaled_size
 from icsd.data.shards import ShardedSplit
 from icsd.data.transforms import prepare
 from icsd.errors import UserError
-from icsd.evaluation.measuring import Evaluated, KeptLogits, evaluate, evenly_spread
+from icsd.evaluation.measuring import Evaluated, Teacher, evaluate, evenly_spread
 from icsd.files import sha256_of
 from icsd.models.contract import Network
 from icsd.models.cost import flops, parameters
@@ -32,15 +32,6 @@ _TEACHER_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
-class Teacher:
-    """The network with which students are compared, and its logits of the reported split."""
-
-    network: Network
-    sha256: str
-    logits: KeptLogits
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """The reported split, opened once for every network that is measured on it.
 
@@ -52,6 +43,7 @@ class Evaluation:
         batches: The same as networks see them.
         pictured: Indices of the images whose predictions are kept for the report's pictures.
         teacher: The teacher; None if the teacher itself is measured.
+        teacher_sha256: Digest of the teacher's weights; None if the teacher itself is measured.
     """
 
     root: Path
@@ -61,6 +53,7 @@ class Evaluation:
     batches: EvalBatches
     pictured: list[int]
     teacher: Teacher | None
+    teacher_sha256: str | None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -99,6 +92,7 @@ def open_evaluation(root: Path, params: Params, *, with_teacher: bool) -> Evalua
         workers=params.runtime.workers,
         pin_memory=device.type == "cuda",
     )
+    weights = root / teacher_key(params).weights if with_teacher else None
     return Evaluation(
         root=root,
         params=params,
@@ -106,13 +100,9 @@ def open_evaluation(root: Path, params: Params, *, with_teacher: bool) -> Evalua
         split=split,
         batches=batches,
         pictured=evenly_spread(params.evaluation.panels, len(split)),
-        teacher=_load_teacher(root / teacher_key(params).weights, device) if with_teacher else None,
+        teacher=Teacher(load_network(weights).to(device).eval(), _TEACHER_BYTES) if weights else None,
+        teacher_sha256=sha256_of(weights) if weights else None,
     )
-
-
-def _load_teacher(weights: Path, device: torch.device) -> Teacher:
-    network = load_network(weights).to(device).eval()
-    return Teacher(network, sha256_of(weights), KeptLogits(_TEACHER_BYTES))
 
 
 def measure(evaluation: Evaluation, key: RunKey) -> Measurement:
@@ -130,8 +120,7 @@ def measure(evaluation: Evaluation, key: RunKey) -> Measurement:
             num_classes=params.data.classes,
             temperature=params.evaluation.temperature,
             device=evaluation.device,
-            teacher=evaluation.teacher.network if evaluation.teacher else None,
-            teacher_logits=evaluation.teacher.logits if evaluation.teacher else None,
+            teacher=evaluation.teacher,
             keep=frozenset(evaluation.pictured),
         )
         record = _record(evaluation, key, network, arrays, weights_sha256=sha256_of(weights))
@@ -172,5 +161,5 @@ def _record(
         flops=flops(network, input_shape),
         flops_input=input_shape,
         weights_sha256=weights_sha256,
-        teacher_sha256=evaluation.teacher.sha256 if evaluation.teacher else None,
+        teacher_sha256=evaluation.teacher_sha256,
     )
