@@ -89,6 +89,16 @@ def test_the_student_alone_is_the_same_network_under_either_budget(prepared_proj
     assert student_job(budgeted(prepared_project, params, key("none")), key("none")).numbers == equal_epochs
 
 
+def test_all_methods_belong_to_one_execution(prepared_project):
+    """Their MLflow runs are children of the run whose group has the digest of params.yaml."""
+    change(prepared_project, train={"budget": "seconds", "epochs": 20})
+    params = load_params(prepared_project)
+    digests = {with_pace(params, pace).digest() for pace in (1.3, 1.4, 2.0)}
+    assert digests == {params.digest()}
+    change(prepared_project, train={"budget": "seconds", "epochs": 14})
+    assert with_pace(load_params(prepared_project), 1.4).digest() != params.digest()
+
+
 def validated(project):
     validate(project, show=False)
     return outputs(project / "data/shapes/validated")

@@ -31,7 +31,7 @@ from icsd.params.cluster import Cluster
 from icsd.params.deploy import Deploy
 from icsd.params.folder import Folder
 from icsd.params.networks import Networks
-from icsd.params.training import StudentTraining, TeacherTraining
+from icsd.params.training import PacedTraining, StudentTraining, TeacherTraining
 
 
 class Grid(Block):
@@ -260,6 +260,8 @@ class Params(Block):
         if not self.deploy.formats:
             without_effect.add("deploy")
         numbers = self.model_dump(exclude=without_effect)
+        if isinstance(self.train, PacedTraining):  # all methods share the digest of their params.yaml
+            numbers["train"]["epochs"] = self.train.epochs_alone
         return digest_of(numbers)
 
 

@@ -60,6 +60,9 @@ class PacedTraining(StudentTraining):
 
     Attributes:
         pace: Duration of a step relative to that of the student alone; ``epochs`` is reduced accordingly.
+        epochs_alone: The epochs of params.yaml, which are those of the student alone. In no dump: they do not
+            determine a network.
     """
 
     pace: Annotated[float, Field(ge=1)]
+    epochs_alone: Annotated[Count, Field(exclude=True)]

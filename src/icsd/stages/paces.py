@@ -96,7 +96,8 @@ def with_pace(params: Params, pace: float | None) -> Params:
     """The parameter tree with the epochs that a method's pace allows; unchanged under equal epochs."""
     if pace is None or params.train.budget == "epochs":
         return params
-    own = {"epochs": epochs_at(pace, params.train.epochs), "pace": pace}
+    alone = params.train.epochs
+    own = {"epochs": epochs_at(pace, alone), "pace": pace, "epochs_alone": alone}
     train = PacedTraining.model_validate(params.train.model_dump() | own)
     return params.model_copy(update={"train": train})
 
